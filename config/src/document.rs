@@ -1,0 +1,50 @@
+//! The IR as YAML documents: `key` beside the fields of the resource.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Key, Resource};
+
+#[derive(Serialize, Deserialize)]
+struct Document<R> {
+    key: Key,
+    resource: R,
+}
+
+/// Writes resources as one YAML document each, in key order. With `reveal` false, private keys become `[redacted]`.
+///
+/// # Errors
+/// When a resource has no YAML form; none has today.
+pub fn encode_documents(resources: &BTreeMap<Key, Resource>, reveal: bool) -> Result<String, String> {
+    let mut out = String::new();
+    for (key, resource) in resources {
+        let mut resource = resource.clone();
+        if !reveal && let Resource::Certificate(certificate) = &mut resource {
+            certificate.key = crate::Redacted::new("[redacted]");
+        }
+        out.push_str("---\n");
+        let document = Document { key: key.clone(), resource };
+        out.push_str(&serde_saphyr::to_string(&document).map_err(|e| format!("{key}: {e}"))?);
+    }
+    Ok(out)
+}
+
+/// Reads what [`encode_documents`] wrote.
+///
+/// # Errors
+/// Place and reason of the first document that cannot be read, a key whose kind is not its resource's, or one that is
+/// there twice.
+pub fn decode_documents(text: &str) -> Result<BTreeMap<Key, Resource>, String> {
+    let documents: Vec<Document<Resource>> = serde_saphyr::from_multiple(text).map_err(|e| e.to_string())?;
+    let mut resources = BTreeMap::new();
+    for Document { key, resource } in documents {
+        if key.kind != resource.kind() {
+            return Err(format!("{key}: holds a {}", resource.kind().as_str()));
+        }
+        if resources.insert(key.clone(), resource).is_some() {
+            return Err(format!("{key}: is there twice"));
+        }
+    }
+    Ok(resources)
+}

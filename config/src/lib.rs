@@ -1,0 +1,27 @@
+//! What a Fairway proxy should do, as data (the IR), and how it travels.
+//!
+//! Resources match the user's objects one to one and point *up*: a route names the listeners and Services it attaches
+//! to, endpoints name their backend. So one edit of a user is one small message, and a broken resource is rejected
+//! alone. The serde form of [`Resource`] is the file format, the wire payload and what `fairway translate` prints.
+//! Decoding is strict: a field this build does not know is an error, never ignored.
+#![deny(missing_docs)]
+
+mod backend;
+mod document;
+mod listener;
+mod redacted;
+mod resource;
+mod route;
+pub mod source;
+mod update;
+
+pub use backend::{AppProtocol, Backend, BackendTls, Endpoint, Endpoints, TrustedCa};
+pub use document::{decode_documents, encode_documents};
+pub use listener::{Certificate, Listener, ListenerTls, Protocol, Scope};
+pub use policies::{BackendRef, Duration, PolicySet};
+pub use redacted::Redacted;
+pub use resource::{Key, Kind, Resource};
+pub use route::{
+    Action, HttpMatch, HttpRoute, HttpRule, Parent, PathMatch, Target, ValueKind, ValueMatch, WeightedBackend,
+};
+pub use update::{Rejection, Severity, Update};

@@ -1,0 +1,69 @@
+//! Ports to listen on and the certificates they show.
+
+use std::net::IpAddr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::Redacted;
+
+/// A port to listen on. Several listeners may share a port; then they differ by host name (Gateway API listeners) and
+/// a request belongs to the one with the most specific name only (GEP-3567, HTTP listener isolation).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Listener {
+    /// Address to bind. Default: all addresses of both families.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
+    /// Port to bind.
+    pub port: u16,
+    /// What is spoken.
+    pub protocol: Protocol,
+    /// Host names served: `example.com`, `*.example.com`; absent: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// TLS settings; present exactly when `protocol` is `HTTPS`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ListenerTls>,
+    /// Which routes requests of this listener see.
+    pub scope: Scope,
+}
+
+/// What a listener speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Protocol {
+    /// HTTP/1.1 and HTTP/2 with prior knowledge.
+    Http,
+    /// The same inside TLS, HTTP/2 by ALPN.
+    Https,
+}
+
+/// Which routes requests of a listener see.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum Scope {
+    /// Routes attached to this listener of a Gateway, by host name.
+    Gateway,
+    /// Routes attached to this captured Service port, whatever the Host (GAMMA, GEP-1294). Without any, requests go
+    /// to the Service itself.
+    Service(policies::BackendRef),
+}
+
+/// Terminating TLS.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ListenerTls {
+    /// `namespace/name` of each Secret (see [`Certificate`]), most wanted first; SNI picks among them.
+    pub certificates: Vec<String>,
+}
+
+/// A certificate and its key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Certificate {
+    /// Certificate chain, PEM, leaf first.
+    pub chain: String,
+    /// Private key, PEM (PKCS#8, PKCS#1 or SEC1).
+    pub key: Redacted,
+}

@@ -1,0 +1,146 @@
+//! Keys and the closed set of resource kinds.
+
+use std::fmt;
+use std::str::FromStr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::{Backend, Certificate, Endpoints, HttpRoute, Listener};
+
+/// The kind of a resource; the order is the order in which a proxy wants to learn them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Kind {
+    /// A TLS certificate with its key.
+    Certificate,
+    /// A Service port.
+    Backend,
+    /// The addresses of a Service port: apart, because they change most.
+    Endpoints,
+    /// A port to listen on.
+    Listener,
+    /// An HTTPRoute.
+    HttpRoute,
+    /// A GRPCRoute, as HTTP rules.
+    GrpcRoute,
+}
+
+impl Kind {
+    /// As it is written in a [`Key`].
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Certificate => "Certificate",
+            Self::Backend => "Backend",
+            Self::Endpoints => "Endpoints",
+            Self::Listener => "Listener",
+            Self::HttpRoute => "HttpRoute",
+            Self::GrpcRoute => "GrpcRoute",
+        }
+    }
+}
+
+/// Names a resource: `Kind/namespace/name`. Names: a listener `gateway/section` or `service:port`, a backend and its
+/// endpoints `service:port`, the rest as the user's object.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// Kind.
+    pub kind: Kind,
+    /// Namespace of the user's object.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+impl Key {
+    /// A key.
+    pub fn new(kind: Kind, namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { kind, namespace: namespace.into(), name: name.into() }
+    }
+
+    /// Key of the backend a reference names.
+    #[must_use]
+    pub fn backend(backend: &policies::BackendRef) -> Self {
+        Self::new(Kind::Backend, &*backend.namespace, format!("{}:{}", backend.name, backend.port))
+    }
+
+    /// Key of the endpoints of the backend a reference names.
+    #[must_use]
+    pub fn endpoints(backend: &policies::BackendRef) -> Self {
+        Self { kind: Kind::Endpoints, ..Self::backend(backend) }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.kind.as_str(), self.namespace, self.name)
+    }
+}
+
+impl FromStr for Key {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is not a key: write Kind/namespace/name");
+        let (kind, rest) = text.split_once('/').ok_or_else(wrong)?;
+        let (namespace, name) = rest.split_once('/').ok_or_else(wrong)?;
+        let kind = [
+            Kind::Certificate,
+            Kind::Backend,
+            Kind::Endpoints,
+            Kind::Listener,
+            Kind::HttpRoute,
+            Kind::GrpcRoute,
+        ]
+        .into_iter()
+        .find(|k| k.as_str() == kind)
+        .ok_or_else(wrong)?;
+        Ok(Self::new(kind, namespace, name))
+    }
+}
+
+impl Serialize for Key {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// One piece of configuration. Serialised with its kind beside its fields.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind")]
+#[allow(clippy::large_enum_variant, reason = "routes are the common case and the large one")]
+pub enum Resource {
+    /// See [`Certificate`].
+    Certificate(Certificate),
+    /// See [`Backend`].
+    Backend(Backend),
+    /// See [`Endpoints`].
+    Endpoints(Endpoints),
+    /// See [`Listener`].
+    Listener(Listener),
+    /// See [`HttpRoute`].
+    HttpRoute(HttpRoute),
+    /// A GRPCRoute: the same form, and replies speak gRPC.
+    GrpcRoute(HttpRoute),
+}
+
+impl Resource {
+    /// Its kind.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Certificate(_) => Kind::Certificate,
+            Self::Backend(_) => Kind::Backend,
+            Self::Endpoints(_) => Kind::Endpoints,
+            Self::Listener(_) => Kind::Listener,
+            Self::HttpRoute(_) => Kind::HttpRoute,
+            Self::GrpcRoute(_) => Kind::GrpcRoute,
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The contract between a policy, the translator and the engine.
+//!
+//! A policy is data ([`Policy`]) that compiles once into behaviour ([`Filter`]). Nothing is parsed, looked up or
+//! allocated per request that could have been compiled. Policies open no sockets and need no runtime.
+
+use std::any::Any;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, StatusCode};
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+
+/// A request head. Change it through its inherent methods: `headers` is read-only there, because Pingora keeps a
+/// second map with the case of the names.
+pub type Request = pingora_http::RequestHeader;
+/// A response head.
+pub type Response = pingora_http::ResponseHeader;
+
+/// One policy as the user writes it, the controller distributes it and the data plane compiles it.
+pub trait Policy: Clone + PartialEq + Serialize + DeserializeOwned + JsonSchema {
+    /// The compiled form.
+    type Filter: Filter;
+
+    /// Backends this policy points at. The translator fills defaults in, checks grants and publishes them.
+    fn backends(&self) -> Vec<&BackendRef> {
+        Vec::new()
+    }
+
+    /// Does all parsing and lookup once, off the request path.
+    ///
+    /// # Errors
+    /// [`Invalid`] when the policy cannot do what it says; the rule that carries it then answers 500.
+    fn compile(&self, lookup: &dyn Lookup) -> Result<Self::Filter, Invalid>;
+}
+
+/// A compiled policy: immutable and shared by every request of a rule.
+pub trait Filter: Send + Sync + fmt::Debug {
+    /// What this filter remembers of one request between its two phases; lives in the request context.
+    type State: Default + Send + Sync + fmt::Debug;
+
+    /// Runs once per request, before the upstream is chosen; a retry does not repeat it.
+    fn request<'a>(
+        &'a self,
+        _req: &'a mut Request,
+        _ctx: &'a mut Context,
+        _state: &'a mut Self::State,
+    ) -> Verdict<'a> {
+        Verdict::Continue
+    }
+
+    /// Runs once on the way back, in reverse order, for upstream responses and replies alike.
+    fn response(&self, _rsp: &mut Response, _ctx: &Context, _state: &Self::State) {}
+}
+
+/// What a filter wants to happen next.
+pub enum Verdict<'a> {
+    /// Ask the next filter.
+    Continue,
+    /// Answer the client now.
+    Reply(Reply),
+    /// Only filters that do I/O pay for a box.
+    Wait(Pin<Box<dyn Future<Output = Result<(), Reply>> + Send + 'a>>),
+}
+
+impl fmt::Debug for Verdict<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Continue => f.write_str("Continue"),
+            Self::Reply(reply) => write!(f, "{reply:?}"),
+            Self::Wait(_) => f.write_str("Wait"),
+        }
+    }
+}
+
+/// A response made by the proxy itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// HTTP status.
+    pub status: StatusCode,
+    /// Stable token for logs and metrics, such as `cors_preflight`. See `docs/reasons.md`.
+    pub reason: &'static str,
+    /// Header fields beside those the engine sets (`date`, `content-length`, `server`).
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Body, usually empty.
+    pub body: Bytes,
+}
+
+impl Reply {
+    /// A reply without extra fields or body.
+    #[must_use]
+    pub fn new(status: StatusCode, reason: &'static str) -> Self {
+        Self { status, reason, headers: Vec::new(), body: Bytes::new() }
+    }
+
+    /// Adds one header field.
+    #[must_use]
+    pub fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+}
+
+/// The scheme of the client's connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Scheme {
+    /// Plain text.
+    #[default]
+    Http,
+    /// TLS.
+    Https,
+}
+
+impl Scheme {
+    /// As in a URI.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    /// The port a URI of this scheme may leave out.
+    #[must_use]
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+}
+
+/// What is known of one request, and what filters decide for the engine.
+///
+/// The engine fills the first group before the chain runs and reads the second after it.
+#[derive(Debug, Default)]
+pub struct Context {
+    /// Scheme of the client's connection.
+    pub scheme: Scheme,
+    /// Port of the listener, as the client dialled it.
+    pub port: u16,
+    /// Length in bytes of the path prefix the route matched, without a trailing slash; the whole path for an exact
+    /// match, 0 for a regular expression.
+    pub matched_prefix: usize,
+    /// Fresh random bits for sampling decisions of this request.
+    pub entropy: u64,
+
+    /// Decided: total time for the request and for each attempt.
+    pub timeouts: crate::timeouts::Limits,
+    /// Decided: when a failed attempt may be repeated.
+    pub retry: Option<Arc<crate::retry::Plan>>,
+    /// Decided: who gets a copy of the request.
+    pub mirrors: SmallVec<[Arc<dyn Upstream>; 1]>,
+}
+
+/// A backend as policies see it: the engine's live cluster.
+pub trait Upstream: Any + Send + Sync + fmt::Debug {
+    /// `namespace/name:port`.
+    fn name(&self) -> &str;
+}
+
+/// What a policy may look up while it compiles.
+pub trait Lookup {
+    /// The live cluster of a backend; `None` when there is no such backend.
+    fn backend(&self, backend: &BackendRef) -> Option<Arc<dyn Upstream>>;
+}
+
+/// A Service port; granted (ReferenceGrant) by the time it is compiled.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BackendRef {
+    /// Namespace of the Service.
+    pub namespace: String,
+    /// Name of the Service.
+    pub name: String,
+    /// Port of the Service.
+    pub port: u16,
+}
+
+impl fmt::Display for BackendRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}:{}", self.namespace, self.name, self.port)
+    }
+}
+
+/// Why a policy cannot be compiled.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Invalid {
+    /// A field holds a value that cannot be used.
+    #[error("{field}: {message}")]
+    Field {
+        /// Path of the field inside the policy, such as `set[0].value`.
+        field: String,
+        /// What is wrong and what would be right.
+        message: String,
+    },
+    /// The policy names a backend that does not exist.
+    #[error("backend {0} does not exist")]
+    BackendNotFound(BackendRef),
+}
+
+impl Invalid {
+    /// A [`Invalid::Field`].
+    pub fn field(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Field { field: field.into(), message: message.into() }
+    }
+}

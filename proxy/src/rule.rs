@@ -1,0 +1,50 @@
+//! Compiled rules: what a request runs through once its route is found.
+
+use std::fmt;
+use std::sync::Arc;
+
+use policies::Chain;
+
+use crate::split::Split;
+use crate::telemetry::RouteStats;
+
+/// One compiled rule; immutable, shared by snapshots as long as its route does not change.
+#[derive(Debug)]
+pub struct Rule {
+    /// Which rule this is, for logs, metrics and traces.
+    pub name: RuleName,
+    /// Replies speak gRPC (trailers-only, `grpc-status`).
+    pub is_grpc: bool,
+    /// Policies of the rule.
+    pub chain: Chain,
+    /// Who answers.
+    pub action: Action,
+    /// Counters; they outlive recompiles.
+    pub stats: Arc<RouteStats>,
+}
+
+/// Names a rule of a user's route.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RuleName {
+    /// `HTTPRoute` or `GRPCRoute`, or `Service` for default forwarding of a captured Service.
+    pub kind: &'static str,
+    /// `namespace/name` of the route.
+    pub route: Arc<str>,
+    /// The rule's name, or its index.
+    pub rule: Arc<str>,
+}
+
+impl fmt::Display for RuleName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}#{}", self.kind, self.route, self.rule)
+    }
+}
+
+/// Who answers.
+#[derive(Debug)]
+pub enum Action {
+    /// One of these backends.
+    Forward(Split),
+    /// 500, with the reason for the log.
+    Fail(Box<str>),
+}
