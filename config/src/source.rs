@@ -36,8 +36,5 @@ pub struct Answer {
 pub fn channel() -> (Publisher, Source) {
     let (update_tx, update_rx) = mpsc::channel(16);
     let (answer_tx, answer_rx) = mpsc::channel(16);
-    (
-        Publisher { updates: update_tx, answers: answer_rx },
-        Source { updates: update_rx, answers: answer_tx },
-    )
+    (Publisher { updates: update_tx, answers: answer_rx }, Source { updates: update_rx, answers: answer_tx })
 }

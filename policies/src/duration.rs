@@ -17,7 +17,8 @@ impl FromStr for Duration {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is not a duration: write groups such as 10s, 1m30s or 250ms (GEP-2257)");
+        let wrong =
+            || format!("{text:?} is not a duration: write groups such as 10s, 1m30s or 250ms (GEP-2257)");
         let (mut rest, mut millis, mut groups) = (text, 0u64, 0);
         while !rest.is_empty() {
             let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;

@@ -23,8 +23,11 @@
 pub mod compile;
 pub mod route;
 pub mod rule;
+mod run;
 pub mod snapshot;
 pub mod split;
 pub mod store;
 pub mod telemetry;
 pub mod upstream;
+
+pub use run::{Options, Proxy};

@@ -84,4 +84,3 @@ pub fn pair() -> (Writer, Reader) {
     let shared = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
     (Writer(shared.clone()), Reader(shared))
 }
-

@@ -24,7 +24,11 @@ impl Cluster {
     ///
     /// # Errors
     /// When the backend's settings cannot be used (CA bundle, host name).
-    pub fn new(backend: BackendRef, _spec: &Backend, stats: Arc<BackendStats>) -> Result<Self, policies::Invalid> {
+    pub fn new(
+        backend: BackendRef,
+        _spec: &Backend,
+        stats: Arc<BackendStats>,
+    ) -> Result<Self, policies::Invalid> {
         Ok(Self { name: backend.to_string(), backend, stats })
     }
 
