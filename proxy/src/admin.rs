@@ -3,14 +3,17 @@
 //! Everything is read-only, but it names what runs inside: it belongs on a loopback address, and [`serve`] refuses any
 //! other unless told that somebody made sure who can reach it.
 
-use std::io;
-use std::net::SocketAddr;
+mod pages;
+mod server;
+
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use config::{Rejection, Resources};
 use parking_lot::Mutex;
 
+pub use self::server::{Admin, Error, Exposure, serve};
 use crate::telemetry::Telemetry;
 
 /// What one role of the process tells its admin port.
@@ -21,12 +24,6 @@ pub struct Status {
     is_draining: AtomicBool,
     version: AtomicU64,
     rejections: Mutex<Vec<Rejection>>,
-}
-
-impl std::fmt::Debug for Status {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Status").field("role", &self.telemetry.role()).finish_non_exhaustive()
-    }
 }
 
 impl Status {
@@ -70,44 +67,26 @@ impl Status {
         (!self.is_applied.load(Ordering::Acquire)).then_some("no configuration is applied yet")
     }
 
-    #[allow(dead_code, reason = "served by /config")]
-    fn resources(&self) -> Resources {
-        (self.resources)()
-    }
-}
-
-/// Who may reach an admin port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Exposure {
-    /// Processes of this host (or pod).
-    #[default]
-    Loopback,
-    /// Whoever can reach the address.
-    Anyone,
-}
-
-/// An admin port; dropping it closes it.
-#[derive(Debug)]
-pub struct Admin {
-    address: SocketAddr,
-}
-
-impl Admin {
-    /// Where it listens.
+    /// The role, as in logs and metrics.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn role(&self) -> &'static str {
+        self.telemetry.role()
+    }
+
+    fn version(&self) -> u64 {
+        self.version.load(Ordering::Relaxed)
     }
 }
 
-/// Serves the admin port of a process with these roles, on the current runtime.
-///
-/// # Errors
-/// When the address is taken, or is no loopback address and `exposure` does not allow that.
-pub async fn serve(address: SocketAddr, exposure: Exposure, _roles: Vec<Arc<Status>>) -> io::Result<Admin> {
-    if exposure == Exposure::Loopback && !address.ip().is_loopback() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{address} is no loopback address")));
+impl fmt::Debug for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Status")
+            .field("role", &self.role())
+            .field("version", &self.version())
+            .field("unready", &self.unready())
+            .finish_non_exhaustive()
     }
-    let listener = tokio::net::TcpListener::bind(address).await?;
-    Ok(Admin { address: listener.local_addr()? })
 }
+
+#[cfg(test)]
+mod tests;

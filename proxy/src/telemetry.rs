@@ -5,9 +5,11 @@
 //! calls [`Telemetry::finish`] once per request. Series of what is gone stay for five minutes, so that the last counts
 //! are still scraped.
 
+mod access_log;
 mod counters;
 mod entropy;
 mod metrics;
+mod otlp;
 mod process;
 mod retained;
 mod settings;
@@ -27,6 +29,8 @@ pub use self::settings::{AccessLog, Error, Settings};
 pub use self::stats::{BackendStats, InFlight, ListenerStats, OpenConnection, RouteStats, Spoken};
 pub use self::trace::{TRACEPARENT, TRACESTATE, TraceContext};
 
+use self::access_log::Log;
+use self::otlp::Exporter;
 use self::retained::{Activity, Retained};
 use self::stats::ConfigStats;
 use crate::rule::RuleName;
@@ -39,6 +43,8 @@ pub struct Telemetry {
     backends: Retained<BackendRef, BackendStats>,
     listeners: Retained<String, ListenerStats>,
     config: ConfigStats,
+    log: Option<Log>,
+    exporter: Option<Exporter>,
     /// New traces are sampled when 64 random bits are below it.
     sampled_below: u64,
 }
@@ -51,7 +57,9 @@ impl Telemetry {
     pub fn new(role: &'static str, settings: &Settings) -> Result<Arc<Self>, Error> {
         let default_ratio = if settings.otlp.is_some() { 0.01 } else { 0.0 };
         let sampled_below = threshold(settings.sampling.unwrap_or(default_ratio))?;
-        Ok(Arc::new(Self { role, sampled_below, ..Self::default() }))
+        let log = Log::open(&settings.access_log)?;
+        let exporter = settings.otlp.as_deref().map(|endpoint| Exporter::start(role, endpoint)).transpose()?;
+        Ok(Arc::new(Self { role, sampled_below, log, exporter, ..Self::default() }))
     }
 
     /// The role, as in logs and metrics.
@@ -96,10 +104,35 @@ impl Telemetry {
             Some((_, stats)) => stats.finish(record.status, record.reason, record.duration),
             None => self.listener(record.listener).unmatched.add(record.status, record.reason),
         }
+        if let Some(log) = &self.log {
+            log.log(self.role, record);
+        }
+        if let Some(exporter) = &self.exporter
+            && record.trace.is_sampled()
+        {
+            exporter.export(record);
+        }
     }
 
-    /// Writes out what is buffered; for the end of a drain. Blocks for two seconds at most.
-    pub fn flush(&self) {}
+    /// Writes out what is buffered; for the end of a drain. Blocks the thread, for four seconds at most.
+    pub fn flush(&self) {
+        if let Some(log) = &self.log {
+            log.flush();
+        }
+        if let Some(exporter) = &self.exporter {
+            exporter.flush();
+        }
+    }
+
+    /// Access log lines lost so far; `None` when the log is off.
+    fn dropped_lines(&self) -> Option<u64> {
+        self.log.as_ref().map(Log::dropped)
+    }
+
+    /// Spans exported and dropped so far; `None` without a collector.
+    fn spans(&self) -> Option<(u64, u64)> {
+        self.exporter.as_ref().map(Exporter::counts)
+    }
 
     fn sweep(&self) {
         self.routes.sweep();

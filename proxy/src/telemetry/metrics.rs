@@ -126,6 +126,9 @@ families! {
     CONFIG_VERSION: Gauge "fairway_config_version" "Version of the configuration that is served";
     CONFIG_AGE: Gauge "fairway_config_age_seconds" "Time since an update of the configuration was applied";
     CONFIG_REJECTIONS: Counter "fairway_config_rejections" "Resources that could not be used, or only in part";
+    LOG_DROPPED: Counter "fairway_access_log_dropped" "Access log lines lost because they could not be written fast enough or at all";
+    SPANS_EXPORTED: Counter "fairway_spans_exported" "Spans the OTLP collector took";
+    SPANS_DROPPED: Counter "fairway_spans_dropped" "Spans lost because the OTLP collector is slow, away or refuses them";
     BUILD: Gauge "fairway_build_info" "The version that runs; always 1";
     RESIDENT: Gauge "process_resident_memory_bytes" "Resident memory";
     OPEN_FDS: Gauge "process_open_fds" "Open file descriptors";
@@ -203,6 +206,7 @@ impl Collector for Scrape {
         self.encode_backends(&mut encoder)?;
         self.encode_listeners(&mut encoder)?;
         self.encode_config(&mut encoder)?;
+        self.encode_losses(&mut encoder)?;
         self.encode_process(&mut encoder)
     }
 }
@@ -342,6 +346,29 @@ impl Scrape {
         for (role, config) in roles() {
             for (severity, count) in config.rejections() {
                 rejections.counter(&[role, ("severity", severity)], count)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn encode_losses(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let roles = || self.roles.iter().map(|role| (("role", role.telemetry.role), &role.telemetry));
+        let mut lines = Open::new(encoder, &LOG_DROPPED)?;
+        for (role, telemetry) in roles() {
+            if let Some(count) = telemetry.dropped_lines() {
+                lines.counter(&[role], count)?;
+            }
+        }
+        let mut exported = Open::new(encoder, &SPANS_EXPORTED)?;
+        for (role, telemetry) in roles() {
+            if let Some((count, _)) = telemetry.spans() {
+                exported.counter(&[role], count)?;
+            }
+        }
+        let mut dropped = Open::new(encoder, &SPANS_DROPPED)?;
+        for (role, telemetry) in roles() {
+            if let Some((_, count)) = telemetry.spans() {
+                dropped.counter(&[role], count)?;
             }
         }
         Ok(())

@@ -68,9 +68,9 @@ impl TraceContext {
     #[must_use]
     pub fn header_value(&self) -> HeaderValue {
         let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
-        hex(text.get_mut(3..35), self.trace_id);
-        hex(text.get_mut(36..52), u128::from(self.span_id));
-        hex(text.get_mut(53..55), u128::from(self.flags));
+        hex(text.get_mut(3..35), &self.trace_id.to_be_bytes());
+        hex(text.get_mut(36..52), &self.span_id.to_be_bytes());
+        hex(text.get_mut(53..55), &[self.flags]);
         HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static(""))
     }
 
@@ -86,14 +86,12 @@ impl TraceContext {
     }
 }
 
-/// Writes a number as lower-case hexadecimal digits that fill `out`.
-pub(crate) fn hex(out: Option<&mut [u8]>, mut number: u128) {
-    for digit in out.into_iter().flatten().rev() {
-        *digit = match (number & 0xf) as u8 {
-            nibble @ 0..=9 => b'0' + nibble,
-            nibble => b'a' - 10 + nibble,
-        };
-        number >>= 4;
+/// Writes bytes as lower-case hexadecimal digits; `out` has two places for each.
+pub(crate) fn hex(out: Option<&mut [u8]>, bytes: &[u8]) {
+    let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble };
+    let places = out.unwrap_or_default().chunks_exact_mut(2);
+    for (place, byte) in places.zip(bytes) {
+        place.copy_from_slice(&[digit(byte >> 4), digit(byte & 0xf)]);
     }
 }
 
