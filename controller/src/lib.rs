@@ -15,6 +15,7 @@
 #![deny(missing_docs)]
 
 pub mod api;
+pub mod local;
 pub mod manifests;
 mod resources;
 pub mod status;
