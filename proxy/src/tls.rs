@@ -112,7 +112,9 @@ impl Terminator {
             rustls::Error::InconsistentKeys(_) => {
                 "key: does not belong to the first certificate of the chain".to_owned()
             }
-            rustls::Error::InvalidCertificate(e) => format!("chain: the first certificate is not usable ({e})"),
+            rustls::Error::InvalidCertificate(e) => {
+                format!("chain: the first certificate is not usable ({e})")
+            }
             e => format!("key: not usable ({e}): RSA of 2048 bits or more, ECDSA P-256, P-384 or Ed25519"),
         })?;
         Ok(Identity { certified: Arc::new(certified), names })
@@ -122,7 +124,10 @@ impl Terminator {
     ///
     /// # Errors
     /// When the TLS library refuses its own defaults; never today.
-    pub(crate) fn settings(&self, identities: Vec<Arc<Identity>>) -> Result<Arc<ServerConfig>, rustls::Error> {
+    pub(crate) fn settings(
+        &self,
+        identities: Vec<Arc<Identity>>,
+    ) -> Result<Arc<ServerConfig>, rustls::Error> {
         let mut settings = ServerConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(&[&version::TLS13, &version::TLS12])?
             .with_no_client_auth()

@@ -36,7 +36,11 @@ impl Regexes {
     }
 
     /// The match that wins, if it goes before `best`.
-    pub(crate) fn best<'t>(&'t self, probe: &Probe<'_>, best: Option<&'t Arc<Match>>) -> Option<&'t Arc<Match>> {
+    pub(crate) fn best<'t>(
+        &'t self,
+        probe: &Probe<'_>,
+        best: Option<&'t Arc<Match>>,
+    ) -> Option<&'t Arc<Match>> {
         self.0.iter().fold(best, |best, chunk| chunk.best(probe, best))
     }
 
