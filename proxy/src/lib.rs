@@ -17,7 +17,7 @@
 //!
 //! # A change
 //!
-//! `config::source::Source` → [`store::Store::apply`] → [`compile::compile`] (pure; shares every clean `Arc`) →
+//! `config::source::Source` → [`compile::Compiler::apply`] (pure; shares every clean `Arc`) →
 //! [`snapshot::Writer::publish`] → listeners open before, drain after → answer.
 
 pub mod compile;
@@ -28,6 +28,7 @@ pub mod snapshot;
 pub mod split;
 pub mod store;
 pub mod telemetry;
+pub mod tls;
 pub mod upstream;
 
 pub use run::{Options, Proxy};
