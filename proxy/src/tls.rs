@@ -30,7 +30,8 @@ pub struct TlsTable {
 #[derive(Debug)]
 struct Entry {
     host: Box<str>,
-    settings: Arc<ServerConfig>,
+    /// None when the listener has no usable certificate: its names are refused, not served with those of another.
+    settings: Option<Arc<ServerConfig>>,
 }
 
 impl Keyed for Entry {
@@ -51,12 +52,12 @@ impl TlsTable {
             Some(sni) if sni.bytes().any(|byte| byte.is_ascii_uppercase()) => {
                 self.pick(Some(&sni.to_ascii_lowercase()))
             }
-            Some(sni) => self.listeners.find(sni, |entry| Some(&entry.settings)),
-            None => self.listeners.get(HostPattern::Any).map(|entry| &entry.settings),
+            Some(sni) => self.listeners.find(sni, Some)?.settings.as_ref(),
+            None => self.listeners.get(HostPattern::Any)?.settings.as_ref(),
         }
     }
 
-    pub(crate) fn insert(&mut self, pattern: HostPattern<'_>, settings: Arc<ServerConfig>) {
+    pub(crate) fn insert(&mut self, pattern: HostPattern<'_>, settings: Option<Arc<ServerConfig>>) {
         self.listeners.insert(pattern, Arc::new(Entry { host: pattern.key().into(), settings }));
     }
 }

@@ -39,10 +39,6 @@ impl Pattern {
         Ok(Self { regex, text: text.into() })
     }
 
-    pub(crate) fn text(&self) -> &str {
-        &self.text
-    }
-
     /// True when the pattern matches all of `value`.
     pub(crate) fn is_match(&self, value: &[u8]) -> bool {
         self.regex.is_match(value)
