@@ -20,6 +20,7 @@
 //! `config::source::Source` → [`store::Store::apply`] → [`compile::compile`] (pure; shares every clean `Arc`) →
 //! [`snapshot::Writer::publish`] → listeners open before, drain after → answer.
 
+pub mod admin;
 pub mod attempt;
 pub mod call;
 pub mod compile;
