@@ -7,18 +7,17 @@ use std::time::Duration;
 
 use config::source::{Answer, Source};
 use config::{Rejection, Resources, Update};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use pingora_core::apps::HttpServerOptions;
 use pingora_core::server::configuration::ServerConf;
 use tokio::sync::oneshot;
 
 use crate::call::Net;
-use crate::compile::compile;
+use crate::compile::Compiler;
 use crate::engine::Engine;
 use crate::ingress::serve::Server;
 use crate::listeners::Listeners;
 use crate::snapshot::{Bind, Reader, Snapshot, Writer};
-use crate::store::Store;
 use crate::telemetry::Telemetry;
 use crate::upstream::trust_file;
 
@@ -55,7 +54,7 @@ impl Options {
 pub struct Proxy {
     reader: Reader,
     addresses: Arc<Mutex<Vec<(Bind, SocketAddr)>>>,
-    store: Arc<RwLock<Store>>,
+    compiler: Arc<Mutex<Compiler>>,
     stop: oneshot::Sender<oneshot::Sender<()>>,
 }
 
@@ -73,20 +72,19 @@ impl Proxy {
     pub fn start(options: Options, telemetry: Arc<Telemetry>, source: Source) -> Self {
         let (writer, reader) = crate::snapshot::pair();
         let addresses = Arc::new(Mutex::new(Vec::new()));
-        let store = Arc::new(RwLock::new(Store::default()));
+        let compiler = Arc::new(Mutex::new(Compiler::new(telemetry.clone())));
         let (stop, stopped) = oneshot::channel();
         let server = Arc::new(server(&options, &telemetry, reader.clone()));
         let owner = Owner {
-            store: store.clone(),
+            compiler: compiler.clone(),
             current: reader.load(),
             reader: reader.clone(),
             writer,
             listeners: Listeners::new(server, options.drain),
-            telemetry,
             addresses: addresses.clone(),
         };
         tokio::spawn(owner.run(source, stopped));
-        Self { reader, addresses, store, stop }
+        Self { reader, addresses, compiler, stop }
     }
 
     /// Reads what is served.
@@ -104,8 +102,8 @@ impl Proxy {
     /// Reads the resources as last told; copies them when it is called.
     #[must_use]
     pub fn resources(&self) -> impl Fn() -> Resources + Send + Sync + 'static {
-        let store = self.store.clone();
-        move || store.read().resources().clone()
+        let compiler = self.compiler.clone();
+        move || compiler.lock().store().resources().clone()
     }
 
     /// Stops accepting, lets requests in flight end within the drain time, and ends.
@@ -138,12 +136,11 @@ fn server(options: &Options, telemetry: &Arc<Telemetry>, reader: Reader) -> Serv
 
 /// The one task that changes what is served.
 struct Owner {
-    store: Arc<RwLock<Store>>,
+    compiler: Arc<Mutex<Compiler>>,
     current: Arc<Snapshot>,
     reader: Reader,
     writer: Writer,
     listeners: Listeners,
-    telemetry: Arc<Telemetry>,
     addresses: Arc<Mutex<Vec<(Bind, SocketAddr)>>>,
 }
 
@@ -175,11 +172,9 @@ impl Owner {
     }
 
     async fn apply(&mut self, update: Update) -> Vec<Rejection> {
-        let dirty = self.store.write().apply(update);
-        let (store, current, telemetry) = (self.store.clone(), self.current.clone(), self.telemetry.clone());
+        let compiler = self.compiler.clone();
         // Compiling may take milliseconds; requests go on on the workers meanwhile.
-        let compiled =
-            tokio::task::spawn_blocking(move || compile(&store.read(), &current, &dirty, &telemetry)).await;
+        let compiled = tokio::task::spawn_blocking(move || compiler.lock().apply(update)).await;
         let Ok((snapshot, mut rejections)) = compiled else {
             tracing::error!("a bug in the compiler: the last configuration is served on");
             return Vec::new();

@@ -2,18 +2,15 @@
 
 use http::StatusCode;
 use pingora_core::upstreams::peer::HttpPeer;
-use pingora_error::ErrorType::{
-    ConnectTimedout, ConnectionClosed, Custom, H2Error, ReadError, ReadTimedout, TLSHandshakeTimedout,
-    WriteError, WriteTimedout,
-};
-use pingora_error::{BError, Error, ErrorSource, RetryType};
+use pingora_error::ErrorType::{ConnectTimedout, Custom, TLSHandshakeTimedout};
+use pingora_error::{BError, Error, ErrorSource};
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 use policies::Reply;
 use tokio::time::{Duration, Instant, sleep};
 
 use super::fail::{REFUSED, out_of_time};
-use crate::attempt::{Facts, Failure, Next, Sent};
+use crate::attempt::{Facts, Failure, Next, Sent, Stage};
 use crate::context::RequestContext;
 use crate::reply::text;
 use crate::telemetry::entropy;
@@ -124,60 +121,33 @@ pub(super) fn answered(
 
 /// No connection.
 pub(super) fn unreachable(session: &mut Session, ctx: &mut RequestContext, mut error: BError) -> BError {
-    let timed_out = matches!(error.etype, ConnectTimedout | TLSHandshakeTimedout) && is_late(ctx);
-    let failure = match error.etype {
-        // A pooled HTTP/2 connection that goes away has said nothing of the endpoint.
-        H2Error => Failure::Closed { reused: true },
-        _ if timed_out => Failure::Timeout,
-        _ => Failure::Connect,
-    };
+    let (mut failure, sent) = Failure::of(&error, Stage::Connecting);
+    if matches!(error.etype, ConnectTimedout | TLSHandshakeTimedout) && is_late(ctx) {
+        failure = Failure::Timeout;
+    }
     record(ctx, if failure == Failure::Connect { Outcome::ConnectFailure } else { Outcome::Broken }, 0);
-    let again = again(session, ctx, failure, Sent::Nothing);
+    let again = again(session, ctx, failure, sent);
     error.set_retry(again);
     error
 }
 
 /// The attempt broke off, on either side.
-pub(super) fn broken(
-    session: &mut Session,
-    ctx: &mut RequestContext,
-    mut error: BError,
-    reused: bool,
-) -> BError {
+pub(super) fn broken(session: &mut Session, ctx: &mut RequestContext, mut error: BError, reused: bool) -> BError {
     if error.etype == Custom(REFUSED) {
         return error;
     }
-    let upstream = error.esource == ErrorSource::Upstream || is_late(ctx);
-    record(ctx, if upstream { Outcome::Broken } else { Outcome::Cancelled }, 0);
+    let upstream = error.esource == ErrorSource::Upstream;
+    record(ctx, if upstream || is_late(ctx) { Outcome::Broken } else { Outcome::Cancelled }, 0);
     let begun = session.response_written().is_some_and(|head| !head.status.is_informational());
-    let again = upstream
-        && !begun
-        && failure(&error, reused).is_some_and(|(failure, sent)| again(session, ctx, failure, sent));
+    let (failure, sent) = Failure::of(&error, Stage::Connected { reused });
+    let again = upstream && !begun && again(session, ctx, failure, sent);
     error.set_retry(again);
     error
 }
 
-/// How an attempt failed, if it did before its answer and in a way that says nothing against trying again.
-fn failure(error: &Error, reused: bool) -> Option<(Failure, Sent)> {
-    let closed = Failure::Closed { reused };
-    match error.etype {
-        ReadTimedout | WriteTimedout => Some((Failure::Timeout, Sent::Maybe)),
-        // The kernel refused the first bytes of the head.
-        WriteError
-            if error.context.as_ref().is_some_and(|at| at.as_str() == "while writing request headers") =>
-        {
-            Some((closed, Sent::Nothing))
-        }
-        // GOAWAY or REFUSED_STREAM, as Pingora marks them: not processed (RFC 9113 section 8.7).
-        H2Error if error.retry == RetryType::Decided(true) => Some((closed, Sent::Nothing)),
-        ReadError | WriteError | ConnectionClosed | H2Error => Some((closed, Sent::Maybe)),
-        _ => None,
-    }
-}
-
 /// Asks whether to try again, and prepares it.
 fn again(session: &mut Session, ctx: &mut RequestContext, failure: Failure, sent: Sent) -> bool {
-    if ctx.deadline.is_some_and(|at| at <= Instant::now()) || ctx.exchange.is_expired() {
+    if ctx.exchange.is_expired() {
         return false;
     }
     let Some(cluster) = ctx.cluster().cloned() else { return false };
@@ -187,6 +157,7 @@ fn again(session: &mut Session, ctx: &mut RequestContext, failure: Failure, sent
         idempotent: ctx.sent.method.is_idempotent(),
         replayable: !session.as_ref().retry_buffer_truncated(),
         untried: cluster.has_untried(&ctx.upstream.tried),
+        left: ctx.deadline.map(|at| at.saturating_duration_since(Instant::now())),
         entropy: entropy(),
     };
     let upstream = &mut ctx.upstream;
