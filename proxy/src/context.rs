@@ -18,10 +18,10 @@ use crate::call::MirrorBody;
 use crate::engine::head::Host;
 use crate::ingress::exchange::Exchange;
 use crate::rule::{Action, Rule};
-use crate::snapshot::{Port, Snapshot};
+use crate::snapshot::Snapshot;
 use crate::split::Share;
-use crate::telemetry::{Record, Telemetry, TraceContext};
-use crate::upstream::{Picked, RetryPermit};
+use crate::telemetry::{InFlight, Record, Telemetry, TraceContext};
+use crate::upstream::{Cluster, Picked, RetryPermit};
 
 /// One request. Pinned snapshot, decisions, and what is accounted for at its end.
 #[derive(Debug)]
@@ -30,12 +30,14 @@ pub(crate) struct RequestContext {
     telemetry: Arc<Telemetry>,
     /// The configuration this request sees, from its first byte to its last.
     pub(crate) snapshot: Arc<Snapshot>,
-    pub(crate) port: Option<Arc<Port>>,
+    /// The listener the request belongs to.
+    pub(crate) listener: Option<Arc<str>>,
     pub(crate) started: Instant,
     /// The head as the client sent it.
     pub(crate) sent: Sent,
 
     pub(crate) rule: Option<Arc<Rule>>,
+    pub(crate) in_flight: Option<InFlight>,
     /// Which share of the rule's split.
     pub(crate) share: Option<usize>,
     pub(crate) policy: Context,
@@ -112,12 +114,17 @@ pub(crate) struct Mirrors {
 }
 
 impl RequestContext {
-    pub(crate) fn new(exchange: Arc<Exchange>, telemetry: Arc<Telemetry>, snapshot: Arc<Snapshot>) -> Box<Self> {
+    pub(crate) fn new(
+        exchange: Arc<Exchange>,
+        telemetry: Arc<Telemetry>,
+        snapshot: Arc<Snapshot>,
+    ) -> Box<Self> {
         Box::new(Self {
             exchange,
             telemetry,
             snapshot,
-            port: None,
+            listener: None,
+            in_flight: None,
             started: Instant::now(),
             sent: Sent::default(),
             rule: None,
@@ -142,6 +149,11 @@ impl RequestContext {
             Action::Forward(split) => split.shares().get(self.share?),
             Action::Fail(_) => None,
         }
+    }
+
+    /// The backend the request goes to.
+    pub(crate) fn cluster(&self) -> Option<&Arc<Cluster>> {
+        self.share()?.target.as_ref().ok()
     }
 
     /// Runs the response side of every filter that saw the request: the backend's first, then the rule's.
@@ -175,13 +187,9 @@ impl RequestContext {
             version: version(sent.version),
             status,
             reason: self.reason,
-            listener: self.port.as_ref().map_or("", |port| port.name()),
+            listener: self.listener.as_deref().unwrap_or_default(),
             rule: self.rule.as_ref().map(|rule| (&rule.name, &*rule.stats)),
-            upstream: self
-                .upstream
-                .picked
-                .as_ref()
-                .map(|picked| (&picked.cluster().backend, picked.address())),
+            upstream: self.cluster().map(|cluster| &cluster.backend).zip(self.upstream.tried.last().copied()),
             attempts: self.upstream.count,
             duration: self.started.elapsed(),
             upstream_duration: self.upstream.duration,

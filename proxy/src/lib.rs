@@ -17,7 +17,7 @@
 //!
 //! # A change
 //!
-//! `config::source::Source` → [`store::Store::apply`] → [`compile::compile`] (pure; shares every clean `Arc`) →
+//! `config::source::Source` → [`compile::Compiler::apply`] (pure; shares every clean `Arc`) →
 //! [`snapshot::Writer::publish`] → listeners open before, drain after → answer.
 
 pub mod admin;

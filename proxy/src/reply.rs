@@ -71,7 +71,6 @@ fn render(reply: Reply, grpc: bool) -> Result<(ResponseHeader, Bytes)> {
 /// As gRPC maps HTTP status codes (grpc/doc/http-grpc-status-mapping.md), save where we know better.
 fn grpc_status(status: StatusCode, reason: &str) -> u16 {
     match (status, reason) {
-        (StatusCode::BAD_REQUEST, _) => 13,
         (StatusCode::UNAUTHORIZED, _) => 16,
         (StatusCode::FORBIDDEN, _) => 7,
         (StatusCode::NOT_FOUND, _) => 12,
@@ -79,8 +78,10 @@ fn grpc_status(status: StatusCode, reason: &str) -> u16 {
         (StatusCode::GATEWAY_TIMEOUT, _) => 4,
         // Gateway API: "requests ... MUST receive an UNAVAILABLE status" for a GRPCRoute's invalid backends and filters.
         (_, "rule_invalid" | "invalid_backend" | "no_backend")
-        | (StatusCode::TOO_MANY_REQUESTS | StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE, _) => 14,
-        (StatusCode::INTERNAL_SERVER_ERROR, _) => 13,
+        | (StatusCode::TOO_MANY_REQUESTS | StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE, _) => {
+            14
+        }
+        (StatusCode::BAD_REQUEST | StatusCode::INTERNAL_SERVER_ERROR, _) => 13,
         _ => 2,
     }
 }

@@ -58,7 +58,8 @@ impl Telemetry {
         let default_ratio = if settings.otlp.is_some() { 0.01 } else { 0.0 };
         let sampled_below = threshold(settings.sampling.unwrap_or(default_ratio))?;
         let log = Log::open(&settings.access_log)?;
-        let exporter = settings.otlp.as_deref().map(|endpoint| Exporter::start(role, endpoint)).transpose()?;
+        let exporter =
+            settings.otlp.as_deref().map(|endpoint| Exporter::start(role, endpoint)).transpose()?;
         Ok(Arc::new(Self { role, sampled_below, log, exporter, ..Self::default() }))
     }
 

@@ -30,7 +30,8 @@ pub struct TlsTable {
 #[derive(Debug)]
 struct Entry {
     host: Box<str>,
-    settings: Arc<ServerConfig>,
+    /// None when the listener has no usable certificate: its names are refused, not served with those of another.
+    settings: Option<Arc<ServerConfig>>,
 }
 
 impl Keyed for Entry {
@@ -51,12 +52,12 @@ impl TlsTable {
             Some(sni) if sni.bytes().any(|byte| byte.is_ascii_uppercase()) => {
                 self.pick(Some(&sni.to_ascii_lowercase()))
             }
-            Some(sni) => self.listeners.find(sni, |entry| Some(&entry.settings)),
-            None => self.listeners.get(HostPattern::Any).map(|entry| &entry.settings),
+            Some(sni) => self.listeners.find(sni, Some)?.settings.as_ref(),
+            None => self.listeners.get(HostPattern::Any)?.settings.as_ref(),
         }
     }
 
-    pub(crate) fn insert(&mut self, pattern: HostPattern<'_>, settings: Arc<ServerConfig>) {
+    pub(crate) fn insert(&mut self, pattern: HostPattern<'_>, settings: Option<Arc<ServerConfig>>) {
         self.listeners.insert(pattern, Arc::new(Entry { host: pattern.key().into(), settings }));
     }
 }
@@ -112,7 +113,9 @@ impl Terminator {
             rustls::Error::InconsistentKeys(_) => {
                 "key: does not belong to the first certificate of the chain".to_owned()
             }
-            rustls::Error::InvalidCertificate(e) => format!("chain: the first certificate is not usable ({e})"),
+            rustls::Error::InvalidCertificate(e) => {
+                format!("chain: the first certificate is not usable ({e})")
+            }
             e => format!("key: not usable ({e}): RSA of 2048 bits or more, ECDSA P-256, P-384 or Ed25519"),
         })?;
         Ok(Identity { certified: Arc::new(certified), names })
@@ -122,7 +125,10 @@ impl Terminator {
     ///
     /// # Errors
     /// When the TLS library refuses its own defaults; never today.
-    pub(crate) fn settings(&self, identities: Vec<Arc<Identity>>) -> Result<Arc<ServerConfig>, rustls::Error> {
+    pub(crate) fn settings(
+        &self,
+        identities: Vec<Arc<Identity>>,
+    ) -> Result<Arc<ServerConfig>, rustls::Error> {
         let mut settings = ServerConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(&[&version::TLS13, &version::TLS12])?
             .with_no_client_auth()

@@ -78,11 +78,7 @@ impl Drop for Admin {
 ///
 /// # Errors
 /// When the address is taken, or is no loopback address and `exposure` does not allow that.
-pub async fn serve(
-    address: SocketAddr,
-    exposure: Exposure,
-    roles: Vec<Arc<Status>>,
-) -> Result<Admin, Error> {
+pub async fn serve(address: SocketAddr, exposure: Exposure, roles: Vec<Arc<Status>>) -> Result<Admin, Error> {
     let is_loopback = address.ip().to_canonical().is_loopback();
     if exposure == Exposure::Loopback && !is_loopback {
         return Err(Error::Exposed(address));

@@ -31,6 +31,10 @@ pub(super) fn compile(
     let mut changed = BTreeSet::new();
     for key in dirty.keys().filter(|key| matches!(key.kind, Kind::Backend | Kind::Endpoints)) {
         let Some(backend) = reference(key) else {
+            if store.get(key).is_none() {
+                problems.clear(key, Stage::Resource);
+                continue;
+            }
             let message = "key: the name must be service:port".to_owned();
             problems.set(key, Stage::Resource, vec![(Severity::Refused, message)]);
             continue;

@@ -32,8 +32,19 @@ fn a_host_is_lowered_and_loses_port_and_trailing_dot() {
 
 #[test]
 fn a_host_that_is_no_authority_is_refused() {
-    for sent in ["", ".", "a.test, b.test", "a.test/b", "a b", "a.test:x", "a.test:999999", "u@a.test", "[::1", "[x]", "a:1:2"]
-    {
+    for sent in [
+        "",
+        ".",
+        "a.test, b.test",
+        "a.test/b",
+        "a b",
+        "a.test:x",
+        "a.test:999999",
+        "u@a.test",
+        "[::1",
+        "[x]",
+        "a:1:2",
+    ] {
         assert_eq!(reason(check(&mut parts("/", &[("host", sent)]), None)), "bad_host", "{sent:?}");
     }
     assert_eq!(reason(check(&mut parts("/", &[]), None)), "bad_host");

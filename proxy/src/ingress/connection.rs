@@ -10,6 +10,7 @@ use policies::Scheme;
 use tokio::task::AbortHandle;
 
 use super::gate::Gate;
+use crate::snapshot::Bind;
 
 /// One client connection; shared by its task, its requests and the gate it came through.
 #[derive(Debug)]
@@ -34,6 +35,13 @@ pub(crate) struct Connection {
 #[derive(Debug)]
 struct Tls {
     sni: Option<Box<str>>,
+}
+
+impl Default for Connection {
+    fn default() -> Self {
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        Self::new(Arc::new(Gate::new(Bind { address: None, port: 0 })), nowhere, nowhere)
+    }
 }
 
 impl Connection {

@@ -91,6 +91,13 @@ impl Exchange {
     }
 }
 
+impl Default for Exchange {
+    /// Of a request that no loop of ours runs; there is none.
+    fn default() -> Self {
+        Self::new(Arc::new(Connection::default()))
+    }
+}
+
 /// What became of a request.
 #[derive(Debug)]
 pub(crate) enum Ended {

@@ -25,7 +25,9 @@ pub(crate) async fn serve(mut stream: Box<ClientStream>, exchange: Arc<Exchange>
         let session = ServerSession::new_http1(stream);
         let request = server.proxy.process_new_http(session, &server.never);
         let head_by = Instant::now() + HEAD;
-        let Ended::Reusable(reused) = run(request, &exchange, &mut timer, Some(head_by)).await else { return };
+        let Ended::Reusable(reused) = run(request, &exchange, &mut timer, Some(head_by)).await else {
+            return;
+        };
         let (returned, _) = reused.consume();
         let Ok(returned) = returned.into_any().downcast::<ClientStream>() else { return };
         stream = returned;
@@ -50,7 +52,12 @@ async fn next(stream: &mut ClientStream, connection: &Connection, timer: &mut Ti
 }
 
 /// True when the port drains and the connection, waiting `since` then, should be closed. Else the task is woken in time.
-pub(crate) fn is_quiet(connection: &Connection, since: Instant, timer: &mut Timer, cx: &mut Context<'_>) -> bool {
+pub(crate) fn is_quiet(
+    connection: &Connection,
+    since: Instant,
+    timer: &mut Timer,
+    cx: &mut Context<'_>,
+) -> bool {
     // In this order: a drain after the look wakes the task.
     connection.waker.register(cx.waker());
     connection.is_draining() && timer.poll(since + LULL, cx).is_ready()

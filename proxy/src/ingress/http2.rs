@@ -113,7 +113,12 @@ impl Drop for Active {
     }
 }
 
-fn spawn(mut session: HttpSession, connection: Arc<Connection>, server: Arc<Server>, active: Arc<AtomicUsize>) {
+fn spawn(
+    mut session: HttpSession,
+    connection: Arc<Connection>,
+    server: Arc<Server>,
+    active: Arc<AtomicUsize>,
+) {
     active.fetch_add(1, Ordering::Relaxed);
     let active = Active(active);
     session.set_write_timeout(Some(STALL));

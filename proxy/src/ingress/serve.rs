@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout};
 
 use super::connection::Connection;
 use super::exchange::Exchange;
+use super::gate::Entered;
 use super::preface::Preface;
 use super::stream::ClientStream;
 use super::timer::Timer;
@@ -52,8 +53,12 @@ impl Server {
 }
 
 /// Serves one connection to its end.
-pub(crate) async fn serve(tcp: TcpStream, connection: Arc<Connection>, server: Arc<Server>) {
-    let _entered = connection.gate.enter(connection.clone());
+pub(crate) async fn serve(
+    tcp: TcpStream,
+    connection: Arc<Connection>,
+    server: Arc<Server>,
+    _entered: Entered,
+) {
     let _ = tcp.set_nodelay(true);
     // Boxed apart, so that the handshake's state is gone while the connection is served.
     let opened = Box::pin(open(tcp, &connection, &server)).await;
@@ -86,7 +91,9 @@ async fn open(
             let mut timer = Timer::default();
             let limit = Instant::now() + IDLE;
             let preface = std::future::poll_fn(|cx| {
-                if timer.poll(limit, cx).is_ready() || http1::is_quiet(connection, limit - IDLE, &mut timer, cx) {
+                if timer.poll(limit, cx).is_ready()
+                    || http1::is_quiet(connection, limit - IDLE, &mut timer, cx)
+                {
                     return std::task::Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
                 }
                 stream.poll_preface(cx)

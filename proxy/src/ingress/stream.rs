@@ -14,8 +14,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_core::protocols::{
-    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
-    UniqueIDType,
+    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest,
+    UniqueID, UniqueIDType,
 };
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
 use tokio::net::TcpStream;
@@ -61,7 +61,15 @@ impl ClientStream {
     }
 
     const fn new(io: Io) -> Self {
-        Self { io, read: Vec::new(), read_at: 0, unsure: false, written: Vec::new(), written_at: 0, exchange: None }
+        Self {
+            io,
+            read: Vec::new(),
+            read_at: 0,
+            unsure: false,
+            written: Vec::new(),
+            written_at: 0,
+            exchange: None,
+        }
     }
 
     /// From now on it serves HTTP/1 for this exchange.

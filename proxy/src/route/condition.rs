@@ -45,7 +45,10 @@ type Buffer = SmallVec<[u8; 256]>;
 impl Conditions {
     pub(crate) fn hold(&self, probe: &Probe<'_>) -> bool {
         self.method.as_ref().is_none_or(|method| *method == probe.req.method)
-            && self.headers.iter().all(|(name, condition)| condition.holds_for_header(&probe.req.headers, name))
+            && self
+                .headers
+                .iter()
+                .all(|(name, condition)| condition.holds_for_header(&probe.req.headers, name))
             && self.query.iter().all(|(name, condition)| condition.holds_for_query(probe.query, name))
     }
 }

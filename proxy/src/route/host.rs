@@ -95,7 +95,11 @@ impl HostTable {
                 MatchPath::Prefix(path) => self.tree.edit(path, |node| node.prefixes.insert(new.clone())),
                 MatchPath::Regex(_, prefix) => regexes.entry(prefix).or_default().1.push(new),
                 MatchPath::GrpcMethod(name) => {
-                    self.methods.edit(name, || Bucket::new(name), |bucket| bucket.matches.insert(new.clone()));
+                    self.methods.edit(
+                        name,
+                        || Bucket::new(name),
+                        |bucket| bucket.matches.insert(new.clone()),
+                    );
                 }
             }
         }

@@ -96,10 +96,6 @@ impl<T: Keyed<Key = str>> Hosts<T> {
             HostPattern::Any => self.any = Some(item),
         }
     }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.exact.is_empty() && self.wildcard.is_empty() && self.any.is_none()
-    }
 }
 
 impl<T: Keyed<Key = str> + Vacant + Clone> Hosts<T> {

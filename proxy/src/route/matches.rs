@@ -42,15 +42,8 @@ impl Matches {
     }
 
     pub(crate) fn insert(&mut self, new: Arc<Match>) {
-        match self.place(&new.precedence) {
-            // A route may name a host twice.
-            Ok(place) => {
-                if let Some(old) = self.0.get_mut(place) {
-                    *old = new;
-                }
-            }
-            Err(place) => self.0.insert(place, new),
-        }
+        let (Ok(place) | Err(place)) = self.place(&new.precedence);
+        self.0.insert(place, new);
     }
 
     pub(crate) fn remove(&mut self, precedence: &Precedence) {

@@ -23,7 +23,8 @@ impl Pattern {
     /// What is wrong with the pattern, for the user.
     pub(crate) fn compile(text: &str) -> Result<Self, String> {
         // By itself first: `a)(b` would be fine inside the group that anchors it.
-        parse(text).map_err(|e| format!("not a regular expression (RE2 syntax): {}", last_line(&e.to_string())))?;
+        parse(text)
+            .map_err(|e| format!("not a regular expression (RE2 syntax): {}", last_line(&e.to_string())))?;
         let regex = RegexBuilder::new(&anchored(text))
             .unicode(false)
             .size_limit(COMPILED)
@@ -36,10 +37,6 @@ impl Pattern {
                 e => format!("not a regular expression (RE2 syntax): {}", last_line(&e.to_string())),
             })?;
         Ok(Self { regex, text: text.into() })
-    }
-
-    pub(crate) fn text(&self) -> &str {
-        &self.text
     }
 
     /// True when the pattern matches all of `value`.

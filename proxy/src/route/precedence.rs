@@ -13,14 +13,14 @@ pub(crate) struct Precedence {
     /// A match with a method goes first.
     pub(crate) method: Reverse<bool>,
     /// Number of header conditions.
-    pub(crate) headers: Reverse<u32>,
+    pub(crate) headers: Reverse<usize>,
     /// Number of query conditions.
-    pub(crate) query: Reverse<u32>,
+    pub(crate) query: Reverse<usize>,
     pub(crate) route: Arc<RouteAge>,
     /// Place of the rule in its route.
-    pub(crate) rule: u32,
+    pub(crate) rule: usize,
     /// Place of the match in its rule.
-    pub(crate) index: u32,
+    pub(crate) index: usize,
 }
 
 /// Kinds of paths, the first to be preferred. "The precedence of RegularExpression path matches are

@@ -36,7 +36,11 @@ impl Regexes {
     }
 
     /// The match that wins, if it goes before `best`.
-    pub(crate) fn best<'t>(&'t self, probe: &Probe<'_>, best: Option<&'t Arc<Match>>) -> Option<&'t Arc<Match>> {
+    pub(crate) fn best<'t>(
+        &'t self,
+        probe: &Probe<'_>,
+        best: Option<&'t Arc<Match>>,
+    ) -> Option<&'t Arc<Match>> {
         self.0.iter().fold(best, |best, chunk| chunk.best(probe, best))
     }
 
@@ -65,8 +69,6 @@ impl Chunk {
     fn new<'m>(matches: impl Iterator<Item = &'m Arc<Match>>) -> Self {
         let mut matches: Vec<_> = matches.cloned().collect();
         matches.sort_by(|a, b| a.precedence.cmp(&b.precedence));
-        // A route may name a host twice.
-        matches.dedup_by(|a, b| a.precedence == b.precedence);
         let set = (matches.len() >= WORTH_A_SET).then(|| {
             pattern::set(matches.iter().filter_map(|m| match &m.path {
                 MatchPath::Regex(pattern, _) => Some(&**pattern),

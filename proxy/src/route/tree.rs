@@ -74,7 +74,12 @@ impl Node {
 
     /// The winning match of the longest prefix that has one, with the length of that prefix. `path` is what is left of
     /// the request's path, after `at` bytes.
-    pub(crate) fn longest_prefix(&self, path: &str, at: usize, probe: &Probe<'_>) -> Option<(&Arc<Match>, usize)> {
+    pub(crate) fn longest_prefix(
+        &self,
+        path: &str,
+        at: usize,
+        probe: &Probe<'_>,
+    ) -> Option<(&Arc<Match>, usize)> {
         if let Some((child, rest)) = self.child(path)
             && let Some(found) = child.longest_prefix(rest, at + path.len() - rest.len(), probe)
         {
