@@ -15,13 +15,15 @@
 #![deny(missing_docs)]
 
 pub mod api;
+mod features;
 pub mod local;
 pub mod manifests;
 mod resources;
 pub mod status;
 mod translate;
 
-pub use resources::{Object, ObjectKey, ObjectKind, Objects, Resources};
+pub use features::SUPPORTED_FEATURES;
+pub use resources::{Named, Object, ObjectKey, ObjectKind, Objects, Resources};
 pub use status::Statuses;
 pub use translate::{Options, Translation, Translator, program, translate};
 

@@ -42,22 +42,31 @@ pub trait Named {
 }
 
 /// Objects of one kind, in conflict order.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Objects<T> {
-    sorted: Vec<Arc<T>>,
-    by_name: FxHashMap<Box<str>, FxHashMap<Box<str>, Arc<T>>>,
+    sorted: Arc<[Arc<T>]>,
+    by_name: Arc<ByName<T>>,
 }
+
+/// Objects by namespace and name.
+type ByName<T> = FxHashMap<Box<str>, FxHashMap<Box<str>, Arc<T>>>;
 
 impl<T> Default for Objects<T> {
     fn default() -> Self {
-        Self { sorted: Vec::new(), by_name: FxHashMap::default() }
+        Self { sorted: Arc::default(), by_name: Arc::default() }
+    }
+}
+
+impl<T> Clone for Objects<T> {
+    fn clone(&self) -> Self {
+        Self { sorted: Arc::clone(&self.sorted), by_name: Arc::clone(&self.by_name) }
     }
 }
 
 impl<T: Named> Objects<T> {
     /// Of several objects with one name the last is kept.
     fn new(objects: Vec<Arc<T>>) -> Self {
-        let mut by_name: FxHashMap<Box<str>, FxHashMap<Box<str>, Arc<T>>> = FxHashMap::default();
+        let mut by_name = ByName::default();
         for object in objects {
             let (namespace, name) = (object.namespace(), object.name());
             match by_name.get_mut(namespace) {
@@ -69,7 +78,7 @@ impl<T: Named> Objects<T> {
         sorted.sort_unstable_by(|a, b| {
             (a.created(), a.namespace(), a.name()).cmp(&(b.created(), b.namespace(), b.name()))
         });
-        Self { sorted, by_name }
+        Self { sorted: sorted.into(), by_name: Arc::new(by_name) }
     }
 
     /// All, oldest first, then by `namespace/name`.

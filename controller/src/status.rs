@@ -3,7 +3,7 @@
 //! The types have the shape of the objects' `status` in Kubernetes, without `lastTransitionTime`: the translator has
 //! no clock. Whoever writes them adds it, and only when a condition's status changed.
 
-mod condition;
+pub(crate) mod condition;
 mod gateway;
 mod policy;
 mod route;
@@ -13,7 +13,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-pub use condition::{Condition, ConditionStatus, Conditions};
+pub(crate) use condition::Problem;
+pub use condition::{Condition, ConditionStatus, Conditions, condition_type, reason};
 pub use gateway::{
     Feature, GatewayAddress, GatewayClassStatus, GatewayStatus, ListenerStatus, RouteGroupKind, ServiceStatus,
 };
