@@ -1,10 +1,10 @@
 //! The IR as YAML documents: `key` beside the fields of the resource.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Key, Resource};
+use crate::{Key, Resource, Resources};
 
 #[derive(Serialize, Deserialize)]
 struct Document<R> {
@@ -16,10 +16,10 @@ struct Document<R> {
 ///
 /// # Errors
 /// When a resource has no YAML form; none has today.
-pub fn encode_documents(resources: &BTreeMap<Key, Resource>, reveal: bool) -> Result<String, String> {
+pub fn encode_documents(resources: &Resources, reveal: bool) -> Result<String, String> {
     let mut out = String::new();
     for (key, resource) in resources {
-        let mut resource = resource.clone();
+        let mut resource = Resource::clone(resource);
         if !reveal && let Resource::Certificate(certificate) = &mut resource {
             certificate.key = crate::Redacted::new("[redacted]");
         }
@@ -35,14 +35,14 @@ pub fn encode_documents(resources: &BTreeMap<Key, Resource>, reveal: bool) -> Re
 /// # Errors
 /// Place and reason of the first document that cannot be read, a key whose kind is not its resource's, or one that is
 /// there twice.
-pub fn decode_documents(text: &str) -> Result<BTreeMap<Key, Resource>, String> {
+pub fn decode_documents(text: &str) -> Result<Resources, String> {
     let documents: Vec<Document<Resource>> = serde_saphyr::from_multiple(text).map_err(|e| e.to_string())?;
-    let mut resources = BTreeMap::new();
+    let mut resources = Resources::new();
     for Document { key, resource } in documents {
         if key.kind != resource.kind() {
             return Err(format!("{key}: holds a {}", resource.kind().as_str()));
         }
-        if resources.insert(key.clone(), resource).is_some() {
+        if resources.insert(key.clone(), Arc::new(resource)).is_some() {
             return Err(format!("{key}: is there twice"));
         }
     }

@@ -24,4 +24,4 @@ pub use resource::{Key, Kind, Resource};
 pub use route::{
     Action, HttpMatch, HttpRoute, HttpRule, Parent, PathMatch, Target, ValueKind, ValueMatch, WeightedBackend,
 };
-pub use update::{Rejection, Severity, Update};
+pub use update::{Rejection, Resources, Severity, Update};

@@ -1,10 +1,14 @@
 //! Changes, and what a proxy says of them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use crate::{Key, Resource};
+
+/// Resources by key, shared: an unchanged resource is the same `Arc` from translation to snapshot.
+pub type Resources = BTreeMap<Key, Arc<Resource>>;
 
 /// A change to what a proxy should do.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -12,7 +16,7 @@ pub struct Update {
     /// Grows with each change.
     pub version: u64,
     /// Resources that are new or changed.
-    pub upserts: BTreeMap<Key, Resource>,
+    pub upserts: Resources,
     /// Resources that are gone.
     pub removes: Vec<Key>,
 }
@@ -20,12 +24,15 @@ pub struct Update {
 impl Update {
     /// What turns `old` into `new`.
     #[must_use]
-    pub fn between(version: u64, old: &BTreeMap<Key, Resource>, new: &BTreeMap<Key, Resource>) -> Self {
+    pub fn between(version: u64, old: &Resources, new: &Resources) -> Self {
         Self {
             version,
             upserts: new
                 .iter()
-                .filter(|(key, resource)| old.get(key) != Some(resource))
+                // The same `Arc` is equal without a look inside: a change costs its own size, not that of the rest.
+                .filter(|(key, resource)| {
+                    old.get(key).is_none_or(|old| !Arc::ptr_eq(old, resource) && old != *resource)
+                })
                 .map(|(key, resource)| (key.clone(), resource.clone()))
                 .collect(),
             removes: old.keys().filter(|key| !new.contains_key(key)).cloned().collect(),

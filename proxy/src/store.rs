@@ -1,13 +1,13 @@
 //! The configuration as last told, before compiling. One owner task.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use config::{Key, Resource, Update};
+use config::{Key, Resources, Update};
 
 /// Every resource as last told.
 #[derive(Debug, Default)]
 pub struct Store {
-    resources: BTreeMap<Key, Resource>,
+    resources: Resources,
 }
 
 /// What an update changed.
@@ -31,7 +31,7 @@ impl Store {
 
     /// All resources.
     #[must_use]
-    pub fn resources(&self) -> &BTreeMap<Key, Resource> {
+    pub fn resources(&self) -> &Resources {
         &self.resources
     }
 }
