@@ -128,7 +128,23 @@ fn is_name(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// Against another parser: what is allowed is a URI whose host is listed.
+        #[test]
+        fn an_allowed_origin_has_a_listed_host(origin in r"https?://([a-c.@:/\\?#%*-]|b\.test|a\.test){0,8}") {
+            let listed = ["https://a.test".to_owned(), "https://*.b.test".to_owned()];
+            if Origins::compile(&listed).unwrap().allow(&origin) {
+                let uri: http::Uri = origin.parse().unwrap();
+                let host = uri.host().unwrap();
+                prop_assert!(host == "a.test" || (host.ends_with(".b.test") && host.len() > 7), "{}", origin);
+                prop_assert!(!uri.authority().unwrap().as_str().contains('@'));
+            }
+        }
+    }
 
     fn allows(listed: &str, origin: &str) -> bool {
         Origins::compile(&[listed.into()]).unwrap().allow(origin)

@@ -142,3 +142,44 @@ impl RedirectFilter {
         location
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    struct NoBackends;
+
+    impl Lookup for NoBackends {
+        fn backend(&self, _: &crate::BackendRef) -> Option<std::sync::Arc<dyn crate::Upstream>> {
+            None
+        }
+    }
+
+    proptest! {
+        /// Whatever stands in Host and target, the client is never sent to another host than it asked for.
+        #[test]
+        fn a_location_has_the_host_of_the_request(
+            host in r"[a-z0-9.:@/\\?#\[\]%-]{0,16}", target in r"/[a-z0-9.:@/\\?#%-]{0,16}", prefix in 0usize..20, keep: bool,
+        ) {
+            let path = if keep { None } else { Some(PathModifier::ReplacePrefixMatch("//evil.test".into())) };
+            let policy = Redirect { scheme: None, hostname: None, path, port: None, status_code: 302 };
+            let filter = policy.compile(&NoBackends).unwrap();
+            let Ok(mut req) = Request::build("GET", target.as_bytes(), None) else { return Ok(()) };
+            req.insert_header("Host", host.as_str()).unwrap();
+            let mut ctx = Context { port: 80, matched_prefix: prefix, ..Context::default() };
+
+            let Verdict::Reply(reply) = filter.request(&mut req, &mut ctx, &mut ()) else { panic!("not answered") };
+            if reply.status == StatusCode::FOUND {
+                let (_, location) = &reply.headers[0];
+                let location: http::Uri = location.to_str().unwrap().parse().unwrap();
+                let asked = host.parse::<http::uri::Authority>().unwrap();
+                prop_assert_eq!(location.host(), Some(asked.host()));
+                prop_assert!(!location.authority().unwrap().as_str().contains('@'));
+            } else {
+                prop_assert_eq!(reply.reason, "redirect_impossible");
+            }
+        }
+    }
+}
