@@ -135,7 +135,7 @@ mod tests {
     proptest! {
         /// Against another parser: what is allowed is a URI whose host is listed.
         #[test]
-        fn an_allowed_origin_has_a_listed_host(origin in r"https?://([a-c.@:/\\?#%*-]|b\.test|a\.test){0,8}") {
+        fn an_allowed_origin_has_a_listed_host(origin in r"https://[a-c.@:/\\?#%*-]{0,3}(\.b\.test|a\.test|\.test)") {
             let listed = ["https://a.test".to_owned(), "https://*.b.test".to_owned()];
             if Origins::compile(&listed).unwrap().allow(&origin) {
                 let uri: http::Uri = origin.parse().unwrap();
