@@ -95,10 +95,7 @@ impl Dialer {
 
     /// Requests that share a connection.
     pub(super) const fn streams(&self) -> u32 {
-        match self.options.alpn {
-            ALPN::H2 => MAX_STREAMS,
-            _ => 1,
-        }
+        if matches!(self.options.alpn, ALPN::H2) { MAX_STREAMS } else { 1 }
     }
 }
 
