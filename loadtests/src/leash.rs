@@ -60,18 +60,6 @@ impl Leashed {
         kill(self.pid, signal);
     }
 
-    /// Waits for it to end by itself.
-    pub(crate) fn wait(&mut self, limit: Duration) -> Result<()> {
-        let end = Instant::now() + limit;
-        while self.is_running() {
-            if Instant::now() > end {
-                bail!("process {} did not end in {limit:?}", self.pid);
-            }
-            thread::sleep(Duration::from_millis(2));
-        }
-        Ok(())
-    }
-
     /// False once it has ended.
     pub(crate) fn is_running(&mut self) -> bool {
         matches!(self.leash.try_wait(), Ok(None))

@@ -14,13 +14,12 @@ use crate::client::http1::Http1;
 use crate::client::http2::Http2;
 use crate::client::io::Address;
 use crate::leash::Leashed;
-use crate::peers::{Job, Kind, Peer, Setup, route};
+use crate::peers::{Job, Peer, Setup, route};
 use crate::procfs;
 
 /// A proxy under measurement. Dropping it stops it.
 #[derive(Debug)]
 pub(crate) struct Running {
-    pub(crate) kind: Kind,
     pub(crate) job: Job,
     pub(crate) http: SocketAddr,
     pub(crate) https: SocketAddr,
@@ -58,7 +57,7 @@ impl Running {
         let log = dir.join("log");
         let child = Leashed::spawn(&peer.command(&setup)?, bench.core, &log)?;
         let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let mut running = Self { kind: peer.kind, job, http: local(port), https: local(tls_port), child };
+        let mut running = Self { job, http: local(port), https: local(tls_port), child };
         running.wait(bench.certificate, &log).await.with_context(|| peer.kind.name())?;
         Ok(running)
     }

@@ -3,6 +3,7 @@
 
 use std::io::{Error, ErrorKind, Result};
 
+use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::io::Io;
@@ -75,6 +76,16 @@ impl Http1 {
             .filter_map(|l| l.split_once(':'))
             .find(|(n, _)| n.eq_ignore_ascii_case(name))
             .map(|(_, v)| v.trim())
+    }
+
+    /// All fields of the last answer that can be read.
+    pub(crate) fn fields(&self) -> HeaderMap {
+        let head = std::str::from_utf8(&self.buf[..self.head]).unwrap_or_default();
+        let field = |line: &str| {
+            let (name, value) = line.split_once(':')?;
+            Some((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_str(value.trim()).ok()?))
+        };
+        head.lines().filter_map(field).collect()
     }
 
     /// True while the other side has not closed and has sent nothing unasked.

@@ -1,6 +1,7 @@
 //! HTTP/2 and unary gRPC over the `h2` crate, many streams on one connection.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use h2::client::SendRequest;
@@ -12,6 +13,8 @@ use super::io::Io;
 #[derive(Debug, Clone)]
 pub(crate) struct Http2 {
     send: SendRequest<Bytes>,
+    /// Tells connections apart.
+    identity: Arc<()>,
 }
 
 /// An answer whose body was read to its end.
@@ -31,12 +34,22 @@ impl Http2 {
             .handshake(io)
             .await?;
         tokio::spawn(connection); // ends when the last stream and handle are gone, or the other side closes
-        Ok(Self { send })
+        Ok(Self { send, identity: Arc::new(()) })
+    }
+
+    /// Waits until a stream may be opened. An error says that the connection is over and nothing was sent.
+    pub(crate) async fn ready(&mut self) -> Result<(), h2::Error> {
+        poll_fn(|cx| self.send.poll_ready(cx)).await
+    }
+
+    /// True for clones of one connection.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.identity, &other.identity)
     }
 
     /// Sends a request with `body`, none when empty, and reads the whole answer.
     pub(crate) async fn exchange(&mut self, request: Request<()>, body: Bytes) -> Result<Answer, h2::Error> {
-        poll_fn(|cx| self.send.poll_ready(cx)).await?;
+        self.ready().await?;
         let (response, mut stream) = self.send.send_request(request, body.is_empty())?;
         if !body.is_empty() {
             stream.send_data(body, true)?;

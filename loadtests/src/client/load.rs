@@ -129,7 +129,7 @@ async fn drive_all<W: Worker>(workers: Vec<W>, drive: Drive, begin: impl FnOnce(
     let start = Instant::now();
     let paces = match drive {
         Drive::Closed(length) => workers.iter().map(|_| Pace::Closed(start + length)).collect(),
-        Drive::Open(rate, length) => pace::open(workers.len(), rate, start + length, u64::MAX),
+        Drive::Open(rate, length) => pace::open(workers.len(), rate, start + length, u64::MAX).0,
     };
     let mut tasks = JoinSet::new();
     let step = workers.len();

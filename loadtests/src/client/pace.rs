@@ -10,6 +10,7 @@ use rustix::time::{
 };
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::AbortHandle;
 
 /// How a worker learns of its next request.
 #[derive(Debug)]
@@ -34,15 +35,15 @@ impl Pace {
 }
 
 /// Paces for `workers` that share `rate` requests per second until `end`, or until the sum is `limit`. Runs on the
-/// current runtime.
-pub(crate) fn open(workers: usize, rate: f64, end: Instant, limit: u64) -> Vec<Pace> {
+/// current runtime, in a task that may be aborted.
+pub(crate) fn open(workers: usize, rate: f64, end: Instant, limit: u64) -> (Vec<Pace>, AbortHandle) {
     let (senders, paces) = (0..workers).map(|_| unbounded_channel()).map(|(s, r)| (s, Pace::Open(r))).unzip();
-    tokio::spawn(async move {
+    let pacer = tokio::spawn(async move {
         if let Err(error) = drive(senders, rate, end, limit).await {
             crate::report::complain(format_args!("timer: {error}"));
         }
     });
-    paces
+    (paces, pacer.abort_handle())
 }
 
 async fn drive(senders: Vec<UnboundedSender<Instant>>, rate: f64, end: Instant, limit: u64) -> std::io::Result<()> {
