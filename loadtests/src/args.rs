@@ -7,8 +7,11 @@ use clap::{Args, Parser, Subcommand};
 
 /// Load, routes at scale and churn for Fairway, beside its peers in the same run. Everything stays on loopback.
 #[derive(Debug, Parser)]
-#[command(name = "loadtests", after_help = "Figures drift with the machine: compare ratios of one run only. \
-                                            docs/loadtests.md says how each is measured.")]
+#[command(
+    name = "loadtests",
+    after_help = "Figures drift with the machine: compare ratios of one run only. \
+                                            docs/loadtests.md says how each is measured."
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -23,14 +26,18 @@ pub(crate) enum Command {
         loadtests compare --quick --peers floor --scenario h1")]
     Compare(CompareArgs),
     /// Time from saving a file to the first request served by it, while other traffic runs.
-    #[command(after_help = "Examples:\n  loadtests propagate\n  loadtests propagate --routes 5000 --changes 500\n  \
+    #[command(
+        after_help = "Examples:\n  loadtests propagate\n  loadtests propagate --routes 5000 --changes 500\n  \
         loadtests propagate --routes 1000 --single-file --fairway target/dist/fairway\n  \
-        loadtests propagate --quick")]
+        loadtests propagate --quick"
+    )]
     Propagate(PropagateArgs),
     /// Changes of configuration and restarts of backends under load; no request may fail.
-    #[command(after_help = "Examples:\n  loadtests churn\n  loadtests churn --only changes --changes 200\n  \
+    #[command(
+        after_help = "Examples:\n  loadtests churn\n  loadtests churn --only changes --changes 200\n  \
         loadtests churn --only restarts --requests 100000\n  loadtests churn --only kills --fairway target/dist/fairway\n  \
-        loadtests churn --quick")]
+        loadtests churn --quick"
+    )]
     Churn(ChurnArgs),
     /// The minimal Pingora proxy that `compare` takes as the floor.
     #[command(after_help = "Example:\n  loadtests floor --port 8080 --upstream 127.0.0.1:9000")]

@@ -112,7 +112,9 @@ fn peers(args: &CompareArgs) -> Result<Vec<Peer>> {
         }
         match peer {
             Some(peer) => peers.push(peer),
-            None => complain(format_args!("{} is missing and left out: {}", kind.name(), install::remedy(kind))),
+            None => {
+                complain(format_args!("{} is missing and left out: {}", kind.name(), install::remedy(kind)))
+            }
         }
     }
     Ok(peers)
@@ -144,7 +146,8 @@ async fn measure(scenario: &Scenario, peers: &[Peer], bench: &Bench<'_>, effort:
         outcome.contestants.push(contestant);
     }
     for (_, proxy) in &running {
-        let _ = load::run(&scenario.load(proxy, bench.certificate), Drive::Closed(effort.warm_up), || ()).await;
+        let _ =
+            load::run(&scenario.load(proxy, bench.certificate), Drive::Closed(effort.warm_up), || ()).await;
     }
     for round in 0..effort.rounds {
         complain(format_args!("  round {} of {}", round + 1, effort.rounds));
@@ -155,7 +158,8 @@ async fn measure(scenario: &Scenario, peers: &[Peer], bench: &Bench<'_>, effort:
             take(&mut contestant.closed, &mut contestant.error, load::run(&load, drive, || ()), proxy).await;
             if !effort.open.is_zero() {
                 let drive = Drive::Open(outcome.rate, effort.open);
-                take(&mut contestant.open, &mut contestant.error, load::run(&load, drive, || ()), proxy).await;
+                take(&mut contestant.open, &mut contestant.error, load::run(&load, drive, || ()), proxy)
+                    .await;
             }
         }
     }

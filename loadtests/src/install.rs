@@ -91,7 +91,8 @@ fn run(command: &mut Command) -> Result<()> {
 /// The wheel's command is a Python script that starts the real program; ours is the real one.
 fn envoy_of_wheel(cache: &Path) -> Option<PathBuf> {
     let lib = cache.join("venv/lib").read_dir().ok()?;
-    lib.filter_map(|python| Some(python.ok()?.path().join("site-packages/envoy/_bin/envoy"))).find(|p| p.is_file())
+    lib.filter_map(|python| Some(python.ok()?.path().join("site-packages/envoy/_bin/envoy")))
+        .find(|p| p.is_file())
 }
 
 fn in_path(name: &str) -> Option<PathBuf> {

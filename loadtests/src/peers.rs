@@ -106,7 +106,9 @@ mod tests {
     fn fairways_configuration_is_what_the_proxies_decode() {
         let dir = tempfile::tempdir().unwrap();
         let certificate = Certificate::create(dir.path()).unwrap();
-        for job in [Job { h2c: false, routes: 0 }, Job { h2c: true, routes: 0 }, Job { h2c: false, routes: 3 }] {
+        for job in
+            [Job { h2c: false, routes: 0 }, Job { h2c: true, routes: 0 }, Job { h2c: false, routes: 3 }]
+        {
             let origin = "127.0.0.1:9000".parse().unwrap();
             let (port, tls_port, admin_port) = (8080, 8443, 9901);
             let setup =

@@ -28,7 +28,10 @@ pub(crate) fn cpu_micros(pids: &[u32]) -> u64 {
 
 /// Proportional set size of `pids` in KiB: shared pages count once.
 pub(crate) fn pss_kib(pids: &[u32]) -> u64 {
-    pids.iter().filter_map(|pid| fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()).map(|t| pss(&t)).sum()
+    pids.iter()
+        .filter_map(|pid| fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok())
+        .map(|t| pss(&t))
+        .sum()
 }
 
 fn pss(rollup: &str) -> u64 {

@@ -61,7 +61,10 @@ pub(crate) async fn run(args: &PropagateArgs) -> Result<bool> {
         rows.push(measure(args, scratch.path(), routes, changes).await?);
     }
     let layout = if args.single_file { "one file" } else { "100 routes in a file" };
-    say(format_args!("\npropagation from rename to first answer, {layout}, {} requests/s meanwhile", args.rate));
+    say(format_args!(
+        "\npropagation from rename to first answer, {layout}, {} requests/s meanwhile",
+        args.rate
+    ));
     say(table(&rows).aligned());
     if let Some(path) = &args.json {
         let text = serde_json::to_string_pretty(&rows)?;
@@ -73,8 +76,18 @@ pub(crate) async fn run(args: &PropagateArgs) -> Result<bool> {
 
 fn table(rows: &[Row]) -> Table {
     let mut table = Table::new(&[
-        "routes", "changes", "p50 ms", "p99 ms", "max ms", "requests", "failed", "wrong", "request p99 ms", "MiB",
-        "CPU ms/change", "start s",
+        "routes",
+        "changes",
+        "p50 ms",
+        "p99 ms",
+        "max ms",
+        "requests",
+        "failed",
+        "wrong",
+        "request p99 ms",
+        "MiB",
+        "CPU ms/change",
+        "start s",
     ]);
     for row in rows {
         table.row(vec![

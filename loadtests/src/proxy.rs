@@ -97,7 +97,11 @@ impl Running {
             let request = Request::builder().method("POST").uri(format!("http://{host}{prefix}x"));
             let request = request.header("content-type", "application/grpc").header("te", "trailers");
             let answer = connection.exchange(request.body(())?, Bytes::from_static(b"\0\0\0\0\0")).await?;
-            return if answer.trailers.is_some() { Ok(()) } else { bail!("no trailers: {}", answer.head.status()) };
+            return if answer.trailers.is_some() {
+                Ok(())
+            } else {
+                bail!("no trailers: {}", answer.head.status())
+            };
         }
         let secure = Address { socket: self.https, tls: Some(certificate.http1.clone()) };
         for address in [plain, secure] {
@@ -115,8 +119,10 @@ impl Running {
 /// Ports of loopback nobody listens on. Another program could take one before the proxy does; then it does not start,
 /// and says so.
 pub(crate) fn free_ports<const N: usize>() -> Result<[u16; N]> {
-    let listeners: Vec<TcpListener> =
-        (0..N).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<Result<_, _>>().context("free port")?;
+    let listeners: Vec<TcpListener> = (0..N)
+        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
+        .collect::<Result<_, _>>()
+        .context("free port")?;
     let mut ports = [0; N];
     for (port, listener) in ports.iter_mut().zip(&listeners) {
         *port = listener.local_addr().context("free port")?.port();

@@ -37,7 +37,8 @@ impl Table {
         let mut out = String::new();
         for line in lines() {
             for (i, (cell, width)) in line.iter().zip(&widths).enumerate() {
-                let _ = if i == 0 { write!(out, "  {cell:<width$}") } else { write!(out, "  {cell:>width$}") };
+                let _ =
+                    if i == 0 { write!(out, "  {cell:<width$}") } else { write!(out, "  {cell:>width$}") };
             }
             out.push('\n');
         }

@@ -100,7 +100,9 @@ impl State {
         ];
         match checks.iter().find(|(_, holds)| !holds) {
             None => Ok(()),
-            Some((what, _)) => Err(format!("{host}: {what} is not of state {}: {:?}", self.number, reply.fields)),
+            Some((what, _)) => {
+                Err(format!("{host}: {what} is not of state {}: {:?}", self.number, reply.fields))
+            }
         }
     }
 }
@@ -125,7 +127,9 @@ impl Scene for States {
         let saved = self.saved.load(Ordering::SeqCst);
         let state = reply.number("x-state").and_then(|n| usize::try_from(n).ok());
         match state.and_then(|n| self.all.get(n)) {
-            Some(state) if (confirmed..=saved).contains(&(state.number as usize)) => state.judge(&ask.host, reply),
+            Some(state) if (confirmed..=saved).contains(&(state.number as usize)) => {
+                state.judge(&ask.host, reply)
+            }
             _ => Err(format!("{}: state {state:?}, not {confirmed} to {saved}", ask.host)),
         }
     }
@@ -212,8 +216,13 @@ mod tests {
     fn an_answer_of_two_states_is_judged_wrong() {
         let state = State { number: 5, ..State::default() };
         let reply = |echo: &str, route: &str, origin: &str| {
-            let fields =
-                [("x-state", "5"), ("x-echo-state", echo), ("x-route", route), ("x-origin", origin), ("x-echo-path", "/p/x")];
+            let fields = [
+                ("x-state", "5"),
+                ("x-echo-state", echo),
+                ("x-route", route),
+                ("x-origin", origin),
+                ("x-echo-path", "/p/x"),
+            ];
             let fields = fields.into_iter().map(|(n, v)| (n.parse().unwrap(), v.parse().unwrap())).collect();
             Reply { status: 200, body: 2, fields }
         };

@@ -164,7 +164,8 @@ async fn restart_all(
     way: Way,
 ) -> Result<Vec<Death>> {
     let all: Vec<SocketAddr> = backends.iter().map(|b| b.address).collect();
-    let others: Vec<SocketAddr> = all.iter().enumerate().filter(|(i, _)| *i != VICTIM).map(|(_, a)| *a).collect();
+    let others: Vec<SocketAddr> =
+        all.iter().enumerate().filter(|(i, _)| *i != VICTIM).map(|(_, a)| *a).collect();
     let victim = backends.get_mut(VICTIM).context("three backends")?;
     let length = plan.requests as f64 / plan.restart_rate;
     let step = Duration::from_secs_f64(length / (plan.restarts + 1) as f64);
@@ -218,7 +219,8 @@ fn judge(name: &'static str, way: Way, outcome: &Outcome, deaths: &[Death], twic
     let unexplained = posts.len() - in_ledger - in_socket;
     let may_fail = way == Way::Killed;
     let wrong = outcome.wrong.len();
-    let is_good = gets == 0 && wrong == 0 && twice == 0 && if may_fail { unexplained == 0 } else { posts.is_empty() };
+    let is_good =
+        gets == 0 && wrong == 0 && twice == 0 && if may_fail { unexplained == 0 } else { posts.is_empty() };
     Part {
         name,
         is_good,

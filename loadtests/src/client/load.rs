@@ -118,7 +118,9 @@ pub(crate) async fn run(load: &Arc<Load>, drive: Drive, begin: impl FnOnce()) ->
             }
         }
     };
-    tokio::time::timeout(length + Duration::from_secs(15), work).await.context("the load did not end in time")?
+    tokio::time::timeout(length + Duration::from_secs(15), work)
+        .await
+        .context("the load did not end in time")?
 }
 
 async fn drive_all<W: Worker>(workers: Vec<W>, drive: Drive, begin: impl FnOnce()) -> Result<Tally> {
@@ -236,7 +238,8 @@ fn turn<T>(all: &[T], n: usize) -> Result<&T, String> {
 
 fn heads(load: &Load, extra: &str) -> Arc<[Vec<u8>]> {
     let head = |(host, path): &(String, String)| {
-        format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nuser-agent: loadtests\r\naccept: */*\r\n{extra}\r\n").into_bytes()
+        format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nuser-agent: loadtests\r\naccept: */*\r\n{extra}\r\n")
+            .into_bytes()
     };
     load.requests.iter().map(head).collect()
 }
@@ -248,7 +251,11 @@ fn streams_of(load: &Load) -> Result<Arc<[Request<()>]>> {
         let request = Request::builder().version(Version::HTTP_2).uri(format!("{scheme}://{host}{path}"));
         let request = request.header("user-agent", "loadtests");
         Ok(if is_grpc {
-            request.method(Method::POST).header("content-type", "application/grpc").header("te", "trailers").body(())?
+            request
+                .method(Method::POST)
+                .header("content-type", "application/grpc")
+                .header("te", "trailers")
+                .body(())?
         } else {
             request.header("accept", "*/*").body(())?
         })

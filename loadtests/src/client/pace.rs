@@ -46,10 +46,18 @@ pub(crate) fn open(workers: usize, rate: f64, end: Instant, limit: u64) -> (Vec<
     (paces, pacer.abort_handle())
 }
 
-async fn drive(senders: Vec<UnboundedSender<Instant>>, rate: f64, end: Instant, limit: u64) -> std::io::Result<()> {
+async fn drive(
+    senders: Vec<UnboundedSender<Instant>>,
+    rate: f64,
+    end: Instant,
+    limit: u64,
+) -> std::io::Result<()> {
     // Tokio's timers have steps of a millisecond, which is the size of what is measured.
     let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
-    #[allow(deprecated, reason = "its unsafe successor asks that the descriptor stays open: it is owned here")]
+    #[allow(
+        deprecated,
+        reason = "its unsafe successor asks that the descriptor stays open: it is owned here"
+    )]
     let timer = AsyncFd::new(timer)?;
     let start = Instant::now();
     let mut sent = 0_u64;
@@ -69,7 +77,11 @@ async fn drive(senders: Vec<UnboundedSender<Instant>>, rate: f64, end: Instant, 
         let value = Timespec { tv_sec: 0, tv_nsec: wait.subsec_nanos().max(1).into() };
         let value = if wait.as_secs() > 0 { Timespec { tv_sec: 1, tv_nsec: 0 } } else { value };
         let interval = Timespec { tv_sec: 0, tv_nsec: 0 };
-        timerfd_settime(&timer, TimerfdTimerFlags::empty(), &Itimerspec { it_interval: interval, it_value: value })?;
+        timerfd_settime(
+            &timer,
+            TimerfdTimerFlags::empty(),
+            &Itimerspec { it_interval: interval, it_value: value },
+        )?;
         // Setting the timer again takes back that it has fired, so nothing need be read from it.
         timer.readable().await?.clear_ready();
     }

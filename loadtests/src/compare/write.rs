@@ -100,8 +100,15 @@ fn mib(kib: u64) -> Option<f64> {
 }
 
 fn idle_table(idle: &[Idle]) -> Table {
-    let mut table =
-        Table::new(&["proxy", "MiB start", "client", "TLS client", "with upstream", "TLS with upstream", "pooled"]);
+    let mut table = Table::new(&[
+        "proxy",
+        "MiB start",
+        "client",
+        "TLS client",
+        "with upstream",
+        "TLS with upstream",
+        "pooled",
+    ]);
     for idle in idle {
         let kib = |f: Option<super::results::IdleFigure>| figure(f.map(|f| f.kib_per_connection));
         table.row(vec![

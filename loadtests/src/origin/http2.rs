@@ -38,7 +38,11 @@ pub(super) async fn serve(tcp: TcpStream, origin: &Arc<Origin>) -> Result<()> {
     }
 }
 
-async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, origin: &Origin) -> Result<()> {
+async fn answer(
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+    origin: &Origin,
+) -> Result<()> {
     let (head, mut body) = request.into_parts();
     let field = |name: &str| head.headers.get(name).cloned();
     if let Some(id) = field("x-lt-id") {

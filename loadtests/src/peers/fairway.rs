@@ -24,7 +24,10 @@ pub(super) fn documents(setup: &Setup<'_>) -> String {
         let kind = key.split('/').next().unwrap_or_default();
         let _ = write!(out, "---\nkey: {key}\nresource:\n  kind: {kind}\n{fields}");
     };
-    document("Backend/bench/origin:80", if setup.job.h2c { "  protocol: h2c\n" } else { "  protocol: http\n" });
+    document(
+        "Backend/bench/origin:80",
+        if setup.job.h2c { "  protocol: h2c\n" } else { "  protocol: http\n" },
+    );
     document("Endpoints/bench/origin:80", &format!("  endpoints:\n  - address: '{}'\n", setup.origin));
     let listener = |port, protocol| {
         format!("  address: 127.0.0.1\n  port: {port}\n  protocol: {protocol}\n  scope: gateway\n")
@@ -51,7 +54,10 @@ fn http_route(setup: &Setup<'_>, host: &str, prefix: &str) -> String {
     let sections = if setup.job.h2c { &["http"][..] } else { &["http", "https"] };
     let mut out = "  parents:\n".to_owned();
     for section in sections {
-        let _ = writeln!(out, "  - listener:\n      namespace: bench\n      gateway: gw\n      section: {section}");
+        let _ = writeln!(
+            out,
+            "  - listener:\n      namespace: bench\n      gateway: gw\n      section: {section}"
+        );
         let _ = writeln!(out, "      hostnames: ['{host}']");
     }
     let _ = writeln!(out, "  rules:\n  - matches:\n    - path:\n        prefix: {prefix}");

@@ -54,7 +54,10 @@ fn text(setup: &Setup<'_>) -> String {
         // Options of a listening socket and the certificate are given once.
         let plain = format!("    listen 127.0.0.1:{};\n", setup.port);
         let listen = if i == 0 { &listen } else { &plain };
-        let _ = writeln!(out, "  server {{\n{listen}    server_name {host};\n    location {prefix} {{ {pass}; }}\n  }}");
+        let _ = writeln!(
+            out,
+            "  server {{\n{listen}    server_name {host};\n    location {prefix} {{ {pass}; }}\n  }}"
+        );
     }
     out.push_str("}\n");
     out

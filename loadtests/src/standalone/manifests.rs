@@ -99,6 +99,9 @@ mod tests {
         let text = route.manifest();
         assert_eq!(text.matches("value: '7'").count(), 2, "{text}");
         assert!(text.contains("hostnames: [a.example.com, b.example.com]"), "{text}");
-        assert!(text.ends_with("- {name: a, port: 80, weight: 1}\n    - {name: b, port: 80, weight: 0}\n"), "{text}");
+        assert!(
+            text.ends_with("- {name: a, port: 80, weight: 1}\n    - {name: b, port: 80, weight: 0}\n"),
+            "{text}"
+        );
     }
 }

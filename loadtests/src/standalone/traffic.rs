@@ -168,7 +168,13 @@ async fn work<S: Scene>(mut sender: Sender, mut pace: Pace, scene: Arc<S>, next:
             Err(why) => why,
         };
         let why = format!("{} {}{} over {}: {why}", method(&ask), ask.host, ask.path, sender.name());
-        outcome.failures.push(Failure { id: ask.id, is_post: ask.is_post, began, ended: Instant::now(), why });
+        outcome.failures.push(Failure {
+            id: ask.id,
+            is_post: ask.is_post,
+            began,
+            ended: Instant::now(),
+            why,
+        });
     }
     outcome
 }
