@@ -20,7 +20,15 @@
 //! `config::source::Source` → [`compile::Compiler::apply`] (pure; shares every clean `Arc`) →
 //! [`snapshot::Writer::publish`] → listeners open before, drain after → answer.
 
+pub mod admin;
+pub mod attempt;
+pub mod call;
 pub mod compile;
+mod context;
+mod engine;
+mod ingress;
+mod listeners;
+mod reply;
 pub mod route;
 pub mod rule;
 mod run;
