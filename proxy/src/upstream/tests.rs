@@ -73,6 +73,17 @@ fn a_slow_and_a_failing_endpoint_get_little_of_the_load() {
 }
 
 #[test]
+fn an_endpoint_that_fails_now_and_then_keeps_most_of_its_share() {
+    let cluster = cluster(&Backend::default(), &addresses(3));
+    let counts = simulate(&cluster, 24, 0..30, |port, now| match (port, now % 50) {
+        (3, 0) => (Outcome::ServerError, 10),
+        _ => (Outcome::Success, 10),
+    });
+    let share = share(&counts, 3);
+    assert!((0.15..0.34).contains(&share), "2 % of errors: {counts:?}");
+}
+
+#[test]
 fn an_endpoint_that_refuses_connections_costs_few_requests() {
     let cluster = cluster(&Backend::default(), &addresses(3));
     let counts = simulate(&cluster, 24, 0..30, |port, _| match port {
