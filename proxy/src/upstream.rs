@@ -27,7 +27,6 @@ use self::health::{Average, Gate, Health, Millis, Rise};
 use self::peer::Dialer;
 use crate::telemetry::BackendStats;
 
-pub(crate) use self::peer::IDLE_TIMEOUT;
 pub use self::trust::trust_file;
 
 /// Retries that are always allowed at one time.

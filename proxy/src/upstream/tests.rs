@@ -95,6 +95,18 @@ fn an_endpoint_that_refuses_connections_costs_few_requests() {
 }
 
 #[test]
+fn only_one_request_finds_out_whether_a_shut_endpoint_is_back() {
+    let cluster = cluster(&Backend::default(), &addresses(2));
+    let dead = cluster.pick_at(0, 1, &[]).expect("one");
+    let (port, _) = (dead.address().port(), dead.record_at(0, Outcome::ConnectFailure, Duration::ZERO));
+    drop(dead);
+    // Unanswered requests pile up on the other one, so that nothing but the gate keeps them away.
+    let held: Vec<Picked> =
+        (0..100).map(|entropy| cluster.pick_at(1_500, entropy, &[]).expect("one")).collect();
+    assert_eq!(held.iter().filter(|picked| picked.address().port() == port).count(), 1);
+}
+
+#[test]
 fn an_endpoint_that_recovers_gets_its_share_back() {
     let cluster = cluster(&Backend::default(), &addresses(3));
     let sick = simulate(&cluster, 24, 0..10, |port, _| match port {
