@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use self::server::{Authority, Server, until};
 use super::*;
 
+mod failures;
 mod mirrors;
 mod server;
 mod tls;
@@ -202,6 +203,7 @@ async fn a_cancelled_http2_call_frees_its_stream_and_its_connection_serves_on() 
     });
     let (net, server) = (Net::new(8), server.await);
     let cluster = plain(AppProtocol::H2c, &[server.address]);
+    get(&net, &cluster, "/").await.expect("a connection");
     // More than fit on one connection if their streams stayed.
     for _ in 0..150 {
         let head = request("GET", "/slow");
