@@ -35,6 +35,9 @@ use self::retained::{Activity, Retained};
 use self::stats::ConfigStats;
 use crate::rule::RuleName;
 
+/// Updates between two looks for counters nobody holds any more.
+const SWEEP_EVERY: u64 = 32;
+
 /// The telemetry of one role of the process. The default counts, logs nothing and starts unsampled traces.
 #[derive(Debug, Default)]
 pub struct Telemetry {
@@ -58,7 +61,8 @@ impl Telemetry {
         let default_ratio = if settings.otlp.is_some() { 0.01 } else { 0.0 };
         let sampled_below = threshold(settings.sampling.unwrap_or(default_ratio))?;
         let log = Log::open(&settings.access_log)?;
-        let exporter = settings.otlp.as_deref().map(|endpoint| Exporter::start(role, endpoint)).transpose()?;
+        let exporter =
+            settings.otlp.as_deref().map(|endpoint| Exporter::start(role, endpoint)).transpose()?;
         Ok(Arc::new(Self { role, sampled_below, log, exporter, ..Self::default() }))
     }
 
@@ -89,7 +93,11 @@ impl Telemetry {
 
     /// Counts an update that is applied: the configuration served is now `version`.
     pub fn config_applied(&self, version: u64, rejections: &[Rejection]) {
-        self.config.applied(version, rejections);
+        let update = self.config.applied(version, rejections);
+        // Where nobody scrapes, names that went away must not pile up either. O(routes), so not every time.
+        if update.is_multiple_of(SWEEP_EVERY) {
+            self.sweep();
+        }
     }
 
     /// The place of a request in its trace: the client's, or a new one.
@@ -208,3 +216,6 @@ pub struct Record<'a> {
     /// `user-agent`, if any.
     pub user_agent: Option<&'a str>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,7 +37,10 @@ pub(super) struct Site {
 pub(super) async fn answer<B>(site: Arc<Site>, req: &Request<B>) -> Response<Page> {
     if site.is_loopback && !is_local(req.headers().get(header::HOST)) {
         // A page of the web whose name was pointed at 127.0.0.1 (DNS rebinding) may read what it gets from there.
-        return text(StatusCode::MISDIRECTED_REQUEST, "ask for this port as localhost or by its IP address\n");
+        return text(
+            StatusCode::MISDIRECTED_REQUEST,
+            "ask for this port as localhost or by its IP address\n",
+        );
     }
     if !matches!(*req.method(), Method::GET | Method::HEAD) {
         let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");

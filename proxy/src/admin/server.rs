@@ -16,7 +16,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::{Status, pages};
 
 /// Connections at one time; more wait in the system's queue.
-const CONNECTIONS: usize = 32;
+pub(super) const CONNECTIONS: usize = 32;
 /// Longest time for a request head.
 const HEAD: Duration = Duration::from_secs(5);
 /// Longest time for a connection: a scrape of 5,000 routes over a slow link.
@@ -78,11 +78,7 @@ impl Drop for Admin {
 ///
 /// # Errors
 /// When the address is taken, or is no loopback address and `exposure` does not allow that.
-pub async fn serve(
-    address: SocketAddr,
-    exposure: Exposure,
-    roles: Vec<Arc<Status>>,
-) -> Result<Admin, Error> {
+pub async fn serve(address: SocketAddr, exposure: Exposure, roles: Vec<Arc<Status>>) -> Result<Admin, Error> {
     let is_loopback = address.ip().to_canonical().is_loopback();
     if exposure == Exposure::Loopback && !is_loopback {
         return Err(Error::Exposed(address));

@@ -17,8 +17,8 @@ use tokio::time::Instant;
 
 use self::grpc::{Client, Failure};
 use self::proto::{ExportTraceServiceRequest, Resource, ResourceSpans, Scope, ScopeSpans, Span};
-use super::settings::Error;
 use super::Record;
+use super::settings::Error;
 
 /// Queue, batch and delay are the defaults of OpenTelemetry's batch processor.
 const QUEUE: usize = 2048;
@@ -46,12 +46,10 @@ struct Counts {
 impl Exporter {
     /// Starts the thread; it connects with the first batch.
     pub(super) fn start(role: &'static str, endpoint: &str) -> Result<Self, Error> {
-        let client = Client::new(endpoint)
-            .map_err(|reason| Error::Otlp { endpoint: endpoint.to_owned(), reason })?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(Error::Thread)?;
+        let client =
+            Client::new(endpoint).map_err(|reason| Error::Otlp { endpoint: endpoint.to_owned(), reason })?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Thread)?;
         let (span_tx, spans) = mpsc::channel(QUEUE);
         let (flush_tx, flushes) = mpsc::unbounded_channel();
         let counts = Arc::new(Counts::default());
@@ -162,7 +160,10 @@ impl Loop {
                     self.is_failing = false;
                     break refused.min(count);
                 }
-                Err(Failure::Later(_)) if !self.is_failing && let Some(pause) = pauses.next() => {
+                Err(Failure::Later(_))
+                    if !self.is_failing
+                        && let Some(pause) = pauses.next() =>
+                {
                     tokio::time::sleep(*pause).await;
                 }
                 Err(failure) => {

@@ -218,8 +218,7 @@ fn time(out: &mut Vec<u8>, now: Duration) {
 fn date(seconds: u64) -> [u8; 20] {
     let (days, second) = (seconds / 86_400 + 719_468, seconds % 86_400);
     let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
@@ -228,8 +227,7 @@ fn date(seconds: u64) -> [u8; 20] {
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
     let mut text = *b"0000-00-00T00:00:00.";
     let tens = |number| [digit(number / 10), digit(number)];
-    let fields =
-        [(0, year / 100), (2, year), (5, month), (8, day), (11, hour), (14, minute), (17, second)];
+    let fields = [(0, year / 100), (2, year), (5, month), (8, day), (11, hour), (14, minute), (17, second)];
     for (at, number) in fields {
         if let Some(place) = text.get_mut(at..at + 2) {
             place.copy_from_slice(&tens(number));

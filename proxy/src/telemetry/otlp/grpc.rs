@@ -69,7 +69,8 @@ impl Client {
             return Err("OTLP over gRPC has no path".to_owned());
         }
         let port = uri.port_u16().unwrap_or(port);
-        let authority = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        let authority =
+            if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
         let method = Uri::builder().scheme(scheme).authority(authority).path_and_query(METHOD).build();
         Ok(Self { host, port, method: method.map_err(|e| e.to_string())?, tls, connection: None })
     }

@@ -10,8 +10,7 @@ use crate::telemetry::Record;
 /// Longest string attribute in bytes.
 const LONGEST: usize = 2048;
 /// Methods that may be span names; the conventions want any other as `_OTHER`, since clients make them up.
-const METHODS: [&str; 9] =
-    ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "CONNECT", "TRACE"];
+const METHODS: [&str; 9] = ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "CONNECT", "TRACE"];
 /// Query parameters that hold credentials by convention (signatures of object stores).
 const SECRETS: [&str; 4] = ["AWSAccessKeyId", "Signature", "sig", "X-Goog-Signature"];
 
