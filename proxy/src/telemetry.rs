@@ -35,6 +35,9 @@ use self::retained::{Activity, Retained};
 use self::stats::ConfigStats;
 use crate::rule::RuleName;
 
+/// Updates between two looks for counters nobody holds any more.
+const SWEEP_EVERY: u64 = 32;
+
 /// The telemetry of one role of the process. The default counts, logs nothing and starts unsampled traces.
 #[derive(Debug, Default)]
 pub struct Telemetry {
@@ -90,7 +93,11 @@ impl Telemetry {
 
     /// Counts an update that is applied: the configuration served is now `version`.
     pub fn config_applied(&self, version: u64, rejections: &[Rejection]) {
-        self.config.applied(version, rejections);
+        let update = self.config.applied(version, rejections);
+        // Where nobody scrapes, names that went away must not pile up either. O(routes), so not every time.
+        if update.is_multiple_of(SWEEP_EVERY) {
+            self.sweep();
+        }
     }
 
     /// The place of a request in its trace: the client's, or a new one.
@@ -209,3 +216,6 @@ pub struct Record<'a> {
     /// `user-agent`, if any.
     pub user_agent: Option<&'a str>,
 }
+
+#[cfg(test)]
+mod tests;

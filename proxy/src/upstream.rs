@@ -27,13 +27,14 @@ use self::health::{Average, Gate, Health, Millis, Rise};
 use self::peer::Dialer;
 use crate::telemetry::BackendStats;
 
-pub(crate) use self::peer::IDLE_TIMEOUT;
 pub use self::trust::trust_file;
 
 /// Retries that are always allowed at one time.
 const LEAST_RETRIES: u32 = 3;
 /// One retry at a time for so many requests in flight.
 const REQUESTS_PER_RETRY: u32 = 5;
+/// Copies of requests under way to one cluster.
+const MOST_MIRRORS: u32 = 256;
 /// The cluster's mean latency halves in this time without requests.
 const MEAN_HALF_LIFE: f32 = 30_000.0;
 
@@ -187,12 +188,14 @@ impl Cluster {
     /// per cluster, so that retries cannot multiply an overload. `None`: the budget is spent. Hold it until the
     /// repeated attempt ends.
     #[must_use]
-    pub fn retry_permit(self: &Arc<Self>) -> Option<RetryPermit> {
+    pub fn retry_permit(&self) -> Option<RetryPermit> {
         let allowed = (self.in_flight() / REQUESTS_PER_RETRY).max(LEAST_RETRIES);
-        let retrying = self.load.retrying.fetch_add(1, Ordering::Relaxed);
-        // Made before the check: dropping it takes the count back.
-        let permit = RetryPermit { load: self.load.clone() };
-        (retrying < allowed).then_some(permit)
+        Counted::below(allowed, &self.load, |load| &load.retrying).map(RetryPermit)
+    }
+
+    /// Leave to send a copy of a request; `None`: enough are under way.
+    pub(crate) fn mirror_permit(&self) -> Option<MirrorPermit> {
+        Counted::below(MOST_MIRRORS, &self.load, |load| &load.mirroring).map(MirrorPermit)
     }
 
     /// Requests in flight, mirrors included.
@@ -267,13 +270,31 @@ pub enum NoEndpoint {
 
 /// Leave to repeat one attempt; dropping it gives it back.
 #[derive(Debug)]
-pub struct RetryPermit {
+pub struct RetryPermit(#[expect(dead_code, reason = "held for its drop")] Counted);
+
+/// Leave to send one copy; dropping it gives it back.
+#[derive(Debug)]
+pub(crate) struct MirrorPermit(#[expect(dead_code, reason = "held for its drop")] Counted);
+
+/// One of a limited number.
+#[derive(Debug)]
+struct Counted {
     load: Arc<Load>,
+    counter: fn(&Load) -> &AtomicU32,
 }
 
-impl Drop for RetryPermit {
+impl Counted {
+    fn below(most: u32, load: &Arc<Load>, counter: fn(&Load) -> &AtomicU32) -> Option<Self> {
+        let before = counter(load).fetch_add(1, Ordering::Relaxed);
+        // Made before the check: dropping it takes the count back.
+        let counted = Self { load: load.clone(), counter };
+        (before < most).then_some(counted)
+    }
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
-        self.load.retrying.fetch_sub(1, Ordering::Relaxed);
+        (self.counter)(&self.load).fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -317,7 +338,8 @@ impl Picked {
 
     fn record_at(&self, now: Millis, outcome: Outcome, latency: Duration) {
         self.endpoint.health.record(now, outcome, latency);
-        if outcome == Outcome::Success {
+        // One sample in 16 ms is enough for the mean, and all endpoints write it.
+        if outcome == Outcome::Success && !self.cluster.load.mean.is_fresh(now) {
             let micros = latency.as_micros() as f32;
             self.cluster.load.mean.add(now, MEAN_HALF_LIFE, micros, Rise::Slowly);
         }

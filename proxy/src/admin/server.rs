@@ -16,7 +16,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::{Status, pages};
 
 /// Connections at one time; more wait in the system's queue.
-const CONNECTIONS: usize = 32;
+pub(super) const CONNECTIONS: usize = 32;
 /// Longest time for a request head.
 const HEAD: Duration = Duration::from_secs(5);
 /// Longest time for a connection: a scrape of 5,000 routes over a slow link.

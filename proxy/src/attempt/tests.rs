@@ -59,7 +59,11 @@ fn a_connect_failure_moves_to_another_endpoint_and_not_back_to_the_same() {
     assert_eq!(Attempts::default().next(None, &connect), AT_ONCE);
     let alone = Facts { untried: false, ..connect };
     assert_eq!(Attempts::default().next(None, &alone), Next::Done);
-    assert_eq!(repeats(Some(&plan(2, &[])), &alone), (0, 2), "a policy tries the same one again, after a while");
+    assert_eq!(
+        repeats(Some(&plan(2, &[])), &alone),
+        (0, 2),
+        "a policy tries the same one again, after a while"
+    );
 }
 
 #[test]
@@ -70,7 +74,9 @@ fn a_dropped_connection_is_repeated_on_the_only_endpoint_too() {
 
 #[test]
 fn a_body_that_cannot_be_sent_again_ends_everything() {
-    for failure in [Failure::Connect, Failure::Closed { reused: true }, Failure::Timeout, Failure::Response(503)] {
+    for failure in
+        [Failure::Connect, Failure::Closed { reused: true }, Failure::Timeout, Failure::Response(503)]
+    {
         let facts = Facts { replayable: false, ..facts(failure, Sent::Nothing, true) };
         assert_eq!(repeats(Some(&plan(4, &[503])), &facts), (0, 0), "{failure:?}");
     }
@@ -89,7 +95,9 @@ fn no_retry_starts_after_the_time_of_the_request() {
 
 #[test]
 fn backoff_is_never_less_than_configured_and_doubles_with_jitter() {
-    for (retry, most) in [(1, 40), (2, 80), (3, 160), (4, 320), (5, 640), (6, 640), (31, 640), (32, 640), (900, 640)] {
+    for (retry, most) in
+        [(1, 40), (2, 80), (3, 160), (4, 320), (5, 640), (6, 640), (31, 640), (32, 640), (900, 640)]
+    {
         assert_eq!(backoff(20 * MS, retry, 0), 20 * MS);
         let longest = backoff(20 * MS, retry, u64::MAX);
         assert!(longest <= most * MS && longest > (most - 1) * MS, "{retry}: {longest:?}");
@@ -113,7 +121,12 @@ fn pingoras_errors_are_read_by_what_the_upstream_can_have_seen() {
     for (error, stage, failure, sent) in [
         (error(ErrorType::ConnectRefused, no, ""), Stage::Connecting, Failure::Connect, Sent::Nothing),
         (error(ErrorType::TLSHandshakeFailure, no, ""), Stage::Connecting, Failure::Connect, Sent::Nothing),
-        (error(ErrorType::H2Error, no, "while creating new stream"), Stage::Connecting, closed, Sent::Nothing),
+        (
+            error(ErrorType::H2Error, no, "while creating new stream"),
+            Stage::Connecting,
+            closed,
+            Sent::Nothing,
+        ),
         (error(ErrorType::ConnectionClosed, reused, ""), connected, closed, Sent::Maybe),
         (error(ErrorType::ReadError, reused, ""), connected, closed, Sent::Maybe),
         (error(ErrorType::WriteError, no, "while writing request headers"), connected, closed, Sent::Nothing),

@@ -43,7 +43,7 @@ impl Histogram {
 
     /// Sum in seconds, count, and `(upper bound in seconds, count)` of each bucket, not cumulative.
     pub(crate) fn read(&self) -> (f64, u64, Vec<(f64, u64)>) {
-        let bounds = BOUNDS.iter().map(|nanos| seconds(*nanos)).chain([f64::MAX]);
+        let bounds = BOUNDS.iter().map(|nanos| seconds(*nanos)).chain([f64::INFINITY]);
         let counts = self.buckets.iter().map(|count| count.load(Ordering::Relaxed));
         let buckets: Vec<_> = bounds.zip(counts).collect();
         let count = buckets.iter().map(|(_, count)| count).sum();

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use config::BackendRef;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
@@ -123,6 +123,7 @@ families! {
     CONNECTIONS: Gauge "fairway_downstream_connections" "Open client connections";
     CONNECTIONS_OPENED: Counter "fairway_downstream_connections_opened" "Client connections, counted once it is known what they speak";
     HANDSHAKES: Counter "fairway_tls_handshake_failures" "TLS handshakes with clients that failed";
+    CONFIG_UPDATES: Counter "fairway_config_updates" "Updates of the configuration applied";
     CONFIG_VERSION: Gauge "fairway_config_version" "Version of the configuration that is served";
     CONFIG_AGE: Gauge "fairway_config_age_seconds" "Time since an update of the configuration was applied";
     CONFIG_REJECTIONS: Counter "fairway_config_rejections" "Resources that could not be used, or only in part";
@@ -186,12 +187,12 @@ impl<'e> Open<'e> {
         self.0.encode_family(&labels)?.encode_counter::<NoLabelSet, u64, f64>(&value, None)
     }
 
-    fn gauge(&mut self, labels: &[(&str, &str)], value: i64) -> fmt::Result {
-        self.0.encode_family(&labels)?.encode_gauge(&value)
-    }
-
-    fn seconds(&mut self, labels: &[(&str, &str)], value: f64) -> fmt::Result {
-        self.0.encode_family(&labels)?.encode_gauge(&value)
+    fn gauge(&mut self, labels: &[(&str, &str)], value: &impl EncodeGaugeValue) -> fmt::Result {
+        if labels.is_empty() {
+            // A family without labels would be written with empty braces.
+            return self.0.encode_gauge(value);
+        }
+        self.0.encode_family(&labels)?.encode_gauge(value)
     }
 
     fn histogram(&mut self, labels: &[(&str, &str)], histogram: &Histogram) -> fmt::Result {
@@ -251,7 +252,7 @@ impl Scrape {
         let mut in_flight = Open::new(encoder, &IN_FLIGHT)?;
         for (labels, stats) in self.routes() {
             if stats.in_flight() != 0 || stats.counters().is_some() {
-                in_flight.gauge(&labels, stats.in_flight())?;
+                in_flight.gauge(&labels, &stats.in_flight())?;
             }
         }
         Ok(())
@@ -307,14 +308,17 @@ impl Scrape {
                 unmatched.counter(&[role, listener, ("code", &code), ("reason", reason)], count)?;
             }
         }
+        // Who counts connections under an address and requests under a listener's name has both.
+        let is_connected = |stats: &ListenerStats| stats.connections().any(|(_, open, n)| open != 0 || n > 0);
+        let connected = || self.listeners().filter(|(_, stats)| is_connected(stats));
         let mut open = Open::new(encoder, &CONNECTIONS)?;
-        for ([role, listener], stats) in self.listeners() {
+        for ([role, listener], stats) in connected() {
             for (spoken, count, _) in stats.connections() {
-                open.gauge(&[role, listener, ("protocol", spoken.as_str())], count)?;
+                open.gauge(&[role, listener, ("protocol", spoken.as_str())], &count)?;
             }
         }
         let mut opened = Open::new(encoder, &CONNECTIONS_OPENED)?;
-        for ([role, listener], stats) in self.listeners() {
+        for ([role, listener], stats) in connected() {
             for (spoken, _, count) in stats.connections() {
                 opened.counter(&[role, listener, ("protocol", spoken.as_str())], count)?;
             }
@@ -330,16 +334,20 @@ impl Scrape {
 
     fn encode_config(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let roles = || self.roles.iter().map(|role| (("role", role.telemetry.role), &role.telemetry.config));
+        let mut updates = Open::new(encoder, &CONFIG_UPDATES)?;
+        for (role, config) in roles() {
+            updates.counter(&[role], config.updates())?;
+        }
         let mut version = Open::new(encoder, &CONFIG_VERSION)?;
         for (role, config) in roles() {
             if let Some((served, _)) = config.served() {
-                version.gauge(&[role], i64::try_from(served).unwrap_or(i64::MAX))?;
+                version.gauge(&[role], &i64::try_from(served).unwrap_or(i64::MAX))?;
             }
         }
         let mut age = Open::new(encoder, &CONFIG_AGE)?;
         for (role, config) in roles() {
             if let Some((_, seconds)) = config.served() {
-                age.seconds(&[role], seconds)?;
+                age.gauge(&[role], &seconds)?;
             }
         }
         let mut rejections = Open::new(encoder, &CONFIG_REJECTIONS)?;
@@ -376,7 +384,7 @@ impl Scrape {
 
     fn encode_process(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let version = [("version", env!("CARGO_PKG_VERSION"))];
-        Open::new(encoder, &BUILD)?.gauge(&version, 1)?;
+        Open::new(encoder, &BUILD)?.gauge(&version, &1i64)?;
         let integers = [
             (&RESIDENT, self.process.resident_bytes),
             (&OPEN_FDS, self.process.open_fds),
@@ -384,7 +392,7 @@ impl Scrape {
         ];
         for (family, value) in integers {
             if let Some(value) = value {
-                Open::new(encoder, family)?.gauge(&[], i64::try_from(value).unwrap_or(i64::MAX))?;
+                Open::new(encoder, family)?.gauge(&[], &i64::try_from(value).unwrap_or(i64::MAX))?;
             }
         }
         if let Some(cpu) = self.process.cpu_seconds {
@@ -392,7 +400,7 @@ impl Scrape {
             family.0.encode_counter::<NoLabelSet, f64, f64>(&cpu, None)?;
         }
         if let Some(start) = self.process.start_seconds {
-            Open::new(encoder, &START)?.seconds(&[], start)?;
+            Open::new(encoder, &START)?.gauge(&[], &start)?;
         }
         Ok(())
     }

@@ -256,6 +256,7 @@ impl Drop for OpenConnection {
 /// What is served, and since when.
 #[derive(Debug, Default)]
 pub(crate) struct ConfigStats {
+    updates: AtomicU64,
     version: AtomicU64,
     refused: AtomicU64,
     degraded: AtomicU64,
@@ -263,7 +264,8 @@ pub(crate) struct ConfigStats {
 }
 
 impl ConfigStats {
-    pub(crate) fn applied(&self, version: u64, rejections: &[Rejection]) {
+    /// Counts an update and says which it is, from 0.
+    pub(crate) fn applied(&self, version: u64, rejections: &[Rejection]) -> u64 {
         self.version.store(version, Ordering::Relaxed);
         for rejection in rejections {
             let count = match rejection.severity {
@@ -273,6 +275,12 @@ impl ConfigStats {
             count.fetch_add(1, Ordering::Relaxed);
         }
         *self.applied.lock() = Some(Instant::now());
+        self.updates.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Updates applied so far.
+    pub(crate) fn updates(&self) -> u64 {
+        load(&self.updates)
     }
 
     /// Version served and seconds since it was applied; `None` before the first.

@@ -102,7 +102,8 @@ fn parent(headers: &HeaderMap) -> Option<(u128, u64, u8)> {
     if values.next().is_some() {
         return None;
     }
-    parse(value.as_bytes())
+    // HTTP/2 does not strip white space around a value as HTTP/1.1 does.
+    parse(value.as_bytes().trim_ascii())
 }
 
 /// Reads a `traceparent`: trace, parent and flags.
@@ -137,3 +138,6 @@ fn unhex(digits: &[u8]) -> Option<u128> {
         Some(number << 4 | u128::from(nibble))
     })
 }
+
+#[cfg(test)]
+mod tests;
