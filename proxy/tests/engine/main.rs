@@ -1,0 +1,4 @@
+//! The whole engine on loopback: real sockets, real clients and origins, an in-process source.
+
+mod harness;
+mod http1;
