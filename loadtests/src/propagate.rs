@@ -133,7 +133,7 @@ async fn measure(args: &PropagateArgs, scratch: &Path, routes: usize, changes: u
     let outcome = traffic.stop().await?;
     complain(outcome.examples());
     result?;
-    Ok(row(routes, &times, &outcome, Figures { memory_mib, cpu, start_seconds }))
+    Ok(row(routes, &times, &outcome, &Figures { memory_mib, cpu, start_seconds }))
 }
 
 struct Figures {
@@ -142,7 +142,7 @@ struct Figures {
     start_seconds: f64,
 }
 
-fn row(routes: usize, times: &Histogram, outcome: &Outcome, figures: Figures) -> Row {
+fn row(routes: usize, times: &Histogram, outcome: &Outcome, figures: &Figures) -> Row {
     let changes = usize::try_from(times.count()).unwrap_or(0);
     Row {
         routes,

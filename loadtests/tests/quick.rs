@@ -1,4 +1,5 @@
 //! The harness works: it starts a proxy, loads it, and writes a report. The figures are not looked at.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::process::{Command, Output};
 
