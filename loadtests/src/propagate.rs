@@ -131,7 +131,7 @@ async fn measure(args: &PropagateArgs, scratch: &Path, routes: usize, changes: u
     let result = change_all(&fairway, &scene, &mut files, changes, &mut times).await;
     let cpu = fairway.cpu_seconds() - cpu;
     let outcome = traffic.stop().await?;
-    complain(outcome.examples());
+    outcome.complain();
     result?;
     Ok(row(routes, &times, &outcome, &Figures { memory_mib, cpu, start_seconds }))
 }
