@@ -4,4 +4,7 @@ mod harness;
 mod http1;
 mod http2;
 mod listeners;
+mod replies;
+mod retries;
+mod timeouts;
 mod tls;
