@@ -1,6 +1,7 @@
 //! Resources and requests in, decisions out: compile → find → chain, without a socket.
 
 mod routing {
+    mod decisions;
     mod incremental;
     mod oracle;
     mod precedence;
