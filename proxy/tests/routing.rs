@@ -5,5 +5,8 @@ mod routing {
     mod incremental;
     mod oracle;
     mod precedence;
+    mod rejections;
+    mod sharing;
     mod support;
+    mod tls;
 }

@@ -74,12 +74,15 @@ impl Node {
 
     /// The winning match of the longest prefix below this node that has one, with the length of that prefix. `path` is
     /// what is left of the request's path, after `at` bytes.
-    pub(crate) fn longest_prefix(&self, path: &str, at: usize, probe: &Probe<'_>) -> Option<(&Arc<Match>, usize)> {
+    pub(crate) fn longest_prefix(
+        &self,
+        path: &str,
+        at: usize,
+        probe: &Probe<'_>,
+    ) -> Option<(&Arc<Match>, usize)> {
         let (child, rest) = self.child(path)?;
         let at = at + path.len() - rest.len();
-        child
-            .longest_prefix(rest, at, probe)
-            .or_else(|| child.prefixes.first(probe).map(|found| (found, at)))
+        child.longest_prefix(rest, at, probe).or_else(|| child.prefixes.first(probe).map(|found| (found, at)))
     }
 
     /// The winning match among the regular expressions.

@@ -134,9 +134,12 @@ async fn run(snapshot: &Snapshot, port: u16, host: &str, mut req: Request, upstr
     let (mut of_rule, mut of_share) = (ChainState::default(), ChainState::default());
     let mut share = None;
     let end = forward(found.rule, &mut req, &mut ctx, &mut of_rule, &mut of_share, &mut share).await;
-    let mut rsp = Response::build(end.as_ref().err().map_or(200, |reply| reply.status.as_u16()), None).unwrap();
+    let mut rsp =
+        Response::build(end.as_ref().err().map_or(200, |reply| reply.status.as_u16()), None).unwrap();
     match &end {
-        Ok(_) => upstream.upstream.iter().for_each(|(k, v)| rsp.insert_header(k.clone(), v.as_str()).unwrap()),
+        Ok(_) => {
+            upstream.upstream.iter().for_each(|(k, v)| rsp.insert_header(k.clone(), v.as_str()).unwrap())
+        }
         Err(reply) => reply.headers.iter().for_each(|(k, v)| drop(rsp.append_header(k.clone(), v.clone()))),
     }
     if let Some(share) = share {
@@ -182,7 +185,8 @@ impl Differences {
 
     fn expect_fields(&mut self, what: &str, fields: &HeaderMap, wanted: &BTreeMap<String, Option<String>>) {
         for (name, wanted) in wanted {
-            let values: Vec<&str> = fields.get_all(name).iter().map(|value| value.to_str().unwrap()).collect();
+            let values: Vec<&str> =
+                fields.get_all(name).iter().map(|value| value.to_str().unwrap()).collect();
             let joined = (!values.is_empty()).then(|| values.join(", "));
             self.expect(&format!("{what} {name}"), joined, wanted.clone());
         }
@@ -256,7 +260,9 @@ fn every_decision_table_holds() {
         for (at, row) in table.requests.iter().enumerate() {
             rows += 1;
             let differences = runtime.block_on(check(&table, &snapshot, row));
-            failures.extend(differences.into_iter().map(|difference| format!("{name}: requests[{at}]: {difference}")));
+            failures.extend(
+                differences.into_iter().map(|difference| format!("{name}: requests[{at}]: {difference}")),
+            );
         }
     }
     assert!(failures.is_empty(), "{} of {rows} rows:\n{}", failures.len(), failures.join("\n"));

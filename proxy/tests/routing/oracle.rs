@@ -164,12 +164,14 @@ fn candidates<'a>(resources: &'a Plain, listener: &'a Key, host: &'a str) -> Vec
                     // "If no matches are specified, the default is a prefix path match on "/""
                     let default = vec![HttpMatch::default()];
                     let specs = if spec.matches.is_empty() { default } else { spec.matches.clone() };
-                    candidates.extend(
-                        specs
-                            .into_iter()
-                            .enumerate()
-                            .map(|(index, spec)| Candidate { host, spec, route, key, rule, index }),
-                    );
+                    candidates.extend(specs.into_iter().enumerate().map(|(index, spec)| Candidate {
+                        host,
+                        spec,
+                        route,
+                        key,
+                        rule,
+                        index,
+                    }));
                 }
             }
         }
