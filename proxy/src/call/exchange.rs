@@ -101,12 +101,9 @@ impl<'n> Attempt<'n> {
     fn failed(&mut self, error: BError, stage: Stage) -> Failed {
         let outcome = match Failure::of(&error, stage).0 {
             Failure::Connect => Outcome::ConnectFailure,
-            // The endpoint may be well: it closed a connection nobody used.
-            Failure::Closed { reused: true } => Outcome::Cancelled,
-            Failure::Closed { reused: false }
-            | Failure::Timeout
-            | Failure::Response(_)
-            | Failure::Malformed => Outcome::Broken,
+            Failure::Closed { .. } | Failure::Timeout | Failure::Response(_) | Failure::Malformed => {
+                Outcome::Broken
+            }
         };
         self.account.close(outcome, 0);
         Failed::Upstream(error, stage)

@@ -8,9 +8,7 @@
 use futures::FutureExt;
 use pingora_core::connectors::http::Connector;
 use pingora_core::protocols::http::client::HttpSession;
-use pingora_core::upstreams::peer::HttpPeer;
-
-use crate::upstream::IDLE_TIMEOUT;
+use pingora_core::upstreams::peer::{HttpPeer, Peer};
 
 pub(super) struct Lease<'n> {
     connector: &'n Connector,
@@ -31,7 +29,7 @@ impl<'n> Lease<'n> {
     /// Gives back a session whose request and response are complete.
     pub(super) async fn release(mut self) {
         if let Some(session) = self.session.take() {
-            self.connector.release_http_session(session, self.peer, Some(IDLE_TIMEOUT)).await;
+            self.connector.release_http_session(session, self.peer, self.peer.idle_timeout()).await;
         }
     }
 }
@@ -43,8 +41,8 @@ impl Drop for Lease<'_> {
             && tokio::runtime::Handle::try_current().is_ok()
         {
             // For HTTP/2 this never waits.
-            let _ =
-                self.connector.release_http_session(session, self.peer, Some(IDLE_TIMEOUT)).now_or_never();
+            let idle = self.peer.idle_timeout();
+            let _ = self.connector.release_http_session(session, self.peer, idle).now_or_never();
         }
     }
 }

@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use self::server::{Authority, Server, until};
 use super::*;
 
+mod failures;
 mod mirrors;
 mod server;
 mod tls;
@@ -202,6 +203,7 @@ async fn a_cancelled_http2_call_frees_its_stream_and_its_connection_serves_on() 
     });
     let (net, server) = (Net::new(8), server.await);
     let cluster = plain(AppProtocol::H2c, &[server.address]);
+    get(&net, &cluster, "/").await.expect("a connection");
     // More than fit on one connection if their streams stayed.
     for _ in 0..150 {
         let head = request("GET", "/slow");
@@ -211,6 +213,19 @@ async fn a_cancelled_http2_call_frees_its_stream_and_its_connection_serves_on() 
     get(&net, &cluster, "/").await.expect("an answer");
     assert!(server.connections() <= 3, "{} connections", server.connections());
     assert_eq!(cluster.endpoints()[0].errors, 0.0, "the endpoint is not blamed");
+}
+
+#[tokio::test]
+async fn an_http2_session_that_is_broken_off_lets_its_connection_end_when_idle() {
+    let (net, server) = (Net::new(8), Server::start(None, |_| std::future::pending()).await);
+    let cluster = plain(AppProtocol::H2c, &[server.address]);
+    let mut peer = cluster.pick(1, &[]).expect("one").peer(false);
+    peer.options.idle_timeout = Some(Duration::from_millis(50));
+    let (mut session, _) = net.connector.get_http_session(&*peer).await.expect("connected");
+    let head = head::for_h2(&request("GET", "/"), false).expect("a head");
+    session.write_request_header(Box::new(head)).await.expect("sent");
+    drop(lease::Lease::new(&net.connector, &peer, session));
+    until(|| server.connections() == 1 && server.open() == 0).await;
 }
 
 /// Serves each connection with a script: reads until `until` was seen, answers, and so on; then closes.
@@ -263,14 +278,16 @@ async fn a_kept_alive_connection_that_dies_is_replaced_for_a_get_only() {
 
 #[tokio::test]
 async fn a_connection_whose_request_is_unfinished_is_not_used_again() {
-    let address = scripted(vec![vec![("\r\n\r\n", OK)], vec![("\r\n\r\n", OK)]]).await;
+    let poisoned = "HTTP/1.1 500 read as a part of the body before\r\ncontent-length: 0\r\n\r\n";
+    let first = vec![("\r\n\r\n", OK), ("\r\n\r\n", poisoned)];
+    let address = scripted(vec![first, vec![("\r\n\r\n", OK)]]).await;
     let (net, cluster) = (Net::new(8), plain(AppProtocol::Http, &[address]));
     let (sender, body) = Body::channel(4);
     assert!(sender.send(Bytes::from_static(b"the rest never comes")).await);
     net.call(&cluster, &request("POST", "/"), Some(body), limits()).await.expect("an early answer");
     drop(sender);
-    // On the first connection the server would take this request for a part of the body, and be silent.
-    get(&net, &cluster, "/").await.expect("a connection of its own");
+    let reply = get(&net, &cluster, "/").await.expect("an answer");
+    assert_eq!(reply.head.status, 200, "on a connection of its own");
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ impl Host {
         std::str::from_utf8(bytes).unwrap_or_default()
     }
 
-    /// As the client sent it, port included.
+    /// With the port the client sent, if it sent one.
     pub(crate) fn sent(&self) -> &HeaderValue {
         &self.value
     }

@@ -145,7 +145,7 @@ impl Health {
             Outcome::Broken => {
                 // It would have taken at least this long.
                 self.latency.raise(now, LATENCY_HALF_LIFE, micros);
-                self.errors.add(now, ERROR_HALF_LIFE, 1.0, Rise::By(0.3));
+                self.errors.add(now, ERROR_HALF_LIFE, 1.0, Rise::By(0.2));
             }
             Outcome::ConnectFailure => {
                 self.errors.add(now, ERROR_HALF_LIFE, 1.0, Rise::By(0.5));
@@ -206,12 +206,21 @@ impl Average {
     }
 
     pub(super) fn add(&self, now: Millis, half_life: f32, sample: f32, rise: Rise) {
+        // The usual case of errors: a write would make the line travel between cores.
+        if sample == 0.0 && self.0.load(Ordering::Relaxed) >> 32 == 0 {
+            return;
+        }
         self.update(now, half_life, |value, age, weight| match rise {
             Rise::AtOnce if sample >= value => sample,
             Rise::By(part) => value + (sample - value) * part,
             // Without a sample the average fell already: go on from what it was.
             Rise::AtOnce | Rise::Slowly => age + (sample - age) * weight,
         });
+    }
+
+    /// True when a sample was taken within this tick.
+    pub(super) fn is_fresh(&self, now: Millis) -> bool {
+        self.0.load(Ordering::Relaxed) as u32 == (now >> TICK) as u32
     }
 
     /// Takes a sample that is only a lower bound.

@@ -19,7 +19,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time until a connection can carry a request.
 const TOTAL_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time a connection is kept without a request. Connections to an endpoint that is gone end by it.
-pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Time one write may be blocked by a backend that does not read.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Finds HTTP/2 connections whose other end is gone.

@@ -73,6 +73,17 @@ fn a_slow_and_a_failing_endpoint_get_little_of_the_load() {
 }
 
 #[test]
+fn an_endpoint_that_fails_now_and_then_keeps_most_of_its_share() {
+    let cluster = cluster(&Backend::default(), &addresses(3));
+    let counts = simulate(&cluster, 24, 0..30, |port, now| match (port, now % 50) {
+        (3, 0) => (Outcome::ServerError, 10),
+        _ => (Outcome::Success, 10),
+    });
+    let share = share(&counts, 3);
+    assert!((0.15..0.34).contains(&share), "2 % of errors: {counts:?}");
+}
+
+#[test]
 fn an_endpoint_that_refuses_connections_costs_few_requests() {
     let cluster = cluster(&Backend::default(), &addresses(3));
     let counts = simulate(&cluster, 24, 0..30, |port, _| match port {
@@ -81,6 +92,18 @@ fn an_endpoint_that_refuses_connections_costs_few_requests() {
     });
     let refused = counts.get(&3).copied().unwrap_or(0);
     assert!((2..40).contains(&refused), "probed, not hammered: {counts:?}");
+}
+
+#[test]
+fn only_one_request_finds_out_whether_a_shut_endpoint_is_back() {
+    let cluster = cluster(&Backend::default(), &addresses(2));
+    let dead = cluster.pick_at(0, 1, &[]).expect("one");
+    let (port, _) = (dead.address().port(), dead.record_at(0, Outcome::ConnectFailure, Duration::ZERO));
+    drop(dead);
+    // Unanswered requests pile up on the other one, so that nothing but the gate keeps them away.
+    let held: Vec<Picked> =
+        (0..100).map(|entropy| cluster.pick_at(1_500, entropy, &[]).expect("one")).collect();
+    assert_eq!(held.iter().filter(|picked| picked.address().port() == port).count(), 1);
 }
 
 #[test]

@@ -29,13 +29,19 @@ pub(super) struct Seen {
 #[derive(Debug, Clone)]
 pub(super) struct Server {
     pub(super) address: SocketAddr,
-    pub(super) connections: Arc<AtomicUsize>,
+    connections: Arc<AtomicUsize>,
+    closed: Arc<AtomicUsize>,
     seen: Arc<Mutex<Vec<Seen>>>,
 }
 
 impl Server {
     pub(super) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
+    }
+
+    /// Connections that are open now.
+    pub(super) fn open(&self) -> usize {
+        self.connections() - self.closed.load(Ordering::SeqCst)
     }
 
     pub(super) fn seen(&self) -> Vec<Seen> {
@@ -66,13 +72,15 @@ impl Server {
     {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound");
-        let server = Self { address, connections: Arc::default(), seen: Arc::default() };
-        let (connections, seen) = (server.connections.clone(), server.seen.clone());
+        let server =
+            Self { address, connections: Arc::default(), closed: Arc::default(), seen: Arc::default() };
+        let (connections, closed, seen) =
+            (server.connections.clone(), server.closed.clone(), server.seen.clone());
         let tls = tls.map(|config| TlsAcceptor::from(Arc::new(config)));
         tokio::spawn(async move {
             while let Ok((tcp, _)) = listener.accept().await {
                 connections.fetch_add(1, Ordering::SeqCst);
-                let (tls, seen, answer) = (tls.clone(), seen.clone(), answer.clone());
+                let (tls, seen, answer, closed) = (tls.clone(), seen.clone(), answer.clone(), closed.clone());
                 tokio::spawn(async move {
                     let service = service_fn(move |request: http::Request<Incoming>| {
                         let (seen, answer) = (seen.clone(), answer.clone());
@@ -94,6 +102,7 @@ impl Server {
                             }
                         }
                     }
+                    closed.fetch_add(1, Ordering::SeqCst);
                 });
             }
         });
