@@ -2,6 +2,7 @@
 
 mod routing {
     mod decisions;
+    mod hostile;
     mod incremental;
     mod oracle;
     mod precedence;
