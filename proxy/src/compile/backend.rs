@@ -72,6 +72,12 @@ fn cluster(
     spec: &config::Backend,
     telemetry: &Telemetry,
 ) -> Result<Cluster, policies::Invalid> {
-    let stats = previous.map_or_else(|| telemetry.backend(&backend), |previous| previous.stats.clone());
-    Cluster::new(backend, spec, stats)
+    // A changed backend keeps its endpoints, what was learned of them, and what is in flight.
+    match previous {
+        Some(previous) => Cluster::succeed(previous, spec),
+        None => {
+            let stats = telemetry.backend(&backend);
+            Cluster::new(backend, spec, stats)
+        }
+    }
 }
