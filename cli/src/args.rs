@@ -10,12 +10,17 @@ use proxy::telemetry::AccessLog;
 
 /// A gateway-centric service mesh, configured by the Kubernetes Gateway API.
 #[derive(Debug, Parser)]
-#[command(name = "fairway", version, arg_required_else_help = true, after_help = "\
+#[command(
+    name = "fairway",
+    version,
+    arg_required_else_help = true,
+    after_help = "\
 Examples:
   fairway standalone examples/quickstart         serve a directory of manifests, live
   fairway validate -f examples/quickstart        find mistakes; exit code 1 if there are any
   fairway explain shop.demo -f examples/quickstart
-Each command explains itself: fairway COMMAND --help")]
+Each command explains itself: fairway COMMAND --help"
+)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,

@@ -2,20 +2,30 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use controller::Object;
+use controller::api::Secret;
 use controller::local::{self, SelfSigned};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    SanType,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SanType,
 };
+
+/// A Secret that was filled. The same Secret gets the same object: what depends on it does not change.
+struct Issued {
+    asked: Arc<Secret>,
+    filled: Object,
+    chain: String,
+    key: String,
+}
 
 /// Signs. Its key never leaves the process.
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
-    issued: BTreeMap<SelfSigned, (String, String)>,
+    issued: BTreeMap<SelfSigned, Issued>,
 }
 
 impl Authority {
@@ -40,24 +50,28 @@ impl Authority {
         let wanted = local::self_signed(objects);
         self.issued.retain(|known, _| wanted.contains(known));
         for wanted in wanted {
-            let (chain, key) = match self.issued.get(&wanted) {
-                Some(issued) => issued.clone(),
-                None => {
-                    let issued = self.issue(&wanted.dns_names)?;
-                    self.issued.insert(wanted.clone(), issued.clone());
-                    issued
-                }
-            };
             for object in objects.iter_mut() {
                 if let Object::Secret(secret) = object
                     && secret.metadata.name.as_ref() == Some(&wanted.name)
                     && secret.metadata.namespace.as_ref() == Some(&wanted.namespace)
                 {
-                    *object = local::with_certificate(secret, &chain, &key);
+                    *object = self.filled(&wanted, secret)?;
                 }
             }
         }
         Ok(())
+    }
+
+    fn filled(&mut self, wanted: &SelfSigned, secret: &Arc<Secret>) -> anyhow::Result<Object> {
+        let (chain, key) = match self.issued.get(wanted) {
+            Some(issued) if Arc::ptr_eq(&issued.asked, secret) => return Ok(issued.filled.clone()),
+            Some(issued) => (issued.chain.clone(), issued.key.clone()),
+            None => self.issue(&wanted.dns_names)?,
+        };
+        let filled = local::with_certificate(secret, &chain, &key);
+        let issued = Issued { asked: secret.clone(), filled: filled.clone(), chain, key };
+        self.issued.insert(wanted.clone(), issued);
+        Ok(filled)
     }
 
     fn issue(&self, dns_names: &[String]) -> anyhow::Result<(String, String)> {

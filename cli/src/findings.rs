@@ -41,9 +41,17 @@ const REASONS: &[(&str, &str, &str)] = &[
     ("UnsupportedProtocol", "FW0212", "use a protocol that the message names"),
     ("HostnameConflict", "FW0213", "give listeners of one port different host names"),
     ("ProtocolConflict", "FW0214", "use one protocol per port"),
-    ("InvalidCertificateRef", "FW0215", "name a Secret of type kubernetes.io/tls with a certificate and its key"),
+    (
+        "InvalidCertificateRef",
+        "FW0215",
+        "name a Secret of type kubernetes.io/tls with a certificate and its key",
+    ),
     ("InvalidRouteKinds", "FW0216", "name route kinds that the protocol of the listener takes"),
-    ("NotAllowedByListeners", "FW0221", "allow the route's namespace and kind in the listener's allowedRoutes"),
+    (
+        "NotAllowedByListeners",
+        "FW0221",
+        "allow the route's namespace and kind in the listener's allowedRoutes",
+    ),
     ("NoMatchingListenerHostname", "FW0222", "give route and listener a host name in common"),
     ("NoMatchingParent", "FW0223", "name a listener that is there, by sectionName or port"),
     ("UnsupportedValue", "FW0224", "remove what is not supported"),
@@ -89,7 +97,8 @@ pub(crate) fn all(loader: &Loader, statuses: &Statuses) -> Vec<Found> {
 
 /// Whether a condition says that something is wrong.
 pub(crate) fn is_wrong(condition: &Condition) -> bool {
-    let bad = if NEGATIVE.contains(&condition.r#type) { ConditionStatus::True } else { ConditionStatus::False };
+    let bad =
+        if NEGATIVE.contains(&condition.r#type) { ConditionStatus::True } else { ConditionStatus::False };
     condition.status == bad
 }
 
@@ -253,6 +262,9 @@ mod tests {
         let mut whole = found();
         (whole.line, whole.column) = (0, 0);
         let sarif = sarif(&[whole]);
-        assert_eq!(sarif["runs"][0]["results"][0]["locations"][0]["physicalLocation"]["region"]["startLine"], 1);
+        assert_eq!(
+            sarif["runs"][0]["results"][0]["locations"][0]["physicalLocation"]["region"]["startLine"],
+            1
+        );
     }
 }

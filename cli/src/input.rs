@@ -1,5 +1,6 @@
 //! What the commands that start nothing read: manifests, and what they mean.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow};
@@ -32,6 +33,8 @@ impl Input {
 pub(crate) fn local_options() -> Options {
     Options {
         addresses: vec![GatewayAddress { r#type: "IPAddress".into(), value: "127.0.0.1".into() }],
+        shared_host: true,
+        waypoint_address: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         ..Options::default()
     }
 }

@@ -75,12 +75,16 @@ pub fn endpoint_slice(service: &DemoService, pod: &str, addresses: &[SocketAddr]
     });
     let endpoint = Endpoint {
         addresses: vec![ip.to_string()],
-        conditions: Some(EndpointConditions { ready: Some(true), serving: Some(true), terminating: Some(false) }),
+        conditions: Some(EndpointConditions {
+            ready: Some(true),
+            serving: Some(true),
+            terminating: Some(false),
+        }),
         ..Endpoint::default()
     };
     let slice = EndpointSlice {
         address_type: if matches!(ip, IpAddr::V4(_)) { "IPv4".into() } else { "IPv6".into() },
-        endpoints: vec![endpoint],
+        endpoints: Some(vec![endpoint]),
         metadata: ObjectMeta {
             name: Some(format!("{pod}-standalone")),
             namespace: Some(service.namespace.clone()),
@@ -112,7 +116,11 @@ pub fn self_signed(objects: &[Object]) -> Vec<SelfSigned> {
         .filter_map(|object| {
             let Object::Secret(secret) = object else { return None };
             let annotation = secret.metadata.annotations.as_ref()?.get(SELF_SIGNED)?;
-            let has_key = secret.data.as_ref().and_then(|data| data.get("tls.key")).is_some_and(|key| !key.0.is_empty());
+            let has_key = secret
+                .data
+                .as_ref()
+                .and_then(|data| data.get("tls.key"))
+                .is_some_and(|key| !key.0.is_empty());
             (annotation != "false" && !has_key).then_some((secret, annotation))
         })
         .map(|(secret, annotation)| self_signed_one(secret, annotation, objects))
@@ -141,8 +149,10 @@ fn listener_hostnames(namespace: &str, name: &str, objects: &[Object]) -> Vec<St
         let Object::Gateway(gateway) = object else { continue };
         let own = gateway.metadata.namespace.as_deref().unwrap_or_default();
         for listener in &gateway.spec.listeners {
-            let references = listener.tls.as_ref().and_then(|tls| tls.certificate_refs.as_deref()).unwrap_or_default();
-            if references.iter().any(|r| r.name == name && r.namespace.as_deref().unwrap_or(own) == namespace) {
+            let references =
+                listener.tls.as_ref().and_then(|tls| tls.certificate_refs.as_deref()).unwrap_or_default();
+            if references.iter().any(|r| r.name == name && r.namespace.as_deref().unwrap_or(own) == namespace)
+            {
                 hostnames.extend(listener.hostname.clone());
             }
         }

@@ -6,7 +6,9 @@ mod sources;
 use std::fmt::Write as _;
 
 use anyhow::bail;
-use config::{Action, Endpoints, HttpMatch, HttpRoute, Key, Kind, Parent, PathMatch, Resource, Target, ValueKind};
+use config::{
+    Action, Endpoints, HttpMatch, HttpRoute, Key, Kind, Parent, PathMatch, Resource, Target, ValueKind,
+};
 use controller::status::{ConditionStatus, Status};
 use controller::{ObjectKey, ObjectKind};
 use serde::Serialize;
@@ -105,9 +107,7 @@ fn find(wanted: &str, input: &Input) -> anyhow::Result<ObjectKey> {
             ObjectKey::new(kind, part(&meta.namespace), part(&meta.name))
         })
         .collect();
-    let named = |key: &&ObjectKey| {
-        *key.name == *name || format!("{}.{}", key.name, key.namespace) == name
-    };
+    let named = |key: &&ObjectKey| *key.name == *name || format!("{}.{}", key.name, key.namespace) == name;
     match all.iter().filter(named).collect::<Vec<_>>().as_slice() {
         [one] => Ok((*one).clone()),
         [] if all.is_empty() => bail!("there is no route in these files"),
@@ -167,7 +167,9 @@ fn explain(key: &ObjectKey, input: &Input) -> Explained {
 fn route_of(resource: &Resource) -> Option<&HttpRoute> {
     match resource {
         Resource::HttpRoute(route) | Resource::GrpcRoute(route) => Some(route),
-        Resource::Certificate(_) | Resource::Backend(_) | Resource::Endpoints(_) | Resource::Listener(_) => None,
+        Resource::Certificate(_) | Resource::Backend(_) | Resource::Endpoints(_) | Resource::Listener(_) => {
+            None
+        }
     }
 }
 
@@ -183,8 +185,13 @@ fn parents(key: &ObjectKey, input: &Input) -> Vec<ExplainedParent> {
                 .conditions
                 .iter()
                 .map(|condition| match condition.status {
-                    ConditionStatus::True if !crate::findings::is_wrong(condition) => condition.r#type.to_owned(),
-                    status => format!("{}={status:?} ({}): {}", condition.r#type, condition.reason, condition.message),
+                    ConditionStatus::True if !crate::findings::is_wrong(condition) => {
+                        condition.r#type.to_owned()
+                    }
+                    status => format!(
+                        "{}={status:?} ({}): {}",
+                        condition.r#type, condition.reason, condition.message
+                    ),
                 })
                 .collect(),
         })

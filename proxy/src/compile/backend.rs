@@ -72,8 +72,8 @@ fn cluster(
     spec: &config::Backend,
     telemetry: &Telemetry,
 ) -> Result<Cluster, policies::Invalid> {
-    // A changed backend keeps its endpoints, what was learned of them, and what is in flight.
     match previous {
+        // What was learned of its endpoints holds on.
         Some(previous) => Cluster::succeed(previous, spec),
         None => {
             let stats = telemetry.backend(&backend);

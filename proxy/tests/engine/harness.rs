@@ -23,22 +23,22 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-pub type Body = BoxBody<Bytes, Infallible>;
+pub(crate) type Body = BoxBody<Bytes, Infallible>;
 
 /// A proxy under test with its configuration.
-pub struct Mesh {
-    pub proxy: Proxy,
+pub(crate) struct Mesh {
+    pub(crate) proxy: Proxy,
     publisher: Publisher,
     served: Resources,
     version: u64,
 }
 
 impl Mesh {
-    pub async fn start(yaml: &str) -> Self {
+    pub(crate) async fn start(yaml: &str) -> Self {
         Self::with(Options::new("gateway"), yaml).await
     }
 
-    pub async fn with(options: Options, yaml: &str) -> Self {
+    pub(crate) async fn with(options: Options, yaml: &str) -> Self {
         let (publisher, source) = channel();
         let proxy = Proxy::start(options, Arc::new(Telemetry::default()), source);
         let mut mesh = Self { proxy, publisher, served: Resources::new(), version: 0 };
@@ -48,7 +48,7 @@ impl Mesh {
     }
 
     /// Serves these documents from now on, and nothing else.
-    pub async fn serve(&mut self, yaml: &str) -> Answer {
+    pub(crate) async fn serve(&mut self, yaml: &str) -> Answer {
         let next = decode_documents(yaml).unwrap_or_else(|e| panic!("{e}\n{yaml}"));
         self.version += 1;
         let update = Update::between(self.version, &self.served, &next);
@@ -60,7 +60,7 @@ impl Mesh {
     }
 
     /// The only open port.
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         let addresses = self.proxy.addresses();
         assert_eq!(addresses.len(), 1, "{addresses:?}");
         SocketAddr::from(([127, 0, 0, 1], addresses[0].1.port()))
@@ -68,14 +68,14 @@ impl Mesh {
 }
 
 /// A listener `http` of the Gateway `default/gw`.
-pub fn listener(port: u16) -> String {
+pub(crate) fn listener(port: u16) -> String {
     format!(
         "---\nkey: Listener/default/gw/http\nresource: {{kind: Listener, port: {port}, protocol: HTTP, scope: gateway}}\n"
     )
 }
 
 /// A backend `default/NAME:80` that speaks `protocol`.
-pub fn backend(name: &str, protocol: &str, addresses: &[SocketAddr]) -> String {
+pub(crate) fn backend(name: &str, protocol: &str, addresses: &[SocketAddr]) -> String {
     let mut endpoints = String::new();
     for address in addresses {
         write!(endpoints, "{{address: \"{address}\"}}, ").unwrap();
@@ -87,11 +87,11 @@ pub fn backend(name: &str, protocol: &str, addresses: &[SocketAddr]) -> String {
 }
 
 /// A route on the listener `http` for every host, with these rules (YAML, a list).
-pub fn route(name: &str, rules: &str) -> String {
+pub(crate) fn route(name: &str, rules: &str) -> String {
     route_on(name, "http", "*", rules)
 }
 
-pub fn route_on(name: &str, section: &str, hostname: &str, rules: &str) -> String {
+pub(crate) fn route_on(name: &str, section: &str, hostname: &str, rules: &str) -> String {
     format!(
         "---\nkey: HttpRoute/default/{name}\nresource:\n  kind: HttpRoute\n  parents:\n  - listener: {{namespace: default, \
          gateway: gw, section: {section}, hostnames: [\"{hostname}\"]}}\n  rules:\n{rules}\n"
@@ -99,24 +99,24 @@ pub fn route_on(name: &str, section: &str, hostname: &str, rules: &str) -> Strin
 }
 
 /// An action that forwards to `default/NAME:80`.
-pub fn forward(name: &str) -> String {
+pub(crate) fn forward(name: &str) -> String {
     format!("{{forward: [{{target: {{backend: {{namespace: default, name: {name}, port: 80}}}}, weight: 1}}]}}")
 }
 
 /// Everything to one backend.
-pub fn one_backend(protocol: &str, addresses: &[SocketAddr]) -> String {
+pub(crate) fn one_backend(protocol: &str, addresses: &[SocketAddr]) -> String {
     listener(0) + &backend("a", protocol, addresses) + &route("r", &format!("  - action: {}", forward("a")))
 }
 
 /// The same with policies (YAML, inline).
-pub fn with_policies(policies: &str, addresses: &[SocketAddr]) -> String {
+pub(crate) fn with_policies(policies: &str, addresses: &[SocketAddr]) -> String {
     let rule = format!("  - action: {}\n    policies: {policies}", forward("a"));
     listener(0) + &backend("a", "http", addresses) + &route("r", &rule)
 }
 
 /// An origin that speaks HTTP/1 and HTTP/2 with prior knowledge.
-pub struct Origin {
-    pub address: SocketAddr,
+pub(crate) struct Origin {
+    pub(crate) address: SocketAddr,
     requests: Arc<AtomicUsize>,
     connections: Arc<AtomicUsize>,
     task: JoinHandle<()>,
@@ -129,7 +129,7 @@ impl Drop for Origin {
 }
 
 impl Origin {
-    pub async fn start<F, R>(answer: F) -> Self
+    pub(crate) async fn start<F, R>(answer: F) -> Self
     where
         F: Fn(Request<Incoming>) -> R + Clone + Send + Sync + 'static,
         R: Future<Output = Response<Body>> + Send + 'static,
@@ -161,7 +161,7 @@ impl Origin {
     }
 
     /// An origin that says its name and what it was asked.
-    pub async fn named(name: &'static str) -> Self {
+    pub(crate) async fn named(name: &'static str) -> Self {
         Self::start(move |request| async move {
             let path = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
             let mut response = Response::builder().header("origin", name).header("path", path);
@@ -174,35 +174,35 @@ impl Origin {
         .await
     }
 
-    pub fn requests(&self) -> usize {
+    pub(crate) fn requests(&self) -> usize {
         self.requests.load(Ordering::Relaxed)
     }
 
-    pub fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
 }
 
-pub fn full(body: impl Into<Bytes>) -> Body {
+pub(crate) fn full(body: impl Into<Bytes>) -> Body {
     Full::new(body.into()).boxed()
 }
 
 /// An address nobody listens on.
-pub async fn nobody() -> SocketAddr {
+pub(crate) async fn nobody() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }
 
 /// A raw answer: status, head and body as text.
 #[derive(Debug)]
-pub struct Raw {
-    pub status: u16,
-    pub head: String,
-    pub body: String,
+pub(crate) struct Raw {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Raw {
     /// A field's value, if it is there.
-    pub fn field(&self, name: &str) -> Option<&str> {
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| {
             let (field, value) = line.split_once(": ")?;
             field.eq_ignore_ascii_case(name).then_some(value)
@@ -211,7 +211,7 @@ impl Raw {
 }
 
 /// Sends bytes over a new connection and reads until the other side closes.
-pub async fn raw(address: SocketAddr, request: &str) -> Raw {
+pub(crate) async fn raw(address: SocketAddr, request: &str) -> Raw {
     let mut tcp = TcpStream::connect(address).await.unwrap();
     tcp.write_all(request.as_bytes()).await.unwrap();
     let mut bytes = Vec::new();
@@ -221,11 +221,11 @@ pub async fn raw(address: SocketAddr, request: &str) -> Raw {
 }
 
 /// GET over a connection of its own.
-pub async fn get(address: SocketAddr, path: &str) -> Raw {
+pub(crate) async fn get(address: SocketAddr, path: &str) -> Raw {
     raw(address, &format!("GET {path} HTTP/1.1\r\nhost: a.test\r\nconnection: close\r\n\r\n")).await
 }
 
-pub fn parse(bytes: &[u8]) -> Raw {
+pub(crate) fn parse(bytes: &[u8]) -> Raw {
     let text = String::from_utf8_lossy(bytes).into_owned();
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no head in {text:?}"));
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default();
@@ -233,7 +233,7 @@ pub fn parse(bytes: &[u8]) -> Raw {
 }
 
 /// Reads one response with a content-length from a connection that stays open.
-pub async fn read_one(tcp: &mut TcpStream) -> Raw {
+pub(crate) async fn read_one(tcp: &mut TcpStream) -> Raw {
     let mut bytes = Vec::new();
     loop {
         let read = within(tcp.read_buf(&mut bytes)).await.unwrap();
@@ -249,6 +249,45 @@ pub async fn read_one(tcp: &mut TcpStream) -> Raw {
 }
 
 /// Bounds what a test waits for; generous, because machines are loaded.
-pub async fn within<F: Future>(future: F) -> F::Output {
+pub(crate) async fn within<F: Future>(future: F) -> F::Output {
     tokio::time::timeout(Duration::from_secs(20), future).await.expect("nothing happened for 20 s")
+}
+
+/// An HTTP/2 client on one connection.
+pub(crate) struct Http2 {
+    sender: hyper::client::conn::http2::SendRequest<Body>,
+    /// Ends with the connection.
+    pub(crate) connection: JoinHandle<hyper::Result<()>>,
+}
+
+impl Http2 {
+    /// With prior knowledge.
+    pub(crate) async fn plain(address: SocketAddr) -> Self {
+        Self::over(TcpStream::connect(address).await.unwrap()).await
+    }
+
+    pub(crate) async fn over<T>(stream: T) -> Self
+    where
+        T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    {
+        let io = TokioIo::new(stream);
+        let (sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+        Self { sender, connection: tokio::spawn(connection) }
+    }
+
+    pub(crate) async fn send(&mut self, request: Request<Body>) -> hyper::Result<Response<Incoming>> {
+        self.sender.ready().await?;
+        within(self.sender.send_request(request)).await
+    }
+
+    pub(crate) async fn get(&mut self, url: &str) -> hyper::Result<Response<Incoming>> {
+        self.send(Request::get(url).body(full("")).unwrap()).await
+    }
+}
+
+/// All of a body.
+pub(crate) async fn text(response: Response<Incoming>) -> String {
+    let body = within(response.into_body().collect()).await.unwrap().to_bytes();
+    String::from_utf8_lossy(&body).into_owned()
 }

@@ -2,3 +2,6 @@
 
 mod harness;
 mod http1;
+mod http2;
+mod listeners;
+mod tls;

@@ -118,7 +118,8 @@ pub(super) fn places(resources: &Resources, key: &Key) -> Places {
         let of = orders.len();
         for (at, order) in orders.iter().enumerate() {
             if order.route == (&*key.namespace, &*key.name) && order.kind == key.kind {
-                let place = Place { parent: parent.clone(), hostname: hostname.to_owned(), position: at + 1, of };
+                let place =
+                    Place { parent: parent.clone(), hostname: hostname.to_owned(), position: at + 1, of };
                 places.0.push((order.rule, order.index, place));
             }
         }
@@ -132,7 +133,8 @@ mod tests {
 
     fn position(order: &[HttpMatch]) -> Vec<usize> {
         let key = Key::new(config::Kind::HttpRoute, "a", "b");
-        let mut orders: Vec<_> = order.iter().enumerate().map(|(i, m)| (super::order(&key, 0, 0, i, m), i)).collect();
+        let mut orders: Vec<_> =
+            order.iter().enumerate().map(|(i, m)| (super::order(&key, 0, 0, i, m), i)).collect();
         orders.sort();
         orders.into_iter().map(|(_, i)| i).collect()
     }

@@ -92,7 +92,9 @@ fn types<T: Serialize>(filters: Option<&Vec<T>>) -> Vec<String> {
 
 /// Of an HTTPRoute.
 pub(super) fn http(key: &ObjectKey, input: &Input) -> Sources {
-    let Some(route) = input.resources.http_routes.get(&key.namespace, &key.name) else { return Sources::default() };
+    let Some(route) = input.resources.http_routes.get(&key.namespace, &key.name) else {
+        return Sources::default();
+    };
     let rules = route.spec.rules.iter().flatten().map(|rule| RuleSource {
         filters: types(rule.filters.as_ref()),
         backends: rule.backend_refs.iter().flatten().map(|b| types(b.filters.as_ref())).collect(),
@@ -103,7 +105,9 @@ pub(super) fn http(key: &ObjectKey, input: &Input) -> Sources {
 
 /// Of a GRPCRoute.
 pub(super) fn grpc(key: &ObjectKey, input: &Input) -> Sources {
-    let Some(route) = input.resources.grpc_routes.get(&key.namespace, &key.name) else { return Sources::default() };
+    let Some(route) = input.resources.grpc_routes.get(&key.namespace, &key.name) else {
+        return Sources::default();
+    };
     let rules = route.spec.rules.iter().flatten().map(|rule| RuleSource {
         filters: types(rule.filters.as_ref()),
         backends: rule.backend_refs.iter().flatten().map(|b| types(b.filters.as_ref())).collect(),
