@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Key, Resource, Resources};
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Document<R> {
     key: Key,
     resource: R,

@@ -1,1 +1,31 @@
-//! stub
+//! Turns Gateway API resources into Fairway configuration and honest status.
+//!
+//! # A change
+//!
+//! | # | where | in → out |
+//! |---|---|---|
+//! | 1 | manifests or watches | YAML or events → [`Object`]s, typed and shared |
+//! | 2 | [`Resources::collect`] | → one immutable tree, in conflict order: who is older is decided once, here |
+//! | 3 | [`Translator::translate`] | → [`Translation`]: the IR and a status for every object that has one. Pure: no clock, no I/O |
+//! | 4 | `config::Update::between` | → what changed, sent to the proxies |
+//! | 5 | [`program`] | the proxies' answer → `Programmed` and the reasons why not |
+//!
+//! A problem is a value: it becomes a condition of the object it belongs to and, in the IR, a rule or a share of a
+//! rule that answers 500. One broken object never stops its neighbours.
+#![deny(missing_docs)]
+
+pub mod api;
+mod features;
+pub mod local;
+pub mod manifests;
+mod resources;
+pub mod status;
+mod translate;
+
+pub use features::SUPPORTED_FEATURES;
+pub use resources::{Named, Object, ObjectKey, ObjectKind, Objects, Resources};
+pub use status::Statuses;
+pub use translate::{Options, Translation, Translator, program, translate};
+
+/// The `controllerName` of the GatewayClasses that are ours.
+pub const CONTROLLER_NAME: &str = "fairway.dev/controller";

@@ -1,0 +1,58 @@
+//! What we implement of Gateway API, by the names its conformance suite uses. A name enters this list together with the
+//! code that makes it true.
+
+use crate::status::Feature;
+
+const fn feature(name: &'static str) -> Feature {
+    Feature { name }
+}
+
+/// Sorted (Gateway API: "It MUST be sorted in ascending alphabetical order by the Name key").
+pub const SUPPORTED_FEATURES: &[Feature] = &[
+    feature("BackendTLSPolicy"),
+    feature("GRPCRoute"),
+    feature("GRPCRouteNamedRouteRule"),
+    feature("Gateway"),
+    feature("GatewayAddressEmpty"),
+    feature("GatewayHTTPListenerIsolation"),
+    feature("GatewayPort8080"),
+    feature("GatewayStaticAddresses"),
+    feature("HTTPRoute"),
+    feature("HTTPRoute303RedirectStatusCode"),
+    feature("HTTPRoute307RedirectStatusCode"),
+    feature("HTTPRoute308RedirectStatusCode"),
+    feature("HTTPRouteBackendProtocolH2C"),
+    feature("HTTPRouteBackendProtocolWebSocket"),
+    feature("HTTPRouteBackendRequestHeaderModification"),
+    feature("HTTPRouteBackendTimeout"),
+    feature("HTTPRouteCORS"),
+    feature("HTTPRouteDestinationPortMatching"),
+    feature("HTTPRouteHostRewrite"),
+    feature("HTTPRouteMethodMatching"),
+    feature("HTTPRouteNamedRouteRule"),
+    feature("HTTPRouteParentRefPort"),
+    feature("HTTPRoutePathRedirect"),
+    feature("HTTPRoutePathRewrite"),
+    feature("HTTPRoutePortRedirect"),
+    feature("HTTPRouteQueryParamMatching"),
+    feature("HTTPRouteRequestMirror"),
+    feature("HTTPRouteRequestMultipleMirrors"),
+    feature("HTTPRouteRequestPercentageMirror"),
+    feature("HTTPRouteRequestTimeout"),
+    feature("HTTPRouteResponseHeaderModification"),
+    feature("HTTPRouteRetry"),
+    feature("HTTPRouteRetryBackendTimeout"),
+    feature("HTTPRouteRetryConnectionError"),
+    feature("HTTPRouteSchemeRedirect"),
+    feature("ReferenceGrant"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn features_are_sorted_and_unique() {
+        assert!(SUPPORTED_FEATURES.is_sorted_by(|a, b| a.name < b.name));
+    }
+}

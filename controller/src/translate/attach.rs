@@ -1,0 +1,231 @@
+//! Where a route stands: which listeners and Service ports its parentRefs lead to, and why others not.
+
+use config::Parent;
+
+use super::backend_ref::Cluster;
+use super::gateway::{Gateway, Listener};
+use super::hostname;
+use super::reference_grant::GATEWAY_GROUP;
+use super::route::Route;
+use super::waypoint::{Capture, USE_WAYPOINT};
+use rustc_hash::FxHashMap;
+
+use crate::status::{ParentRef, Problem, reason};
+
+/// What routes are judged against.
+#[derive(Debug)]
+pub(crate) struct Surroundings<'a> {
+    pub(crate) cluster: &'a Cluster<'a>,
+    pub(crate) gateways: &'a [Gateway],
+    pub(crate) capture: &'a Capture,
+    by_name: FxHashMap<(&'a str, &'a str), usize>,
+}
+
+/// A place a route can stand at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum At {
+    /// Index of the Gateway, index of the listener.
+    Listener(usize, usize),
+    /// Index of the captured Service, index of the port.
+    Port(usize, usize),
+}
+
+/// A place the route may stand at as far as it alone is concerned.
+#[derive(Debug)]
+pub(crate) struct Candidate {
+    /// Index of the parent.
+    pub(crate) parent: usize,
+    pub(crate) at: At,
+    /// What route and listener have in common; `*` alone is every host.
+    pub(crate) hostnames: Vec<String>,
+}
+
+/// The parents of a route that are ours.
+#[derive(Debug, Default)]
+pub(crate) struct Attached {
+    pub(crate) parents: Vec<(ParentRef, Option<Problem>)>,
+    pub(crate) candidates: Vec<Candidate>,
+}
+
+impl<'a> Surroundings<'a> {
+    pub(crate) fn new(cluster: &'a Cluster<'a>, gateways: &'a [Gateway], capture: &'a Capture) -> Self {
+        let by_name = gateways.iter().enumerate().map(|(index, g)| ((&*g.namespace, &*g.name), index));
+        Self { cluster, gateways, capture, by_name: by_name.collect() }
+    }
+
+    /// Follows the parentRefs of a route. Those that lead to somebody else's Gateway, or to none, are left out: Gateway
+    /// API: "Implementations of this API can only populate Route status for the Gateways/parent resources they are
+    /// responsible for".
+    pub(crate) fn attach<T: Route>(&self, route: &T) -> Attached {
+        let mut attached = Attached::default();
+        let hostnames_are_valid = route.hostnames().iter().all(|h| hostname::wildcard_problem(h).is_none());
+        for parent in route.parents() {
+            if attached.parents.iter().any(|(known, _)| *known == parent) {
+                continue;
+            }
+            let index = attached.parents.len();
+            let group = parent.group.as_deref().unwrap_or(GATEWAY_GROUP);
+            let outcome = match (group, parent.kind.as_deref().unwrap_or("Gateway")) {
+                (GATEWAY_GROUP, "Gateway") => self.gateway(route, &parent),
+                ("", "Service") => Some(self.service(route, &parent)),
+                _ => None,
+            };
+            match outcome {
+                None => {}
+                Some(Err(problem)) => attached.parents.push((parent, Some(problem))),
+                Some(Ok(places)) => {
+                    attached.parents.push((parent, None));
+                    if hostnames_are_valid {
+                        let places = places.into_iter();
+                        attached.candidates.extend(places.map(|(at, hostnames)| Candidate {
+                            parent: index,
+                            at,
+                            hostnames,
+                        }));
+                    }
+                }
+            }
+        }
+        attached
+    }
+
+    fn gateway<T: Route>(&self, route: &T, parent: &ParentRef) -> Option<Result<Vec<Place>, Problem>> {
+        let namespace = parent.namespace.as_deref().unwrap_or_else(|| route.namespace());
+        let index = *self.by_name.get(&(namespace, parent.name.as_str()))?;
+        let gateway = self.gateways.get(index)?;
+        Some(self.listeners(route, parent, gateway).map(|places| {
+            places.into_iter().map(|(listener, hosts)| (At::Listener(index, listener), hosts)).collect()
+        }))
+    }
+
+    /// The listeners that take a route. Each test says its own reason when it leaves none.
+    fn listeners<T: Route>(
+        &self,
+        route: &T,
+        parent: &ParentRef,
+        gateway: &Gateway,
+    ) -> Result<Vec<(usize, Vec<String>)>, Problem> {
+        let (namespace, name) = (&*gateway.namespace, &*gateway.name);
+        let section = parent.section_name.as_deref().filter(|section| !section.is_empty());
+        let named: Vec<(usize, &Listener)> = (gateway.listeners.iter().enumerate())
+            .filter(|(_, listener)| section.is_none_or(|section| section == listener.name))
+            .filter(|(_, listener)| parent.port.is_none_or(|port| port == listener.port))
+            .collect();
+        if named.is_empty() {
+            let what = match (section, parent.port) {
+                (Some(section), Some(port)) => format!("listener {section:?} on port {port}"),
+                (Some(section), None) => format!("listener {section:?}"),
+                (None, Some(port)) => format!("listener on port {port}"),
+                (None, None) => "listener".to_owned(),
+            };
+            let message = format!("parentRefs: Gateway {namespace}/{name} has no {what}");
+            return Err(Problem::accepted(reason::NO_MATCHING_PARENT, message));
+        }
+        let route_namespace = route.namespace();
+        let labels = self.cluster.resources.namespaces.get("", route_namespace);
+        let labels = labels.and_then(|namespace| namespace.metadata.labels.as_ref());
+        let allowing: Vec<(usize, &Listener)> = named
+            .iter()
+            .filter(|(_, listener)| listener.kinds.allow(T::KIND))
+            .filter(|(_, listener)| listener.namespaces.allow(namespace, route_namespace, labels))
+            .copied()
+            .collect();
+        if allowing.is_empty() {
+            let message = format!(
+                "parentRefs: no listener of Gateway {namespace}/{name} that is named allows {} from namespace \
+                 {route_namespace}: see its allowedRoutes",
+                T::KIND.as_str()
+            );
+            return Err(Problem::accepted(reason::NOT_ALLOWED_BY_LISTENERS, message));
+        }
+        let places: Vec<_> = allowing
+            .iter()
+            .map(|(index, listener)| {
+                (*index, hostname::intersect(listener.hostname.as_deref(), route.hostnames()))
+            })
+            .filter(|(_, hostnames)| !hostnames.is_empty())
+            .collect();
+        if places.is_empty() {
+            let offered: Vec<_> = allowing.iter().filter_map(|(_, l)| l.hostname.as_deref()).collect();
+            let message = format!(
+                "hostnames: none is inside a hostname of Gateway {namespace}/{name}: {}",
+                offered.join(", ")
+            );
+            return Err(Problem::accepted(reason::NO_MATCHING_LISTENER_HOSTNAME, message));
+        }
+        Ok(places)
+    }
+
+    /// The captured Service ports a route stands at (GAMMA). Host names play no part there (GEP-1294).
+    fn service<T: Route>(&self, route: &T, parent: &ParentRef) -> Result<Vec<Place>, Problem> {
+        let namespace = parent.namespace.as_deref().unwrap_or_else(|| route.namespace());
+        let name = parent.name.as_str();
+        let refuse = |reason, message| Err(Problem::accepted(reason, message));
+        if namespace != route.namespace() {
+            return refuse(
+                reason::UNSUPPORTED_VALUE,
+                format!(
+                    "parentRefs: Service {namespace}/{name} is in another namespace: routes of a consumer are not \
+                     supported yet, put the route into namespace {namespace}"
+                ),
+            );
+        }
+        if self.cluster.resources.services.get(namespace, name).is_none() {
+            let message = format!("parentRefs: Service {namespace}/{name} does not exist");
+            return refuse(reason::NO_MATCHING_PARENT, message);
+        }
+        let Some((index, captured)) = self.capture.get(namespace, name) else {
+            return refuse(
+                reason::NOT_CAPTURED,
+                format!(
+                    "parentRefs: no waypoint stands in front of Service {namespace}/{name}: label it, or its namespace, \
+                     with {USE_WAYPOINT}"
+                ),
+            );
+        };
+        let ports = match &captured.ports {
+            Ok(ports) => ports,
+            Err((_, message)) => {
+                return refuse(
+                    reason::UNSUPPORTED_VALUE,
+                    format!("parentRefs: Service {namespace}/{name}: {message}"),
+                );
+            }
+        };
+        let section = parent.section_name.as_deref().filter(|section| !section.is_empty());
+        let places: Vec<_> = (ports.iter().enumerate())
+            .filter(|(_, port)| section.is_none_or(|section| port.name.as_deref() == Some(section)))
+            .filter(|(_, port)| parent.port.is_none_or(|wanted| wanted == i32::from(port.port)))
+            .map(|(port, _)| (At::Port(index, port), vec!["*".to_owned()]))
+            .collect();
+        if places.is_empty() {
+            let message =
+                format!("parentRefs: Service {namespace}/{name} has no such port that a waypoint serves");
+            return refuse(reason::NO_MATCHING_PARENT, message);
+        }
+        Ok(places)
+    }
+
+    /// A place as proxies know it; `None` when they are not told of it.
+    pub(crate) fn parent(&self, at: &At, hostnames: &[String]) -> Option<Parent> {
+        match *at {
+            At::Listener(gateway, listener) => {
+                let gateway = self.gateways.get(gateway)?;
+                let listener = gateway.listeners.get(listener).filter(|listener| listener.is_live)?;
+                Some(Parent::Listener {
+                    namespace: gateway.namespace.to_string(),
+                    gateway: gateway.name.to_string(),
+                    section: listener.name.clone(),
+                    hostnames: hostnames.to_vec(),
+                })
+            }
+            At::Port(service, port) => {
+                let captured = self.capture.services.get(service)?;
+                let port = captured.ports.as_ref().ok()?.get(port)?;
+                Some(Parent::Service(captured.backend(port)))
+            }
+        }
+    }
+}
+
+type Place = (At, Vec<String>);

@@ -1,0 +1,197 @@
+//! Who may not stand beside whom: listeners of one Gateway, Gateways on one host, HTTPRoutes and GRPCRoutes.
+
+use std::net::IpAddr;
+
+use config::Protocol;
+use rustc_hash::FxHashMap;
+
+use super::gateway::Draft as GatewayDraft;
+use super::hostname;
+use super::listener::Draft as ListenerDraft;
+use crate::resources::Named;
+use crate::status::{Problem, reason};
+
+/// Marks indistinct listeners. Gateway API: "The implementation MUST NOT pick one conflicting Listener as the winner.
+/// ALL indistinct Listeners must not be accepted for processing." Listeners of a protocol we do not speak are refused
+/// anyway and conflict with nobody.
+pub(crate) fn within_gateway(listeners: &mut [ListenerDraft<'_>]) {
+    let mut names: FxHashMap<&str, usize> = FxHashMap::default();
+    let mut ports: FxHashMap<i32, Vec<usize>> = FxHashMap::default();
+    for (index, listener) in listeners.iter().enumerate() {
+        *names.entry(&listener.spec.name).or_default() += 1;
+        if listener.protocol.is_some() {
+            ports.entry(listener.spec.port).or_default().push(index);
+        }
+    }
+    for listener in listeners.iter_mut().filter(|l| names.get(l.spec.name.as_str()).is_some_and(|n| *n > 1)) {
+        let name = &listener.spec.name;
+        let message =
+            format!("name: {name:?} is used by several listeners: it must be unique within the Gateway");
+        listener.problems.push(Problem::unsupported(message));
+    }
+    for sharing in ports.values().filter(|sharing| sharing.len() > 1) {
+        for &index in sharing {
+            let others = || sharing.iter().filter(|&&o| o != index).filter_map(|&other| listeners.get(other));
+            let Some(listener) = listeners.get(index) else { continue };
+            let conflict = conflict_of(listener, others);
+            let overlapping: Vec<_> = if listener.protocol == Some(Protocol::Https) && conflict.is_none() {
+                others()
+                    .filter(|other| other.protocol == listener.protocol)
+                    .filter(|other| hostname::overlap(listener.hostname, other.hostname))
+                    .map(|other| other.spec.name.as_str())
+                    .collect()
+            } else {
+                Vec::new()
+            };
+            if let Some(listener) = listeners.get_mut(index) {
+                listener.conflict = conflict;
+                listener.overlapping = overlapping;
+            }
+        }
+    }
+}
+
+fn conflict_of<'a, 'b: 'a, I: Iterator<Item = &'a ListenerDraft<'b>>>(
+    listener: &ListenerDraft<'b>,
+    others: impl Fn() -> I,
+) -> Option<(&'static str, String)> {
+    let names = |others: Vec<&ListenerDraft<'b>>| {
+        others.iter().map(|other| other.spec.name.as_str()).collect::<Vec<_>>().join(", ")
+    };
+    let other_protocol: Vec<_> = others().filter(|other| other.protocol != listener.protocol).collect();
+    if !other_protocol.is_empty() {
+        let message = format!(
+            "port {} is also used with another protocol, by listener {}: use different ports",
+            listener.spec.port,
+            names(other_protocol)
+        );
+        return Some((reason::PROTOCOL_CONFLICT, message));
+    }
+    let same_hostname: Vec<_> = others().filter(|other| other.hostname == listener.hostname).collect();
+    if same_hostname.is_empty() {
+        return None;
+    }
+    let message = format!(
+        "listener {} has the same port, protocol and hostname: all of them are refused until one of these differs",
+        names(same_hostname)
+    );
+    Some((reason::HOSTNAME_CONFLICT, message))
+}
+
+/// A listener that holds its port on this host.
+struct Holder {
+    address: Option<IpAddr>,
+    protocol: Option<Protocol>,
+    hostname: Option<String>,
+    name: String,
+}
+
+/// Refuses listeners of younger Gateways whose port an older Gateway on the same host uses in a way that cannot be
+/// shared.
+pub(crate) fn between_gateways(drafts: &mut [GatewayDraft<'_>]) {
+    let mut held: FxHashMap<i32, Vec<Holder>> = FxHashMap::default();
+    for draft in drafts {
+        let (is_accepted, address) = (draft.is_accepted(), draft.address);
+        let mut holders = Vec::new();
+        for listener in draft.listeners.iter_mut().filter(|l| is_accepted && l.is_usable()) {
+            let port = listener.spec.port;
+            let rival = held.get(&port).into_iter().flatten().find(|holder| {
+                // A socket bound to all addresses and one bound to a single address exclude each other.
+                (holder.address != address && (holder.address.is_none() || address.is_none()))
+                    || (holder.address == address
+                        && (holder.protocol != listener.protocol
+                            || holder.hostname.as_deref() == listener.hostname))
+            });
+            if let Some(rival) = rival {
+                let message =
+                    format!("port: {port} is used by {}: choose another port or hostname", rival.name);
+                listener.problems.push(Problem::accepted(reason::PORT_UNAVAILABLE, message));
+                continue;
+            }
+            let (namespace, gateway) = (draft.object.namespace(), draft.object.name());
+            let holder = Holder {
+                address,
+                protocol: listener.protocol,
+                hostname: listener.hostname.map(str::to_owned),
+                name: format!("listener {} of Gateway {namespace}/{gateway}", listener.spec.name),
+            };
+            holders.push((port, holder));
+        }
+        for (port, holder) in holders {
+            held.entry(port).or_default().push(holder);
+        }
+    }
+}
+
+/// Host names taken on one listener by routes of one kind, each with the route that took it.
+#[derive(Debug, Default)]
+pub(crate) struct HostSet {
+    all: Option<String>,
+    /// By name, with or without wildcard.
+    names: FxHashMap<Box<str>, String>,
+    /// Every parent domain of every name, `.com` and `.example.com` for `a.example.com`: what a wildcard would cover.
+    domains: FxHashMap<Box<str>, String>,
+}
+
+impl HostSet {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.all.is_none() && self.names.is_empty()
+    }
+
+    /// Adds a host name; `*` alone is every host.
+    pub(crate) fn insert(&mut self, hostname: &str, owner: &str) {
+        if hostname == "*" {
+            self.all.get_or_insert_with(|| owner.to_owned());
+            return;
+        }
+        self.names.entry(hostname.into()).or_insert_with(|| owner.to_owned());
+        for domain in domains(hostname) {
+            self.domains.entry(domain.into()).or_insert_with(|| owner.to_owned());
+        }
+    }
+
+    /// The route that took a host name which has some host in common with this one.
+    pub(crate) fn owner(&self, hostname: &str) -> Option<&str> {
+        if hostname == "*" {
+            return self.all.as_deref().or_else(|| self.names.values().min().map(String::as_str));
+        }
+        let covering = || {
+            domains(hostname).find_map(|domain| {
+                // `*.example.com` has the key it was given by the user.
+                self.names.get(format!("*{domain}").as_str())
+            })
+        };
+        let covered = || hostname.strip_prefix('*').and_then(|suffix| self.domains.get(suffix));
+        self.all
+            .as_ref()
+            .or_else(|| self.names.get(hostname))
+            .or_else(covering)
+            .or_else(covered)
+            .map(String::as_str)
+    }
+}
+
+/// `.b.c` and `.c` of `a.b.c`; of `*.b.c` they are `.b.c` and `.c` too.
+fn domains(hostname: &str) -> impl Iterator<Item = &str> {
+    hostname.match_indices('.').filter_map(move |(at, _)| hostname.get(at..))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_set_agrees_with_pairwise_overlap() {
+        let hosts =
+            ["*", "a.com", "*.a.com", "b.a.com", "*.b.a.com", "c.b.a.com", "*.com", "x.org", "*.x.org"];
+        for taken in hosts {
+            let mut set = HostSet::default();
+            set.insert(taken, "r");
+            for asked in hosts {
+                let precise = |h: &'static str| (h != "*").then_some(h);
+                let want = hostname::overlap(precise(taken), precise(asked));
+                assert_eq!(set.owner(asked).is_some(), want, "{taken} {asked}");
+            }
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Addresses of a Service port, from its EndpointSlices.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use config::{Endpoint, Endpoints};
+use k8s_openapi::api::discovery::v1::EndpointConditions;
+use rustc_hash::FxHashMap;
+
+use crate::api::{EndpointSlice, Service};
+use crate::resources::{Named, Objects};
+
+/// Every EndpointSlice, by the namespace and name of its Service.
+#[derive(Debug, Default)]
+pub(crate) struct Slices<'a> {
+    by_service: FxHashMap<(&'a str, &'a str), Vec<&'a Arc<EndpointSlice>>>,
+}
+
+impl<'a> Slices<'a> {
+    pub(crate) fn new(slices: &'a Objects<EndpointSlice>) -> Self {
+        let mut by_service: FxHashMap<_, Vec<_>> = FxHashMap::default();
+        for slice in slices {
+            if let Some(service) = slice.label("kubernetes.io/service-name") {
+                by_service.entry((slice.namespace(), service)).or_default().push(slice);
+            }
+        }
+        Self { by_service }
+    }
+
+    pub(crate) fn of<'s>(&'s self, namespace: &'s str, service: &'s str) -> &'s [&'s Arc<EndpointSlice>] {
+        self.by_service.get(&(namespace, service)).map(Vec::as_slice).unwrap_or_default()
+    }
+}
+
+/// The addresses that may get new requests for a port, by the port's name.
+///
+/// Those that are ready; if none is, those that still serve while they terminate (KEP-1669), so that a rollout that
+/// replaces the last pod loses nothing.
+pub(crate) fn endpoints(slices: &[&Arc<EndpointSlice>], service: &Service, port_name: &str) -> Endpoints {
+    let (mut ready, mut terminating) = (Vec::new(), Vec::new());
+    for slice in slices {
+        let ports = slice.ports.iter().flatten().filter(|port| {
+            port.name.as_deref().unwrap_or_default() == port_name
+                && port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP")
+        });
+        for port in ports.filter_map(|port| u16::try_from(port.port?).ok()) {
+            for endpoint in slice.endpoints.iter().flatten() {
+                let list = match usability(endpoint.conditions.as_ref()) {
+                    Usability::Ready => &mut ready,
+                    Usability::Terminating => &mut terminating,
+                    Usability::None => continue,
+                };
+                // Kubernetes: "The contents of this field are interpreted according to the corresponding EndpointSlice
+                // addressType field"; names (FQDN) do not parse. All addresses of one endpoint are the same pod.
+                let address = endpoint.addresses.iter().find_map(|address| address.parse::<IpAddr>().ok());
+                list.extend(
+                    address.map(|ip| Endpoint {
+                        address: SocketAddr::new(ip, port),
+                        zone: endpoint.zone.clone(),
+                    }),
+                );
+            }
+        }
+    }
+    let mut endpoints = one_family(if ready.is_empty() { terminating } else { ready }, service);
+    endpoints.sort_unstable();
+    endpoints.dedup_by(|a, b| a.address == b.address);
+    Endpoints { endpoints }
+}
+
+enum Usability {
+    Ready,
+    Terminating,
+    None,
+}
+
+fn usability(conditions: Option<&EndpointConditions>) -> Usability {
+    // Kubernetes: "A nil value should be interpreted as true" for ready, as ready for serving, "as false" for
+    // terminating.
+    let ready = conditions.and_then(|c| c.ready).unwrap_or(true);
+    let serving = conditions.and_then(|c| c.serving).unwrap_or(ready);
+    let terminating = conditions.and_then(|c| c.terminating).unwrap_or(false);
+    if ready {
+        Usability::Ready
+    } else if serving && terminating {
+        Usability::Terminating
+    } else {
+        Usability::None
+    }
+}
+
+/// A pod of a dual-stack Service is in a slice of each family: only the family the Service prefers is used, as long as
+/// it has an address, so that a pod is counted once.
+fn one_family(endpoints: Vec<Endpoint>, service: &Service) -> Vec<Endpoint> {
+    let families = service.spec.as_ref().and_then(|spec| spec.ip_families.as_deref()).unwrap_or_default();
+    let Some(first) = families.first() else { return endpoints };
+    let (preferred, other): (Vec<_>, Vec<_>) =
+        endpoints.into_iter().partition(|endpoint| endpoint.address.is_ipv6() == (first == "IPv6"));
+    if preferred.is_empty() { other } else { preferred }
+}

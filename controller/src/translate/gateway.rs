@@ -1,0 +1,280 @@
+//! Gateways: their listeners together, addresses, and what the whole Gateway asks for.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use config::{Key, Kind, ListenerTls, Resource, Scope};
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::listener::{Draft as ListenerDraft, Kinds, Namespaces};
+use super::reference_grant::Grants;
+use super::tls::Certificates;
+use super::{Options, Output, PENDING, conflict, gateway_class};
+use crate::api;
+use crate::resources::{Named, Resources};
+use crate::status::{GatewayAddress, Problem, condition_type, reason};
+
+/// A Gateway of ours, as routes see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Gateway {
+    pub(crate) namespace: Box<str>,
+    pub(crate) name: Box<str>,
+    pub(crate) listeners: Vec<Listener>,
+}
+
+/// A listener, as routes see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Listener {
+    pub(crate) name: String,
+    pub(crate) port: i32,
+    pub(crate) hostname: Option<String>,
+    pub(crate) kinds: Kinds,
+    pub(crate) namespaces: Namespaces,
+    /// Proxies are told to open it.
+    pub(crate) is_live: bool,
+}
+
+/// A Gateway being judged.
+#[derive(Debug)]
+pub(crate) struct Draft<'a> {
+    pub(crate) object: &'a api::Gateway,
+    pub(crate) listeners: Vec<ListenerDraft<'a>>,
+    pub(crate) problems: Vec<Problem>,
+    /// What to add to the message of `Accepted`.
+    pub(crate) notes: Vec<&'static str>,
+    /// The address its listeners bind; `None`: all.
+    pub(crate) address: Option<IpAddr>,
+    /// Where it can be reached.
+    pub(crate) addresses: Vec<GatewayAddress>,
+}
+
+impl Draft<'_> {
+    /// Whether proxies can be told anything of this Gateway.
+    pub(crate) fn is_accepted(&self) -> bool {
+        self.problems.iter().all(|p| p.condition != condition_type::ACCEPTED && p.condition != PENDING)
+    }
+
+    /// Whether proxies are told to open a listener.
+    pub(crate) fn is_live(&self, listener: &ListenerDraft<'_>) -> bool {
+        self.is_accepted() && listener.is_usable()
+    }
+}
+
+/// Judges every Gateway whose class is ours, oldest first.
+pub(crate) fn draft<'a>(
+    resources: &'a Resources,
+    options: &Options,
+    grants: &Grants<'_>,
+    certificates: &mut Certificates,
+) -> Vec<Draft<'a>> {
+    let classes: FxHashMap<&str, Option<Problem>> = resources
+        .gateway_classes
+        .iter()
+        .filter(|class| gateway_class::is_ours(class))
+        .map(|class| (class.name(), gateway_class::problem(class)))
+        .collect();
+    let mut drafts = Vec::new();
+    for object in &resources.gateways {
+        let Some(class_problem) = classes.get(object.spec.gateway_class_name.as_str()) else { continue };
+        let mut listeners: Vec<_> = object.spec.listeners.iter().map(ListenerDraft::new).collect();
+        for listener in
+            listeners.iter_mut().filter(|listener| listener.protocol == Some(config::Protocol::Https))
+        {
+            let refs = listener.spec.tls.as_ref().and_then(|tls| tls.certificate_refs.as_deref());
+            let (names, problems) = certificates.resolve(
+                object.namespace(),
+                refs.unwrap_or_default(),
+                &resources.secrets,
+                grants,
+            );
+            listener.certificates = names;
+            listener.problems.extend(problems);
+        }
+        let mut draft = Draft {
+            object,
+            listeners,
+            problems: class_problem.iter().cloned().collect(),
+            notes: Vec::new(),
+            address: None,
+            addresses: Vec::new(),
+        };
+        refuse_unsupported(&mut draft);
+        assign_addresses(&mut draft, options);
+        conflict::within_gateway(&mut draft.listeners);
+        drafts.push(draft);
+    }
+    if options.shared_host {
+        conflict::between_gateways(&mut drafts);
+    }
+    drafts
+}
+
+/// Fields of the Gateway that we cannot follow.
+fn refuse_unsupported(draft: &mut Draft<'_>) {
+    let spec = &draft.object.spec;
+    if spec.listeners.is_empty() {
+        draft
+            .problems
+            .push(Problem::accepted(reason::LISTENERS_NOT_VALID, "listeners: at least one is needed"));
+    }
+    if let Some(parameters) = spec.infrastructure.as_ref().and_then(|i| i.parameters_ref.as_ref()) {
+        draft.problems.push(Problem::accepted(
+            reason::INVALID_PARAMETERS,
+            format!(
+                "infrastructure.parametersRef: kind {} of group {:?} is not supported: remove it",
+                parameters.kind, parameters.group
+            ),
+        ));
+    }
+    if spec.default_scope == Some(gateway_api::experimental::gateways::GatewayDefaultScope::All) {
+        draft.problems.push(Problem::accepted(
+            reason::INVALID,
+            "defaultScope: default Gateways are not supported: remove it and name the Gateway in each route's parentRefs",
+        ));
+    }
+    if spec.allowed_listeners.as_ref().and_then(|a| a.namespaces.as_ref()).is_some_and(|n| {
+        !matches!(
+            n.from,
+            None | Some(gateway_api::experimental::gateways::GatewayAllowedListenersNamespacesFrom::None)
+        )
+    }) {
+        draft.notes.push("allowedListeners: ListenerSets are not supported yet, so none can attach.");
+    }
+    let Some(tls) = &spec.tls else { return };
+    if tls.backend.as_ref().is_some_and(|backend| backend.client_certificate_ref.is_some()) {
+        draft.problems.push(Problem::accepted(
+            reason::INVALID,
+            "tls.backend.clientCertificateRef: client certificates towards backends are not supported yet: remove it",
+        ));
+    }
+    if let Some(frontend) = &tls.frontend {
+        let everywhere = frontend.default.validation.is_some();
+        let per_port = frontend.per_port.as_deref().unwrap_or_default();
+        for listener in draft.listeners.iter_mut().filter(|l| l.protocol == Some(config::Protocol::Https)) {
+            let port = per_port.iter().find(|p| p.port == listener.spec.port);
+            if port.map_or(everywhere, |port| port.tls.validation.is_some()) {
+                listener.problems.push(Problem::unsupported(
+                    "tls.frontend of the Gateway: client certificate validation is not supported yet, and without it \
+                     this listener would let everybody in",
+                ));
+            }
+        }
+    }
+}
+
+/// Decides where the Gateway can be reached. Gateway API: "the implementation MUST bind all Listeners to every
+/// GatewayAddress that it assigns to the Gateway".
+fn assign_addresses(draft: &mut Draft<'_>, options: &Options) {
+    let mut unusable = |reason, message: String| {
+        draft.problems.push(Problem::new(condition_type::PROGRAMMED, reason, message));
+    };
+    let requested = draft.object.spec.addresses.as_deref().unwrap_or_default();
+    let mut refused = None;
+    for (index, address) in requested.iter().enumerate() {
+        let kind = address.r#type.as_deref().unwrap_or("IPAddress");
+        let value = address.value.as_deref().unwrap_or_default();
+        let place = format!("addresses[{index}]");
+        if kind != "IPAddress" {
+            refused = Some(format!("{place}.type: {kind:?} is not supported: use IPAddress"));
+        } else if value.is_empty() {
+            let assigned: Vec<_> = options.addresses.iter().filter(|a| a.r#type == kind).cloned().collect();
+            draft.addresses.extend(assigned);
+        } else {
+            let known = options.addresses.iter().any(|a| a.r#type == kind && a.value == value);
+            match value.parse::<IpAddr>() {
+                Ok(ip) if options.shared_host && requested.len() == 1 => {
+                    draft.address = Some(ip);
+                    draft.addresses.push(GatewayAddress { r#type: kind.to_owned(), value: value.to_owned() });
+                }
+                Ok(_) if options.shared_host => unusable(
+                    reason::ADDRESS_NOT_USABLE,
+                    format!(
+                        "{place}.value: one address can be bound, or all if none is named: name at most one"
+                    ),
+                ),
+                Ok(_) if known => {
+                    draft.addresses.push(GatewayAddress { r#type: kind.to_owned(), value: value.to_owned() });
+                }
+                Ok(_) => unusable(
+                    reason::ADDRESS_NOT_USABLE,
+                    format!(
+                        "{place}.value: {value} is not an address of this environment: remove it or name one that is"
+                    ),
+                ),
+                Err(_) => {
+                    unusable(
+                        reason::ADDRESS_NOT_USABLE,
+                        format!("{place}.value: {value:?} is not an IP address"),
+                    );
+                }
+            }
+        }
+    }
+    if requested.is_empty() {
+        draft.addresses.clone_from(&options.addresses);
+    }
+    if draft.addresses.is_empty() && draft.problems.iter().all(|p| p.condition != condition_type::PROGRAMMED)
+    {
+        draft.problems.push(Problem::new(
+            condition_type::PROGRAMMED,
+            reason::ADDRESS_NOT_ASSIGNED,
+            "No address is assigned to the Gateway yet.",
+        ));
+    }
+    if let Some(message) = refused {
+        draft.problems.push(Problem::accepted(reason::UNSUPPORTED_ADDRESS, message));
+    }
+}
+
+/// What routes need to know of a Gateway.
+pub(crate) fn context(draft: &Draft<'_>) -> Gateway {
+    Gateway {
+        namespace: draft.object.namespace().into(),
+        name: draft.object.name().into(),
+        listeners: draft
+            .listeners
+            .iter()
+            .map(|listener| Listener {
+                name: listener.spec.name.clone(),
+                port: listener.spec.port,
+                hostname: listener.hostname.map(str::to_owned),
+                kinds: listener.kinds,
+                namespaces: listener.namespaces.clone(),
+                is_live: draft.is_live(listener),
+            })
+            .collect(),
+    }
+}
+
+/// Ports that Gateways hold on the host they share with waypoints.
+pub(crate) fn ports(drafts: &[Draft<'_>], options: &Options) -> FxHashSet<u16> {
+    let listeners = drafts.iter().filter(|_| options.shared_host).flat_map(|draft| &draft.listeners);
+    listeners.filter_map(|listener| u16::try_from(listener.spec.port).ok()).collect()
+}
+
+/// Writes the listeners proxies can open and the certificates they show.
+pub(crate) fn resources(drafts: &[Draft<'_>], certificates: &Certificates, out: &mut Output) {
+    let mut shown = BTreeSet::new();
+    for draft in drafts {
+        for listener in draft.listeners.iter().filter(|listener| draft.is_live(listener)) {
+            let (Some(protocol), Ok(port)) = (listener.protocol, u16::try_from(listener.spec.port)) else {
+                continue;
+            };
+            let name = format!("{}/{}", draft.object.name(), listener.spec.name);
+            shown.extend(&listener.certificates);
+            out.resource(
+                Key::new(Kind::Listener, draft.object.namespace(), name),
+                Resource::Listener(config::Listener {
+                    address: draft.address,
+                    port,
+                    protocol,
+                    hostname: listener.hostname.map(str::to_owned),
+                    tls: (protocol == config::Protocol::Https)
+                        .then(|| ListenerTls { certificates: listener.certificates.clone() }),
+                    scope: Scope::Gateway,
+                }),
+            );
+        }
+    }
+    out.resources.extend(shown.into_iter().filter_map(|name| certificates.resource(name)));
+}

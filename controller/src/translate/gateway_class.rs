@@ -1,0 +1,67 @@
+//! GatewayClasses: which are ours, and what we say of them.
+
+use std::sync::Arc;
+
+use super::{Output, PENDING};
+use crate::api::GatewayClass;
+use crate::features::SUPPORTED_FEATURES;
+use crate::resources::{Named, ObjectKind, Objects};
+use crate::status::{
+    Condition, ConditionStatus, GatewayClassStatus, Problem, Status, condition_type, reason,
+};
+use crate::{CONTROLLER_NAME, ObjectKey};
+
+/// Writes the status of every class that is ours.
+pub(crate) fn translate(classes: &Objects<GatewayClass>, out: &mut Output) {
+    for class in classes.iter().filter(|class| is_ours(class)) {
+        let generation = class.metadata.generation;
+        let problem = parameters_problem(class);
+        let accepted = Condition::judge(
+            condition_type::ACCEPTED,
+            &problem,
+            reason::ACCEPTED,
+            "Gateways of this class are served by Fairway.",
+            generation,
+        );
+        let supported_version = Condition::new(
+            condition_type::SUPPORTED_VERSION,
+            ConditionStatus::True,
+            reason::SUPPORTED_VERSION,
+            "Gateway API v1.6 is supported.",
+            generation,
+        );
+        let status = GatewayClassStatus {
+            conditions: vec![accepted, supported_version],
+            supported_features: if problem.is_none() { SUPPORTED_FEATURES } else { &[] },
+        };
+        let key = ObjectKey::new(ObjectKind::GatewayClass, "", class.name());
+        out.statuses.push((key, Arc::new(Status::GatewayClass(status))));
+    }
+}
+
+/// Whether we are the controller of a class.
+pub(crate) fn is_ours(class: &GatewayClass) -> bool {
+    class.spec.controller_name == CONTROLLER_NAME
+}
+
+/// Why Gateways of a class of ours cannot be served.
+pub(crate) fn problem(class: &GatewayClass) -> Option<Problem> {
+    parameters_problem(class).map(|problem| {
+        Problem::new(
+            PENDING,
+            reason::PENDING,
+            format!("GatewayClass {} is not accepted: {}", class.name(), problem.message),
+        )
+    })
+}
+
+fn parameters_problem(class: &GatewayClass) -> Option<Problem> {
+    let parameters = class.spec.parameters_ref.as_ref()?;
+    Some(Problem::accepted(
+        reason::INVALID_PARAMETERS,
+        format!(
+            "parametersRef: kind {} of group {:?} is not supported: remove parametersRef",
+            parameters.kind, parameters.group
+        ),
+    ))
+}

@@ -1,0 +1,272 @@
+//! What the proxies' answer means for each object.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use config::{Kind, Rejection, Resource, Severity, Target};
+
+use super::Translation;
+use super::gateway_status::WAITING;
+use crate::resources::ObjectKind;
+use crate::status::condition::{find, set};
+use crate::status::{Condition, ConditionStatus, Conditions, GatewayStatus, Status, condition_type, reason};
+use crate::{ObjectKey, Statuses};
+
+/// The statuses once the proxies have answered. `applied` says that they serve this translation, save what they reject;
+/// until then `Programmed` stays `Unknown`.
+///
+/// A rejected listener or certificate is `Programmed=False` on its listener; a rejected route or backend shows in
+/// `Accepted`, `PartiallyInvalid` and `ResolvedRefs` of the routes it concerns. Messages are the proxies' own.
+#[must_use]
+pub fn program(translation: &Translation, rejections: &[Rejection], applied: bool) -> Statuses {
+    let mut statuses = translation.statuses.clone();
+    if !applied {
+        return statuses;
+    }
+    let rejections = Rejections::new(translation, rejections);
+    for (key, status) in &mut statuses.0 {
+        match key.kind {
+            ObjectKind::Gateway => {
+                if let Status::Gateway(gateway) = Arc::make_mut(status) {
+                    program_gateway(key, gateway, translation, &rejections);
+                }
+            }
+            ObjectKind::Service => {
+                if let Status::Service(service) = Arc::make_mut(status) {
+                    program_service(key, &mut service.conditions, &rejections);
+                }
+            }
+            ObjectKind::HttpRoute | ObjectKind::GrpcRoute => {
+                if let Some(problems) = rejections.routes.get(key)
+                    && let Status::Route(route) = Arc::make_mut(status)
+                {
+                    for parent in &mut route.parents {
+                        problems.iter().for_each(|problem| reject(&mut parent.conditions, problem));
+                    }
+                }
+            }
+            ObjectKind::GatewayClass
+            | ObjectKind::ReferenceGrant
+            | ObjectKind::BackendTlsPolicy
+            | ObjectKind::EndpointSlice
+            | ObjectKind::Secret
+            | ObjectKind::ConfigMap
+            | ObjectKind::Namespace => {}
+        }
+    }
+    statuses
+}
+
+/// What is wrong with a route.
+struct RouteProblem<'a> {
+    condition: &'static str,
+    reason: &'static str,
+    message: &'a str,
+}
+
+/// Rejections by the object they concern.
+#[derive(Default)]
+struct Rejections<'a> {
+    /// By namespace and name of the listener resource: `gateway/section` or `service:port`.
+    listeners: BTreeMap<(&'a str, &'a str), &'a Rejection>,
+    /// By `namespace/name` of the Secret.
+    certificates: BTreeMap<String, &'a Rejection>,
+    routes: BTreeMap<ObjectKey, Vec<RouteProblem<'a>>>,
+}
+
+impl<'a> Rejections<'a> {
+    fn new(translation: &Translation, rejections: &'a [Rejection]) -> Self {
+        let mut sorted = Self::default();
+        let mut backends = BTreeMap::new();
+        for rejection in rejections {
+            let (namespace, name) = (rejection.key.namespace.as_str(), rejection.key.name.as_str());
+            match rejection.key.kind {
+                Kind::Listener => drop(sorted.listeners.insert((namespace, name), rejection)),
+                Kind::Certificate => {
+                    sorted.certificates.insert(format!("{namespace}/{name}"), rejection);
+                }
+                Kind::Backend | Kind::Endpoints => drop(backends.insert((namespace, name), rejection)),
+                Kind::HttpRoute => sorted.route(ObjectKind::HttpRoute, rejection),
+                Kind::GrpcRoute => sorted.route(ObjectKind::GrpcRoute, rejection),
+            }
+        }
+        if !backends.is_empty() {
+            sorted.users_of(&backends, translation);
+        }
+        sorted
+    }
+
+    fn route(&mut self, kind: ObjectKind, rejection: &'a Rejection) {
+        let key = ObjectKey::new(kind, rejection.key.namespace.as_str(), rejection.key.name.as_str());
+        let condition = match rejection.severity {
+            Severity::Degraded => condition_type::PARTIALLY_INVALID,
+            Severity::Refused => condition_type::ACCEPTED,
+        };
+        let problem =
+            RouteProblem { condition, reason: reason::UNSUPPORTED_VALUE, message: &rejection.message };
+        self.routes.entry(key).or_default().push(problem);
+    }
+
+    /// Finds the routes that send requests to rejected backends.
+    fn users_of(&mut self, backends: &BTreeMap<(&str, &str), &'a Rejection>, translation: &Translation) {
+        for (key, resource) in &translation.resources {
+            let (kind, route) = match &**resource {
+                Resource::HttpRoute(route) => (ObjectKind::HttpRoute, route),
+                Resource::GrpcRoute(route) => (ObjectKind::GrpcRoute, route),
+                Resource::Certificate(_)
+                | Resource::Backend(_)
+                | Resource::Endpoints(_)
+                | Resource::Listener(_) => continue,
+            };
+            let mut found: Vec<&'a Rejection> = Vec::new();
+            let mut look = |backend: &policies::BackendRef| {
+                let name = format!("{}:{}", backend.name, backend.port);
+                found.extend(backends.get(&(backend.namespace.as_str(), name.as_str())).copied());
+            };
+            for rule in &route.rules {
+                rule.policies.backends().into_iter().for_each(&mut look);
+                let config::Action::Forward(shares) = &rule.action else { continue };
+                for share in shares {
+                    share.policies.backends().into_iter().for_each(&mut look);
+                    if let Target::Backend(backend) = &share.target {
+                        look(backend);
+                    }
+                }
+            }
+            found.dedup_by(|a, b| std::ptr::eq(*a, *b));
+            let problems = found.iter().map(|rejection| RouteProblem {
+                condition: condition_type::RESOLVED_REFS,
+                reason: reason::INVALID_BACKEND,
+                message: &rejection.message,
+            });
+            let key = ObjectKey::new(kind, key.namespace.as_str(), key.name.as_str());
+            let problems: Vec<_> = problems.collect();
+            if !problems.is_empty() {
+                self.routes.entry(key).or_default().extend(problems);
+            }
+        }
+    }
+}
+
+/// Adds a proxy's complaint to what is already said.
+fn reject(conditions: &mut Conditions, problem: &RouteProblem<'_>) {
+    let generation = conditions.first().and_then(|condition| condition.observed_generation);
+    if problem.condition == condition_type::PARTIALLY_INVALID {
+        let message = format!("Dropped Rule: {}", problem.message);
+        let message = match find(conditions, problem.condition) {
+            Some(old) => format!("{} {message}", old.message),
+            None => message,
+        };
+        let status = ConditionStatus::True;
+        return set(
+            conditions,
+            Condition::new(problem.condition, status, problem.reason, message, generation),
+        );
+    }
+    if let Some(condition) = find(conditions, problem.condition) {
+        let (reason, message) = match condition.status {
+            ConditionStatus::False => {
+                (condition.reason, format!("{}; {}", condition.message, problem.message))
+            }
+            ConditionStatus::True | ConditionStatus::Unknown => (problem.reason, problem.message.to_owned()),
+        };
+        *condition = Condition::new(problem.condition, ConditionStatus::False, reason, message, generation);
+    }
+    if problem.condition == condition_type::ACCEPTED {
+        conditions.retain(|condition| condition.r#type != condition_type::PARTIALLY_INVALID);
+    }
+}
+
+fn program_gateway(
+    key: &ObjectKey,
+    gateway: &mut GatewayStatus,
+    translation: &Translation,
+    rejections: &Rejections<'_>,
+) {
+    let mut failed = Vec::new();
+    let mut served = 0;
+    for listener in &mut gateway.listeners {
+        let name = format!("{}/{}", key.name, listener.name);
+        let resource = config::Key::new(Kind::Listener, &*key.namespace, name.as_str());
+        let Some(Resource::Listener(config)) = translation.resources.get(&resource).map(Arc::as_ref) else {
+            continue;
+        };
+        let secrets = config.tls.iter().flat_map(|tls| &tls.certificates);
+        let (bad, all): (Vec<&Rejection>, usize) = secrets.fold((Vec::new(), 0), |(mut bad, all), secret| {
+            bad.extend(rejections.certificates.get(secret));
+            (bad, all + 1)
+        });
+        let conditions = &mut listener.conditions;
+        if let Some(rejection) = bad.first() {
+            deny(
+                conditions,
+                condition_type::RESOLVED_REFS,
+                reason::INVALID_CERTIFICATE_REF,
+                &rejection.message,
+            );
+        }
+        let refused = rejections
+            .listeners
+            .get(&(&*key.namespace, name.as_str()))
+            .copied()
+            .filter(|rejection| rejection.severity == Severity::Refused)
+            .or_else(|| bad.first().copied().filter(|_| bad.len() == all));
+        if let Some(rejection) = refused {
+            deny(conditions, condition_type::PROGRAMMED, reason::INVALID, &rejection.message);
+            failed.push(format!("listener {}: {}", listener.name, rejection.message));
+        } else {
+            confirm(conditions, "The proxies serve this listener.");
+            served += 1;
+        }
+    }
+    let programmed = find(&mut gateway.conditions, condition_type::PROGRAMMED);
+    if !programmed
+        .is_some_and(|condition| condition.status == ConditionStatus::Unknown && condition.message == WAITING)
+    {
+        return;
+    }
+    if served == 0 {
+        deny(&mut gateway.conditions, condition_type::PROGRAMMED, reason::INVALID, &failed.join("; "));
+    } else if failed.is_empty() {
+        confirm(&mut gateway.conditions, "The proxies serve this Gateway.");
+    } else {
+        let message = format!("The proxies serve this Gateway, but not {}", failed.join("; "));
+        confirm(&mut gateway.conditions, message);
+    }
+}
+
+fn program_service(key: &ObjectKey, conditions: &mut Conditions, rejections: &Rejections<'_>) {
+    let prefix = format!("{}:", key.name);
+    let refused: Vec<_> = rejections
+        .listeners
+        .iter()
+        .filter(|((namespace, name), _)| *namespace == &*key.namespace && name.starts_with(&prefix))
+        .filter(|(_, rejection)| rejection.severity == Severity::Refused)
+        .map(|((_, name), rejection)| format!("{name}: {}", rejection.message))
+        .collect();
+    let Some(condition) = find(conditions, condition_type::WAYPOINT_BOUND) else { return };
+    if condition.status != ConditionStatus::Unknown {
+        return;
+    }
+    if refused.is_empty() {
+        condition.status = ConditionStatus::True;
+        condition.reason = reason::BOUND;
+        let listeners = condition.message.trim_start_matches(WAITING).trim_start().to_owned();
+        condition.message = listeners.into();
+    } else {
+        condition.status = ConditionStatus::False;
+        condition.reason = reason::INVALID;
+        condition.message = refused.join("; ").into();
+    }
+}
+
+fn deny(conditions: &mut Conditions, r#type: &'static str, reason: &'static str, message: &str) {
+    let generation = conditions.first().and_then(|condition| condition.observed_generation);
+    set(conditions, Condition::new(r#type, ConditionStatus::False, reason, message.to_owned(), generation));
+}
+
+fn confirm(conditions: &mut Conditions, message: impl Into<std::borrow::Cow<'static, str>>) {
+    let generation = conditions.first().and_then(|condition| condition.observed_generation);
+    let (r#type, status) = (condition_type::PROGRAMMED, ConditionStatus::True);
+    set(conditions, Condition::new(r#type, status, reason::PROGRAMMED, message, generation));
+}

@@ -1,0 +1,57 @@
+//! Who may refer to what in another namespace.
+
+use rustc_hash::FxHashMap;
+
+use crate::api::ReferenceGrant;
+use crate::resources::{Named, ObjectKind, Objects};
+
+/// Gateway API's group.
+pub(crate) const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
+
+/// Every ReferenceGrant, by the namespace it opens.
+#[derive(Debug)]
+pub(crate) struct Grants<'a> {
+    by_namespace: FxHashMap<&'a str, Vec<&'a ReferenceGrant>>,
+}
+
+impl<'a> Grants<'a> {
+    pub(crate) fn new(grants: &'a Objects<ReferenceGrant>) -> Self {
+        let mut by_namespace: FxHashMap<&str, Vec<&ReferenceGrant>> = FxHashMap::default();
+        for grant in grants {
+            by_namespace.entry(grant.namespace()).or_default().push(grant);
+        }
+        Self { by_namespace }
+    }
+
+    /// Whether objects of `from`, a kind of Gateway API, may refer to the core object `to` (kind, namespace, name).
+    pub(crate) fn allow(&self, from: (ObjectKind, &str), to: (ObjectKind, &str, &str)) -> bool {
+        let ((from_kind, from_namespace), (to_kind, to_namespace, to_name)) = (from, to);
+        from_namespace == to_namespace
+            || self.by_namespace.get(to_namespace).into_iter().flatten().any(|grant| {
+                grant.spec.from.iter().any(|from| {
+                    from.group == GATEWAY_GROUP
+                        && from.kind == from_kind.as_str()
+                        && from.namespace == from_namespace
+                }) && grant.spec.to.iter().any(|to| {
+                    // Gateway API: "When unspecified, this policy refers to all resources of the specified Group and
+                    // Kind in the local namespace".
+                    to.group.is_empty()
+                        && to.kind == to_kind.as_str()
+                        && to.name.as_deref().is_none_or(|name| name.is_empty() || name == to_name)
+                })
+            })
+    }
+
+    /// What to say when [`allow`](Self::allow) says no.
+    pub(crate) fn remedy(from: (ObjectKind, &str), to: (ObjectKind, &str, &str)) -> String {
+        format!(
+            "{} {}/{} is in another namespace: a ReferenceGrant in namespace {} must allow it from {} in namespace {}",
+            to.0.as_str(),
+            to.1,
+            to.2,
+            to.1,
+            from.0.as_str(),
+            from.1
+        )
+    }
+}

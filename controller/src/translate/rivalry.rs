@@ -1,0 +1,91 @@
+//! HTTPRoutes and GRPCRoutes that want the same host, or the same Service port.
+
+use rustc_hash::FxHashMap;
+
+use super::attach::At;
+use super::conflict::HostSet;
+use super::route::{Entry, Memory};
+use crate::api::{GrpcRoute, HttpRoute};
+use crate::resources::{Named, ObjectKind};
+
+/// Decides who stands where both kinds want to, and notes it in `lost` of those who do not.
+///
+/// On a listener, Gateway API: "the implementation MUST accept exactly one of these two routes … The oldest Route based on
+/// creation timestamp. The Route appearing first in alphabetical order by `{namespace}/{name}`." On a Service port,
+/// GEP-1294: the more specific kind, GRPCRoute before HTTPRoute.
+pub(crate) fn settle(http: &mut Memory<HttpRoute>, grpc: &mut Memory<GrpcRoute>) {
+    if http.entries.is_empty() || grpc.entries.is_empty() {
+        return;
+    }
+    let mut listeners: FxHashMap<(usize, usize), Hosts> = FxHashMap::default();
+    let mut ports: FxHashMap<(usize, usize), String> = FxHashMap::default();
+    for entry in grpc.entries.iter().filter(|entry| !entry.is_invalid) {
+        for candidate in &entry.attached.candidates {
+            match candidate.at {
+                At::Listener(gateway, listener) => drop(listeners.entry((gateway, listener)).or_default()),
+                At::Port(service, port) => {
+                    ports
+                        .entry((service, port))
+                        .or_insert_with(|| name(&*entry.object, ObjectKind::GrpcRoute));
+                }
+            }
+        }
+    }
+    let mut grpc = grpc.entries.iter_mut().filter(|entry| !entry.is_invalid).peekable();
+    for http in http.entries.iter_mut().filter(|entry| !entry.is_invalid) {
+        while let Some(older) = grpc.next_if(|grpc| age(&*grpc.object) < age(&*http.object)) {
+            settle_one(older, ObjectKind::GrpcRoute, &mut listeners);
+        }
+        for (index, candidate) in http.attached.candidates.iter().enumerate() {
+            if let At::Port(service, port) = candidate.at
+                && let Some(owner) = ports.get(&(service, port))
+            {
+                http.lost.push((index, owner.clone()));
+            }
+        }
+        settle_one(http, ObjectKind::HttpRoute, &mut listeners);
+    }
+    for younger in grpc {
+        settle_one(younger, ObjectKind::GrpcRoute, &mut listeners);
+    }
+}
+
+/// Host names taken on one listener, by kind of route.
+#[derive(Default)]
+struct Hosts {
+    http: HostSet,
+    grpc: HostSet,
+}
+
+fn settle_one<T: Named>(
+    entry: &mut Entry<T>,
+    kind: ObjectKind,
+    listeners: &mut FxHashMap<(usize, usize), Hosts>,
+) {
+    for (index, candidate) in entry.attached.candidates.iter().enumerate() {
+        let At::Listener(gateway, listener) = candidate.at else { continue };
+        // Only listeners that some GRPCRoute wants are in the map.
+        let Some(hosts) = listeners.get_mut(&(gateway, listener)) else { continue };
+        let (own, rivals) = match kind {
+            ObjectKind::GrpcRoute => (&mut hosts.grpc, &hosts.http),
+            _ => (&mut hosts.http, &hosts.grpc),
+        };
+        let owner = candidate.hostnames.iter().find_map(|hostname| rivals.owner(hostname));
+        if let Some(owner) = owner.filter(|_| !rivals.is_empty()) {
+            entry.lost.push((index, owner.to_owned()));
+            continue;
+        }
+        let owner = name(&*entry.object, kind);
+        for hostname in &candidate.hostnames {
+            own.insert(hostname, &owner);
+        }
+    }
+}
+
+fn age<T: Named>(route: &T) -> (i64, &str, &str) {
+    (route.created(), route.namespace(), route.name())
+}
+
+fn name<T: Named>(route: &T, kind: ObjectKind) -> String {
+    format!("{} {}/{}", kind.as_str(), route.namespace(), route.name())
+}
