@@ -1,4 +1,5 @@
 //! A translator that remembers says what one that does not would say, whatever changed in between.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use fairway_controller::{Object, Options, Resources, Translator, translate};
 use proptest::prelude::*;
@@ -76,7 +77,7 @@ fn variants() -> Vec<Vec<Option<Value>>> {
 
 /// The same choice is the same object, as from a watch or an unchanged file.
 fn pool() -> Vec<Vec<Option<Object>>> {
-    let object = |value: Value| golden::object(value).unwrap();
+    let object = |value: Value| golden::object(&value).unwrap();
     variants().into_iter().map(|of| of.into_iter().map(|v| v.map(object)).collect()).collect()
 }
 
@@ -92,7 +93,7 @@ proptest! {
         let pool = pool();
         let class = json!({"kind": "GatewayClass", "metadata": {"name": "fairway"},
             "spec": {"controllerName": "fairway.dev/controller"}});
-        let class = golden::object(class).unwrap();
+        let class = golden::object(&class).unwrap();
         let options = Options::default();
         let mut translator = Translator::new(options.clone());
         for step in steps {
@@ -109,7 +110,7 @@ proptest! {
 fn what_did_not_change_is_the_same_arc() {
     let text = std::fs::read_to_string(golden::testdata().join("base.yaml")).unwrap();
     let route = |name: &str, path: &str| {
-        golden::object(json!({"kind": "HTTPRoute", "metadata": {"name": name, "namespace": "shop"}, "spec": {
+        golden::object(&json!({"kind": "HTTPRoute", "metadata": {"name": name, "namespace": "shop"}, "spec": {
             "parentRefs": [{"name": "edge", "namespace": "infra"}],
             "rules": [{"matches": [{"path": {"value": path}}], "backendRefs": [{"name": "cart", "port": 80}]}]}}))
         .unwrap()

@@ -1,4 +1,5 @@
 //! What the proxies answer becomes conditions.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use config::{Key, Rejection, Severity};
 use fairway_controller::status::{Condition, ConditionStatus, Status};

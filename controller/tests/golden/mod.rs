@@ -1,5 +1,11 @@
 //! Reads golden cases and prints what they yield.
 #![allow(dead_code, reason = "each test uses a part of it")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    reason = "only tests use it"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -72,12 +78,12 @@ pub(crate) fn options(text: &str) -> Result<Options, String> {
 /// translator either.
 pub(crate) fn objects(text: &str) -> Result<Vec<Object>, String> {
     let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|e| e.to_string())?;
-    documents.into_iter().filter(|document| !document.is_null()).map(object).collect()
+    documents.into_iter().filter(|document| !document.is_null()).map(|document| object(&document)).collect()
 }
 
-pub(crate) fn object(value: Value) -> Result<Object, String> {
+pub(crate) fn object(value: &Value) -> Result<Object, String> {
     let kind = value.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
-    fn typed<T: DeserializeOwned>(value: Value) -> Result<T, String> {
+    fn typed<T: DeserializeOwned>(value: &Value) -> Result<T, String> {
         serde_json::from_value(value.clone()).map_err(|e| format!("{e} in {value}"))
     }
     Ok(match kind.as_str() {
