@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Key, Resource, Resources};
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Document<R> {
     key: Key,
     resource: R,
@@ -19,10 +20,7 @@ struct Document<R> {
 pub fn encode_documents(resources: &Resources, reveal: bool) -> Result<String, String> {
     let mut out = String::new();
     for (key, resource) in resources {
-        let mut resource = Resource::clone(resource);
-        if !reveal && let Resource::Certificate(certificate) = &mut resource {
-            certificate.key = crate::Redacted::new("[redacted]");
-        }
+        let resource = if reveal { Resource::clone(resource) } else { resource.redacted() };
         out.push_str("---\n");
         let document = Document { key: key.clone(), resource };
         out.push_str(&serde_saphyr::to_string(&document).map_err(|e| format!("{key}: {e}"))?);

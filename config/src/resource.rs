@@ -143,4 +143,14 @@ impl Resource {
             Self::GrpcRoute(_) => Kind::GrpcRoute,
         }
     }
+
+    /// A copy to show: private keys become `[redacted]`.
+    #[must_use]
+    pub fn redacted(&self) -> Self {
+        let mut shown = self.clone();
+        if let Self::Certificate(certificate) = &mut shown {
+            certificate.key = crate::Redacted::new("[redacted]");
+        }
+        shown
+    }
 }

@@ -16,6 +16,8 @@
 
 pub mod api;
 mod features;
+pub mod local;
+pub mod manifests;
 mod resources;
 pub mod status;
 mod translate;

@@ -5,15 +5,19 @@
 //! `mod` line and a `registry!` line below. [`PolicySet`], [`Chain`], the JSON Schema and `fairway explain` follow.
 //!
 //! ```text
-//! request  ──►  cors ► redirect ► request_headers ► url_rewrite ► timeouts ► retry ► mirror  ──► upstream
+//! request  ──►  cors ► redirect ► request_headers ► url_rewrite ► response_headers ► timeouts ► retry ► mirror  ──►
 //! response ◄──  the same list in reverse: a filter sees the response only if it saw the request
 //! ```
 #![deny(missing_docs)]
 
 mod duration;
+mod edits;
+mod head;
+mod path;
 mod policy;
 #[macro_use]
 mod registry;
+mod sample;
 
 pub mod cors;
 pub mod mirror;

@@ -17,10 +17,18 @@
 //!
 //! # A change
 //!
-//! `config::source::Source` → [`store::Store::apply`] → [`compile::compile`] (pure; shares every clean `Arc`) →
+//! `config::source::Source` → [`compile::Compiler::apply`] (pure; shares every clean `Arc`) →
 //! [`snapshot::Writer::publish`] → listeners open before, drain after → answer.
 
+pub mod admin;
+pub mod attempt;
+pub mod call;
 pub mod compile;
+mod context;
+mod engine;
+mod ingress;
+mod listeners;
+mod reply;
 pub mod route;
 pub mod rule;
 mod run;
@@ -28,6 +36,7 @@ pub mod snapshot;
 pub mod split;
 pub mod store;
 pub mod telemetry;
+pub mod tls;
 pub mod upstream;
 
 pub use run::{Options, Proxy};

@@ -1,14 +1,52 @@
 //! The routing table: from a request head to a rule, at a cost that does not grow with the number of routes.
+//!
+//! ```text
+//! port ─ host ─► listener ─ host ─► table of one host name ─► exact path ► regex ► longest prefix ► gRPC method
+//!        one only (GEP-3567)        falls through to less     each: the matches in order of precedence, the first
+//!                                   specific names            whose method, headers and query hold
+//! ```
+//!
+//! A request belongs to the listener with the most specific host name and to no other, even when none of its routes
+//! match. Inside the listener the host name of a route comes before everything else ("precedence must be given to rules
+//! from the HTTPRoute with the largest number of characters in a matching hostname"), and a name none of whose rules
+//! match gives way to the next. Regular expressions stand between exact paths and prefixes, the longer pattern first.
+//!
+//! A port that serves one captured Service has one listener and one table for any host: the same structure, no case.
 
 use std::sync::Arc;
 
 use policies::Request;
 
 use crate::rule::Rule;
+use condition::Probe;
+use host::HostTable;
+use hosts::Hosts;
+use map::Keyed;
+
+pub(crate) mod condition;
+pub(crate) mod host;
+pub(crate) mod hosts;
+pub(crate) mod map;
+pub(crate) mod matches;
+pub(crate) mod pattern;
+pub(crate) mod precedence;
+mod regexes;
+mod tree;
 
 /// All routes of one listening port.
-#[derive(Debug, Default)]
-pub struct RouteTable {}
+#[derive(Debug, Default, Clone)]
+pub struct RouteTable {
+    pub(crate) listeners: Hosts<ListenerTable>,
+}
+
+/// The routes of one listener.
+#[derive(Debug)]
+pub struct ListenerTable {
+    /// The host name its port knows it by, without `*.`; empty: any.
+    pub(crate) host: Box<str>,
+    pub(crate) name: Arc<str>,
+    pub(crate) hosts: Hosts<HostTable>,
+}
 
 /// A matched rule.
 #[derive(Debug)]
@@ -20,10 +58,41 @@ pub struct Found<'t> {
 }
 
 impl RouteTable {
-    /// The rule for a request. `host`: lower-case host without port, as checked by the caller. `path`: the path as it
-    /// will be forwarded, without the query.
+    /// The listener a request belongs to, whether or not one of its routes matches; `None`: no listener of the port
+    /// serves the host. `host`: lower-case host without port, as checked by the caller.
     #[must_use]
-    pub fn find(&self, _req: &Request, _host: &str, _path: &str, _query: Option<&str>) -> Option<Found<'_>> {
-        None
+    pub fn listener(&self, host: &str) -> Option<&ListenerTable> {
+        self.listeners.find(host, |listener| Some(&**listener))
+    }
+
+    /// The rule for a request: [`Self::listener`], then [`ListenerTable::find`].
+    #[must_use]
+    pub fn find(&self, req: &Request, host: &str, path: &str, query: Option<&str>) -> Option<Found<'_>> {
+        self.listener(host)?.find(req, host, path, query)
+    }
+}
+
+impl ListenerTable {
+    /// For logs: `namespace/gateway/section`, or `namespace/service:port` for a captured Service.
+    #[must_use]
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// The rule for a request. `path`: the path as it will be forwarded, without the query.
+    #[must_use]
+    pub fn find(&self, req: &Request, host: &str, path: &str, query: Option<&str>) -> Option<Found<'_>> {
+        let probe = Probe { req, path, query };
+        self.hosts
+            .find(host, |table| table.find(&probe))
+            .map(|(found, matched_prefix)| Found { rule: &found.rule, matched_prefix })
+    }
+}
+
+impl Keyed for ListenerTable {
+    type Key = str;
+
+    fn key(&self) -> &str {
+        &self.host
     }
 }

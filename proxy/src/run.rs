@@ -1,12 +1,28 @@
-//! A running proxy.
+//! A running proxy: one owner task that takes updates, compiles, opens, publishes, closes and answers.
 
+use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::source::Source;
+use config::source::{Answer, Source};
+use config::{Rejection, Resources, Update};
+use parking_lot::Mutex;
+use pingora_core::apps::HttpServerOptions;
+use pingora_core::server::configuration::ServerConf;
+use tokio::sync::oneshot;
 
-use crate::snapshot::Reader;
+use crate::call::Net;
+use crate::compile::Compiler;
+use crate::engine::Engine;
+use crate::ingress::serve::Server;
+use crate::listeners::Listeners;
+use crate::snapshot::{Bind, Reader, Snapshot, Writer};
 use crate::telemetry::Telemetry;
+use crate::upstream::trust_file;
+
+/// Attempts per request that Pingora allows at most; how many there are is decided by the engine.
+const ATTEMPTS: usize = 64;
 
 /// How a proxy runs; what it serves comes from its [`Source`].
 #[derive(Debug, Clone)]
@@ -19,29 +35,56 @@ pub struct Options {
     pub drain: Duration,
     /// Idle upstream connections kept per worker. Default 1024.
     pub idle_upstreams: usize,
+    /// The clients are proxies of the same mesh: `x-forwarded-proto` and `x-forwarded-host` of a request hold. Default
+    /// false: anybody can send them, so they are overwritten.
+    pub trusts_clients: bool,
 }
 
 impl Options {
     /// Defaults for a role.
     #[must_use]
     pub fn new(role: &'static str) -> Self {
-        Self { role, workers: 2, drain: Duration::from_secs(30), idle_upstreams: 1024 }
+        let drain = Duration::from_secs(30);
+        Self { role, workers: 2, drain, idle_upstreams: 1024, trusts_clients: false }
     }
 }
 
-/// A running proxy: listeners, engine, and one owner task that applies updates.
-#[derive(Debug)]
+/// A running proxy: listeners, engine, and one owner task that applies updates. Dropping it ends it at once; see
+/// [`Proxy::drain`].
 pub struct Proxy {
     reader: Reader,
+    addresses: Arc<Mutex<Vec<(Bind, SocketAddr)>>>,
+    compiler: Arc<Mutex<Compiler>>,
+    stop: oneshot::Sender<oneshot::Sender<()>>,
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxy").field("addresses", &self.addresses()).finish_non_exhaustive()
+    }
 }
 
 impl Proxy {
     /// Starts on the current tokio runtime. Each update of `source` is compiled, published and its listeners are open
-    /// before its answer is sent; a listener that cannot be opened is a rejection in that answer.
+    /// before its answer is sent; a listener that cannot be opened is a rejection in that answer. When the source ends,
+    /// what was served last is served on.
     #[must_use]
-    pub fn start(_options: Options, _telemetry: Arc<Telemetry>, _source: Source) -> Self {
-        let (_, reader) = crate::snapshot::pair();
-        Self { reader }
+    pub fn start(options: Options, telemetry: Arc<Telemetry>, source: Source) -> Self {
+        let (writer, reader) = crate::snapshot::pair();
+        let addresses = Arc::new(Mutex::new(Vec::new()));
+        let compiler = Arc::new(Mutex::new(Compiler::new(telemetry.clone())));
+        let (stop, stopped) = oneshot::channel();
+        let server = Arc::new(server(&options, &telemetry, reader.clone()));
+        let owner = Owner {
+            compiler: compiler.clone(),
+            current: reader.load(),
+            reader: reader.clone(),
+            writer,
+            listeners: Listeners::new(server, options.drain),
+            addresses: addresses.clone(),
+        };
+        tokio::spawn(owner.run(source, stopped));
+        Self { reader, addresses, compiler, stop }
     }
 
     /// Reads what is served.
@@ -50,6 +93,97 @@ impl Proxy {
         self.reader.clone()
     }
 
+    /// The open ports with the address each really has; a port 0 has one chosen by the system.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<(Bind, SocketAddr)> {
+        self.addresses.lock().clone()
+    }
+
+    /// Reads the resources as last told; copies them when it is called.
+    #[must_use]
+    pub fn resources(&self) -> impl Fn() -> Resources + Send + Sync + 'static {
+        let compiler = self.compiler.clone();
+        move || compiler.lock().store().resources().clone()
+    }
+
     /// Stops accepting, lets requests in flight end within the drain time, and ends.
-    pub async fn drain(self) {}
+    pub async fn drain(self) {
+        let (done, ended) = oneshot::channel();
+        if self.stop.send(done).is_ok() {
+            let _ = ended.await;
+        }
+    }
+}
+
+fn server(options: &Options, telemetry: &Arc<Telemetry>, reader: Reader) -> Server {
+    let conf = ServerConf {
+        threads: options.workers.max(1),
+        upstream_keepalive_pool_size: options.idle_upstreams.max(1),
+        max_retries: ATTEMPTS,
+        ca_file: Some(trust_file().to_owned()),
+        ..ServerConf::default()
+    };
+    let engine = Engine {
+        reader: reader.clone(),
+        telemetry: telemetry.clone(),
+        net: Net::new(options.idle_upstreams.min(128)),
+        trusts_clients: options.trusts_clients,
+    };
+    let mut proxy = pingora_proxy::http_proxy(&Arc::new(conf), engine);
+    proxy.server_options = Some(HttpServerOptions::default());
+    Server::new(proxy, reader)
+}
+
+/// The one task that changes what is served.
+struct Owner {
+    compiler: Arc<Mutex<Compiler>>,
+    current: Arc<Snapshot>,
+    reader: Reader,
+    writer: Writer,
+    listeners: Listeners,
+    addresses: Arc<Mutex<Vec<(Bind, SocketAddr)>>>,
+}
+
+impl Owner {
+    async fn run(mut self, mut source: Source, mut stopped: oneshot::Receiver<oneshot::Sender<()>>) {
+        let mut is_told = true;
+        let done = loop {
+            tokio::select! {
+                biased;
+                stop = &mut stopped => break stop.ok(),
+                update = source.updates.recv(), if is_told => match update {
+                    Some(update) => {
+                        let version = update.version;
+                        let rejections = self.apply(update).await;
+                        // Nobody may want to hear it.
+                        let _ = source.answers.send(Answer { version, rejections }).await;
+                    }
+                    None => is_told = false,
+                },
+            }
+        };
+        match done {
+            Some(done) => {
+                self.listeners.close(&self.current).await;
+                let _ = done.send(());
+            }
+            None => self.listeners.cut(),
+        }
+    }
+
+    async fn apply(&mut self, update: Update) -> Vec<Rejection> {
+        let compiler = self.compiler.clone();
+        // Compiling may take milliseconds; requests go on on the workers meanwhile.
+        let compiled = tokio::task::spawn_blocking(move || compiler.lock().apply(update)).await;
+        let Ok((snapshot, mut rejections)) = compiled else {
+            tracing::error!("a bug in the compiler: the last configuration is served on");
+            return Vec::new();
+        };
+        rejections.extend(self.listeners.bind(&snapshot));
+        self.writer.publish(snapshot);
+        let before = std::mem::replace(&mut self.current, self.reader.load());
+        self.listeners.settle(&before, &self.current);
+        *self.addresses.lock() = self.listeners.addresses();
+        rejections
+    }
 }

@@ -4,10 +4,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use config::{Protocol, Scope};
+use config::{BackendRef, Protocol, Scope};
 use rustc_hash::FxHashMap;
 
 use crate::route::RouteTable;
+use crate::route::map::{CowMap, Keyed};
+use crate::tls::TlsTable;
 use crate::upstream::Cluster;
 
 /// Everything a request needs. A request loads it once and keeps it.
@@ -17,8 +19,8 @@ pub struct Snapshot {
     pub version: u64,
     /// One entry per address to bind.
     pub ports: FxHashMap<Bind, Arc<Port>>,
-    /// Clusters by `namespace/name:port`.
-    pub clusters: FxHashMap<config::BackendRef, Arc<Cluster>>,
+    /// Every backend.
+    pub clusters: Clusters,
 }
 
 /// An address to bind.
@@ -31,27 +33,66 @@ pub struct Bind {
 }
 
 /// A listening port: one or more listeners that share it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Port {
     /// What it speaks; listeners of one port agree.
     pub protocol: Protocol,
     /// Names of its listeners, for logs and `/config`.
-    pub listeners: Vec<(config::Key, Scope)>,
+    pub listeners: Arc<[(config::Key, Scope)]>,
     /// Its routes.
     pub routes: Arc<RouteTable>,
     /// TLS settings by SNI, when `protocol` is HTTPS.
     pub tls: Option<Arc<TlsTable>>,
 }
 
-/// TLS settings by SNI.
-#[derive(Debug, Default)]
-pub struct TlsTable {}
+/// Every backend; cheap to clone.
+#[derive(Debug, Default, Clone)]
+pub struct Clusters(CowMap<Cluster>);
 
-impl TlsTable {
-    /// The settings for a client's SNI; `None`: refuse the handshake.
+impl Clusters {
+    /// The cluster of a backend.
     #[must_use]
-    pub fn pick(&self, _sni: Option<&str>) -> Option<&Arc<rustls::ServerConfig>> {
-        None
+    pub fn get(&self, backend: &BackendRef) -> Option<&Arc<Cluster>> {
+        self.0.get(backend)
+    }
+
+    /// All of them, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Cluster>> {
+        self.0.iter()
+    }
+
+    /// Number of clusters.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// True when there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn insert(&mut self, cluster: Arc<Cluster>) {
+        self.0.insert(cluster);
+    }
+
+    pub(crate) fn remove(&mut self, backend: &BackendRef) {
+        self.0.remove(backend);
+    }
+}
+
+impl Keyed for Cluster {
+    type Key = BackendRef;
+
+    fn key(&self) -> &BackendRef {
+        &self.backend
+    }
+}
+
+impl policies::Lookup for Clusters {
+    fn backend(&self, backend: &BackendRef) -> Option<Arc<dyn policies::Upstream>> {
+        self.get(backend).map(|cluster| cluster.clone() as _)
     }
 }
 

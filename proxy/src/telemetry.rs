@@ -1,41 +1,182 @@
-//! Metrics, access log and traces. Nothing here locks or allocates per request once a route is known.
+//! Metrics, access log and traces. A request updates a few relaxed atomics of objects the engine already holds; no lock
+//! is taken while other requests hold it for more than a copy of one log line.
+//!
+//! The engine holds [`RouteStats`], [`BackendStats`] and [`ListenerStats`] as long as it serves what they count, and
+//! calls [`Telemetry::finish`] once per request. Series of what is gone stay for five minutes, so that the last counts
+//! are still scraped.
+
+mod access_log;
+mod counters;
+mod entropy;
+mod metrics;
+mod otlp;
+mod process;
+mod retained;
+mod settings;
+mod stats;
+mod trace;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::BackendRef;
+use config::{BackendRef, Rejection};
+use policies::Request;
 
+pub use self::entropy::entropy;
+pub use self::metrics::{Format, render};
+pub use self::settings::{AccessLog, Error, Settings};
+pub use self::stats::{BackendStats, InFlight, ListenerStats, OpenConnection, RouteStats, Spoken};
+pub use self::trace::{TRACEPARENT, TRACESTATE, TraceContext};
+
+use self::access_log::Log;
+use self::otlp::Exporter;
+use self::retained::{Activity, Retained};
+use self::stats::ConfigStats;
 use crate::rule::RuleName;
 
-/// The process's telemetry; one per role.
+/// Updates between two looks for counters nobody holds any more.
+const SWEEP_EVERY: u64 = 32;
+
+/// The telemetry of one role of the process. The default counts, logs nothing and starts unsampled traces.
 #[derive(Debug, Default)]
-pub struct Telemetry {}
+pub struct Telemetry {
+    role: &'static str,
+    routes: Retained<RuleName, RouteStats>,
+    backends: Retained<BackendRef, BackendStats>,
+    listeners: Retained<String, ListenerStats>,
+    config: ConfigStats,
+    log: Option<Log>,
+    exporter: Option<Exporter>,
+    /// New traces are sampled when 64 random bits are below it.
+    sampled_below: u64,
+}
 
 impl Telemetry {
-    /// The counters of a rule; the same for the same name as long as anybody holds them.
-    #[must_use]
-    pub fn route(&self, _rule: &RuleName) -> Arc<RouteStats> {
-        Arc::default()
+    /// Starts the telemetry of a role, `gateway` or `waypoint`: a label, nothing else.
+    ///
+    /// # Errors
+    /// When the log cannot be opened or a setting cannot be used.
+    pub fn new(role: &'static str, settings: &Settings) -> Result<Arc<Self>, Error> {
+        let default_ratio = if settings.otlp.is_some() { 0.01 } else { 0.0 };
+        let sampled_below = threshold(settings.sampling.unwrap_or(default_ratio))?;
+        let log = Log::open(&settings.access_log)?;
+        let exporter =
+            settings.otlp.as_deref().map(|endpoint| Exporter::start(role, endpoint)).transpose()?;
+        Ok(Arc::new(Self { role, sampled_below, log, exporter, ..Self::default() }))
     }
 
-    /// The counters of a backend.
+    /// The role, as in logs and metrics.
     #[must_use]
-    pub fn backend(&self, _backend: &BackendRef) -> Arc<BackendStats> {
-        Arc::default()
+    pub fn role(&self) -> &'static str {
+        self.role
+    }
+
+    /// The counters of a rule; the same for the same name as long as anybody holds them.
+    #[must_use]
+    pub fn route(&self, rule: &RuleName) -> Arc<RouteStats> {
+        self.routes.get(rule)
+    }
+
+    /// The counters of a backend; the same for the same name as long as anybody holds them.
+    #[must_use]
+    pub fn backend(&self, backend: &BackendRef) -> Arc<BackendStats> {
+        self.backends.get(backend)
+    }
+
+    /// The counters of a listener, `namespace/gateway/section`; the same for the same name as long as anybody holds
+    /// them. Of a port whose listener is not known before the TLS handshake, name the address.
+    #[must_use]
+    pub fn listener(&self, listener: &str) -> Arc<ListenerStats> {
+        self.listeners.get(listener)
+    }
+
+    /// Counts an update that is applied: the configuration served is now `version`.
+    pub fn config_applied(&self, version: u64, rejections: &[Rejection]) {
+        let update = self.config.applied(version, rejections);
+        // Where nobody scrapes, names that went away must not pile up either. O(routes), so not every time.
+        if update.is_multiple_of(SWEEP_EVERY) {
+            self.sweep();
+        }
+    }
+
+    /// The place of a request in its trace: the client's, or a new one.
+    #[must_use]
+    pub fn trace(&self, req: &Request) -> TraceContext {
+        TraceContext::from_request(req, entropy, |random| random < self.sampled_below)
     }
 
     /// Accounts for one finished request: metrics, access log, span.
-    pub fn finish(&self, _record: &Record<'_>) {}
+    pub fn finish(&self, record: &Record<'_>) {
+        match record.rule {
+            Some((_, stats)) => stats.finish(record.status, record.reason, record.duration),
+            None => self.listener(record.listener).unmatched.add(record.status, record.reason),
+        }
+        if let Some(log) = &self.log {
+            log.log(self.role, record);
+        }
+        if let Some(exporter) = &self.exporter
+            && record.trace.is_sampled()
+        {
+            exporter.export(record);
+        }
+    }
+
+    /// Writes out what is buffered; for the end of a drain. Blocks the thread, for four seconds at most.
+    pub fn flush(&self) {
+        if let Some(log) = &self.log {
+            log.flush();
+        }
+        if let Some(exporter) = &self.exporter {
+            exporter.flush();
+        }
+    }
+
+    /// Access log lines lost so far; `None` when the log is off.
+    fn dropped_lines(&self) -> Option<u64> {
+        self.log.as_ref().map(Log::dropped)
+    }
+
+    /// Spans exported and dropped so far; `None` without a collector.
+    fn spans(&self) -> Option<(u64, u64)> {
+        self.exporter.as_ref().map(Exporter::counts)
+    }
+
+    fn sweep(&self) {
+        self.routes.sweep();
+        self.backends.sweep();
+        self.listeners.sweep();
+    }
 }
 
-/// RED counters of one rule.
-#[derive(Debug, Default)]
-pub struct RouteStats {}
+/// A ratio as a bound for 64 random bits.
+fn threshold(ratio: f64) -> Result<u64, Error> {
+    if !(0.0..=1.0).contains(&ratio) {
+        return Err(Error::Sampling(ratio));
+    }
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    // 2^64 times a ratio in 0..=1; the cast saturates at 1.
+    Ok((ratio * 2f64.powi(64)) as u64)
+}
 
-/// RED counters of one backend, counted per attempt.
-#[derive(Debug, Default)]
-pub struct BackendStats {}
+impl Activity for RouteStats {
+    fn activity(&self) -> u64 {
+        self.counters().map_or(0, |counters| counters.replies.total())
+    }
+}
+
+impl Activity for BackendStats {
+    fn activity(&self) -> u64 {
+        self.counters().map_or(0, |counters| counters.attempts().map(|(_, _, count)| count).sum())
+    }
+}
+
+impl Activity for ListenerStats {
+    fn activity(&self) -> u64 {
+        let opened: u64 = self.connections().map(|(_, _, opened)| opened).sum();
+        opened + self.unmatched.total() + self.handshakes.total()
+    }
+}
 
 /// One finished request, borrowed from the engine's context.
 #[derive(Debug)]
@@ -76,15 +217,5 @@ pub struct Record<'a> {
     pub user_agent: Option<&'a str>,
 }
 
-/// W3C trace context of one request.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct TraceContext {
-    /// Trace.
-    pub trace_id: u128,
-    /// The client's span; 0 when the trace starts here.
-    pub parent_id: u64,
-    /// Our span.
-    pub span_id: u64,
-    /// `01`: sampled.
-    pub flags: u8,
-}
+#[cfg(test)]
+mod tests;

@@ -6,8 +6,14 @@ use config::source::Source;
 use proxy::telemetry::Telemetry;
 use proxy::{Options, Proxy};
 
+/// What a waypoint runs with unless told otherwise.
+#[must_use]
+pub fn options() -> Options {
+    Options::new("waypoint")
+}
+
 /// Starts a waypoint on the current runtime.
 #[must_use]
-pub fn start(telemetry: Arc<Telemetry>, source: Source) -> Proxy {
-    Proxy::start(Options::new("waypoint"), telemetry, source)
+pub fn start(options: Options, telemetry: Arc<Telemetry>, source: Source) -> Proxy {
+    Proxy::start(options, telemetry, source)
 }

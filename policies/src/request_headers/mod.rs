@@ -1,34 +1,12 @@
-//! Changes request header fields (HTTPHeaderFilter), and the data type shared with its response twin.
+//! Changes request header fields (HTTPHeaderFilter). `host` may be set, and `:authority` follows it.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Filter, Invalid, Lookup, Policy};
+use crate::edits::{Edits, Side};
+use crate::{Context, Filter, Invalid, Lookup, Policy, Request, Verdict};
 
-/// One header field.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct HeaderField {
-    /// Name, in any case.
-    pub name: String,
-    /// Value.
-    pub value: String,
-}
-
-/// Fields to set (replace), add (append) and remove; in that order: set, add, remove.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct HeaderEdits {
-    /// Fields that replace all of that name.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub set: Vec<HeaderField>,
-    /// Fields added to those of that name.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub add: Vec<HeaderField>,
-    /// Names removed.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub remove: Vec<String>,
-}
+pub use crate::edits::{HeaderEdits, HeaderField};
 
 /// Changes to the request head.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -39,14 +17,19 @@ impl Policy for RequestHeaders {
     type Filter = RequestHeadersFilter;
 
     fn compile(&self, _: &dyn Lookup) -> Result<RequestHeadersFilter, Invalid> {
-        Ok(RequestHeadersFilter {})
+        Edits::compile(&self.0, Side::Request).map(RequestHeadersFilter)
     }
 }
 
 /// A compiled [`RequestHeaders`].
 #[derive(Debug)]
-pub struct RequestHeadersFilter {}
+pub struct RequestHeadersFilter(Edits);
 
 impl Filter for RequestHeadersFilter {
     type State = ();
+
+    fn request<'a>(&'a self, req: &'a mut Request, _: &'a mut Context, (): &'a mut ()) -> Verdict<'a> {
+        self.0.apply(req);
+        Verdict::Continue
+    }
 }

@@ -3,9 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Filter, Invalid, Lookup, Policy};
-
-use crate::request_headers::HeaderEdits;
+use crate::edits::{Edits, HeaderEdits, Side};
+use crate::{Context, Filter, Invalid, Lookup, Policy, Response};
 
 /// Changes to the response head.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -16,14 +15,18 @@ impl Policy for ResponseHeaders {
     type Filter = ResponseHeadersFilter;
 
     fn compile(&self, _: &dyn Lookup) -> Result<ResponseHeadersFilter, Invalid> {
-        Ok(ResponseHeadersFilter {})
+        Edits::compile(&self.0, Side::Response).map(ResponseHeadersFilter)
     }
 }
 
 /// A compiled [`ResponseHeaders`].
 #[derive(Debug)]
-pub struct ResponseHeadersFilter {}
+pub struct ResponseHeadersFilter(Edits);
 
 impl Filter for ResponseHeadersFilter {
     type State = ();
+
+    fn response(&self, rsp: &mut Response, _: &Context, (): &()) {
+        self.0.apply(rsp);
+    }
 }

@@ -3,9 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Filter, Invalid, Lookup, Policy};
-
-use crate::Duration;
+use crate::{Context, Duration, Filter, Invalid, Lookup, Policy, Request, Verdict};
 
 /// Time limits; zero or absent means none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -32,14 +30,34 @@ impl Policy for Timeouts {
     type Filter = TimeoutsFilter;
 
     fn compile(&self, _: &dyn Lookup) -> Result<TimeoutsFilter, Invalid> {
-        Ok(TimeoutsFilter {})
+        // Gateway API: "Setting a timeout to the zero duration SHOULD disable the timeout completely."
+        let limit = |timeout: Option<Duration>| timeout.map(|Duration(t)| t).filter(|t| !t.is_zero());
+        let limits = Limits { request: limit(self.request), attempt: limit(self.backend_request) };
+        if let (Some(request), Some(attempt)) = (limits.request, limits.attempt)
+            && attempt > request
+        {
+            return Err(Invalid::field(
+                "backendRequest",
+                format!(
+                    "{} is longer than request ({}); make it at most that",
+                    Duration(attempt),
+                    Duration(request)
+                ),
+            ));
+        }
+        Ok(TimeoutsFilter(limits))
     }
 }
 
 /// A compiled [`Timeouts`].
 #[derive(Debug)]
-pub struct TimeoutsFilter {}
+pub struct TimeoutsFilter(Limits);
 
 impl Filter for TimeoutsFilter {
     type State = ();
+
+    fn request<'a>(&'a self, _: &'a mut Request, ctx: &'a mut Context, (): &'a mut ()) -> Verdict<'a> {
+        ctx.timeouts = self.0;
+        Verdict::Continue
+    }
 }

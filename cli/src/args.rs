@@ -1,0 +1,221 @@
+//! Arguments.
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use proxy::telemetry::AccessLog;
+
+/// A gateway-centric service mesh, configured by the Kubernetes Gateway API.
+#[derive(Debug, Parser)]
+#[command(
+    name = "fairway",
+    version,
+    arg_required_else_help = true,
+    after_help = "\
+Examples:
+  fairway standalone examples/quickstart         serve a directory of manifests, live
+  fairway validate -f examples/quickstart        find mistakes; exit code 1 if there are any
+  fairway explain shop.demo -f examples/quickstart
+Each command explains itself: fairway COMMAND --help"
+)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Standalone(Standalone),
+    Translate(Translate),
+    Validate(Validate),
+    Explain(Explain),
+}
+
+/// Serve manifests from files: gateway and waypoint in this process, live.
+///
+/// Takes the YAML a cluster takes and watches it: a saved file is served at once; one that does not load is refused
+/// with file, line, field and remedy, and what it said last serves on. Services annotated `fairway.dev/demo` get demo
+/// pods on loopback, Secrets annotated `fairway.dev/self-signed` a certificate. Ctrl-C drains; a second one ends at
+/// once.
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+Examples:
+  fairway standalone examples/quickstart
+  fairway standalone -f gateway.yaml -f routes/ --access-log stdout
+  fairway standalone . --admin 127.0.0.1:9000 --otlp-endpoint http://127.0.0.1:4317")]
+pub(crate) struct Standalone {
+    /// Directories and files to serve.
+    #[arg(value_name = "DIR")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// The same, as `kubectl apply` writes it.
+    #[arg(short, long = "file", value_name = "DIR")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Where /livez, /readyz, /metrics and /config are served; `off` for nowhere. Loopback only.
+    #[arg(long, default_value = "127.0.0.1:15000", value_name = "ADDRESS", value_parser = admin)]
+    pub(crate) admin: Admin,
+    /// One JSON line per request: `off`, `stdout` or a file.
+    #[arg(long, default_value = "off", value_name = "off|stdout|FILE", value_parser = access_log)]
+    pub(crate) access_log: AccessLog,
+    /// OTLP/gRPC collector for traces, such as http://127.0.0.1:4317.
+    #[arg(long, value_name = "URL")]
+    pub(crate) otlp_endpoint: Option<String>,
+    /// Threads that serve requests. Default: one per processor.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) workers: Option<u16>,
+    /// Do not watch the files.
+    #[arg(long)]
+    pub(crate) no_watch: bool,
+    /// How long requests in flight may take to end when draining.
+    #[arg(long, default_value = "30s", value_name = "DURATION", value_parser = duration)]
+    pub(crate) drain: Duration,
+    /// Ports for the waypoint, one per captured Service port.
+    #[arg(long, default_value = "20000-29999", value_name = "FROM-TO", value_parser = ports)]
+    pub(crate) waypoint_ports: RangeInclusive<u16>,
+}
+
+/// Show what manifests mean: the proxies' configuration and every status.
+///
+/// Nothing is started. Private keys are printed as [redacted]. `Programmed` is Unknown: no proxy has been asked.
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+Examples:
+  fairway translate -f examples/quickstart
+  fairway translate -f . --status-only
+  fairway translate -f . --resources-only -o json | jq 'keys'")]
+pub(crate) struct Translate {
+    /// Directories and files to read.
+    #[arg(short, long = "file", value_name = "DIR", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Form.
+    #[arg(short, long, default_value = "yaml", value_name = "FORM")]
+    pub(crate) output: Form,
+    /// Only the proxies' configuration.
+    #[arg(long, conflicts_with = "status_only")]
+    pub(crate) resources_only: bool,
+    /// Only the statuses.
+    #[arg(long)]
+    pub(crate) status_only: bool,
+}
+
+/// A form of output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Form {
+    Yaml,
+    Json,
+}
+
+/// Find mistakes in manifests, as an API server and the controller would.
+///
+/// Exit code 0: none. 1: there are findings. 2: wrong usage. Codes are stable (FW01xx: a manifest does not load;
+/// FW02xx: a status would be False) and described in docs/cli.md.
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+Examples:
+  fairway validate -f examples/quickstart
+  fairway validate -f . -o github                annotations on a pull request
+  fairway validate -f . -o sarif > fairway.sarif")]
+pub(crate) struct Validate {
+    /// Directories and files to read.
+    #[arg(short, long = "file", value_name = "DIR", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Form.
+    #[arg(short, long, default_value = "text", value_name = "FORM")]
+    pub(crate) output: Report,
+}
+
+/// A form of findings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Report {
+    /// One line each.
+    Text,
+    /// A list of objects.
+    Json,
+    /// Workflow commands of GitHub Actions.
+    Github,
+    /// SARIF 2.1.0.
+    Sarif,
+}
+
+/// Explain a route: for each rule its place in match order, its policies with the field each came from, its backends.
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+Examples:
+  fairway explain shop.demo -f examples/quickstart              HTTPRoute or GRPCRoute shop in namespace demo
+  fairway explain httproute/shop -f examples/quickstart
+  fairway explain shop.demo -f examples/quickstart -o json")]
+pub(crate) struct Explain {
+    /// [httproute/|grpcroute/]NAME[.NAMESPACE]
+    #[arg(value_name = "ROUTE")]
+    pub(crate) route: String,
+    /// Directories and files to read.
+    #[arg(short, long = "file", value_name = "DIR", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Form.
+    #[arg(short, long, default_value = "text", value_name = "FORM")]
+    pub(crate) output: Explanation,
+}
+
+/// A form of an explanation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Explanation {
+    Text,
+    Json,
+}
+
+/// Where the admin port is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Admin {
+    Off,
+    At(SocketAddr),
+}
+
+fn admin(text: &str) -> Result<Admin, String> {
+    match text {
+        "off" => Ok(Admin::Off),
+        _ => text.parse().map(Admin::At).map_err(|_| "write IP:PORT, such as 127.0.0.1:15000, or off".into()),
+    }
+}
+
+#[allow(clippy::unnecessary_wraps, reason = "clap wants it")]
+fn access_log(text: &str) -> Result<AccessLog, String> {
+    Ok(match text {
+        "off" => AccessLog::Off,
+        "stdout" => AccessLog::Stdout,
+        file => AccessLog::File(file.into()),
+    })
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    text.parse::<policies::Duration>().map(|duration| duration.0)
+}
+
+fn ports(text: &str) -> Result<RangeInclusive<u16>, String> {
+    let wrong = || "write FROM-TO, such as 20000-29999".to_owned();
+    let (from, to) = text.split_once('-').ok_or_else(wrong)?;
+    let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(wrong);
+    let range = port(from)?..=port(to)?;
+    if range.is_empty() { Err(wrong()) } else { Ok(range) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory as _;
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn port_ranges_are_checked() {
+        assert_eq!(ports("20000-20009"), Ok(20000..=20009));
+        for wrong in ["", "1", "5-1", "0-5", "a-b", "1-70000"] {
+            assert!(ports(wrong).is_err(), "{wrong}");
+        }
+    }
+}

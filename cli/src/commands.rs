@@ -1,0 +1,6 @@
+//! One module per subcommand. `Ok(false)` is exit code 1, an error is 2.
+
+pub(crate) mod explain;
+pub(crate) mod standalone;
+pub(crate) mod translate;
+pub(crate) mod validate;

@@ -1,0 +1,331 @@
+//! `fairway explain`: what a route does, rule by rule, and why.
+
+mod order;
+mod sources;
+
+use std::fmt::Write as _;
+
+use anyhow::bail;
+use config::{
+    Action, Endpoints, HttpMatch, HttpRoute, Key, Kind, Parent, PathMatch, Resource, Target, ValueKind,
+};
+use controller::status::{ConditionStatus, Status};
+use controller::{ObjectKey, ObjectKind};
+use serde::Serialize;
+
+use crate::args::{Explain, Explanation};
+use crate::input::Input;
+use crate::output;
+use order::Place;
+use sources::PolicySource;
+
+/// A route, explained.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Explained {
+    route: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    file: String,
+    hostnames: Vec<String>,
+    parents: Vec<ExplainedParent>,
+    rules: Vec<ExplainedRule>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ExplainedParent {
+    parent: String,
+    conditions: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ExplainedRule {
+    rule: String,
+    matches: Vec<ExplainedMatch>,
+    policies: Vec<PolicySource>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fails: Option<String>,
+    backends: Vec<ExplainedBackend>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ExplainedMatch {
+    when: String,
+    places: Vec<Place>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ExplainedBackend {
+    backend: String,
+    weight: u32,
+    /// Percent of the rule's requests.
+    share: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fails: Option<String>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    protocol: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls: Option<String>,
+    endpoints: Vec<String>,
+    policies: Vec<PolicySource>,
+}
+
+pub(crate) fn run(args: &Explain) -> anyhow::Result<bool> {
+    let input = Input::read(&args.files)?;
+    for finding in input.loader.findings() {
+        output::error(&finding.to_string());
+    }
+    let key = find(&args.route, &input)?;
+    let explained = explain(&key, &input);
+    let text = match args.output {
+        Explanation::Text => text(&explained),
+        Explanation::Json => serde_json::to_string_pretty(&explained)?,
+    };
+    output::line(text.trim_end());
+    Ok(true)
+}
+
+/// The route that `[KIND/]NAME[.NAMESPACE]` names. Names may hold dots, so all readings are tried.
+fn find(wanted: &str, input: &Input) -> anyhow::Result<ObjectKey> {
+    let (kind, name) = wanted.split_once('/').map_or((None, wanted), |(kind, name)| (Some(kind), name));
+    let kinds: &[ObjectKind] = match kind.map(str::to_ascii_lowercase).as_deref() {
+        None => &[ObjectKind::HttpRoute, ObjectKind::GrpcRoute],
+        Some("httproute" | "httproutes") => &[ObjectKind::HttpRoute],
+        Some("grpcroute" | "grpcroutes") => &[ObjectKind::GrpcRoute],
+        Some(other) => bail!("{other:?} is no kind of route: write httproute/NAME or grpcroute/NAME"),
+    };
+    let http = input.resources.http_routes.iter().map(|r| (ObjectKind::HttpRoute, &r.metadata));
+    let grpc = input.resources.grpc_routes.iter().map(|r| (ObjectKind::GrpcRoute, &r.metadata));
+    let all: Vec<ObjectKey> = http
+        .chain(grpc)
+        .filter(|(kind, _)| kinds.contains(kind))
+        .map(|(kind, meta)| {
+            let part = |part: &Option<String>| part.clone().unwrap_or_default();
+            ObjectKey::new(kind, part(&meta.namespace), part(&meta.name))
+        })
+        .collect();
+    let named = |key: &&ObjectKey| *key.name == *name || format!("{}.{}", key.name, key.namespace) == name;
+    match all.iter().filter(named).collect::<Vec<_>>().as_slice() {
+        [one] => Ok((*one).clone()),
+        [] if all.is_empty() => bail!("there is no route in these files"),
+        [] => bail!("there is no route {wanted:?}; there are {}", names(all.iter())),
+        several => bail!("{wanted:?} may be {}: write KIND/NAME.NAMESPACE", names(several.iter().copied())),
+    }
+}
+
+fn names<'k>(keys: impl Iterator<Item = &'k ObjectKey>) -> String {
+    let names: Vec<String> = keys
+        .map(|key| format!("{}/{}.{}", key.kind.as_str().to_ascii_lowercase(), key.name, key.namespace))
+        .collect();
+    crate::table::short(&names, 8)
+}
+
+fn explain(key: &ObjectKey, input: &Input) -> Explained {
+    let (kind, sources) = match key.kind {
+        ObjectKind::GrpcRoute => (Kind::GrpcRoute, sources::grpc(key, input)),
+        _ => (Kind::HttpRoute, sources::http(key, input)),
+    };
+    let resource_key = Key::new(kind, &*key.namespace, &*key.name);
+    let route = input.translation.resources.get(&resource_key).and_then(|resource| route_of(resource));
+    let places = order::places(&input.translation.resources, &resource_key);
+    let file = input.loader.places().get(key).map(|(file, line)| format!("{}:{line}", file.display()));
+    let rules = route.map(|route| {
+        route.rules.iter().enumerate().map(|(index, rule)| {
+            let source = |policies: &config::PolicySet| sources.rule(index, policies);
+            let (fails, backends) = match &rule.action {
+                Action::Fail { message } => (Some(message.clone()), Vec::new()),
+                Action::Forward(backends) => {
+                    let total: u64 = backends.iter().map(|b| u64::from(b.weight)).sum();
+                    let explained = backends.iter().enumerate().map(|(at, backend)| {
+                        let policies = sources.backend(index, at, &backend.policies);
+                        explain_backend(backend, total, policies, input)
+                    });
+                    (None, explained.collect())
+                }
+            };
+            ExplainedRule {
+                rule: rule.name.clone().unwrap_or_else(|| index.to_string()),
+                matches: explain_matches(&rule.matches, index, &places),
+                policies: source(&rule.policies),
+                fails,
+                backends,
+            }
+        })
+    });
+    Explained {
+        route: key.to_string(),
+        file: file.unwrap_or_default(),
+        hostnames: sources.hostnames.clone(),
+        parents: parents(key, input),
+        rules: rules.map(Iterator::collect).unwrap_or_default(),
+    }
+}
+
+fn route_of(resource: &Resource) -> Option<&HttpRoute> {
+    match resource {
+        Resource::HttpRoute(route) | Resource::GrpcRoute(route) => Some(route),
+        Resource::Certificate(_) | Resource::Backend(_) | Resource::Endpoints(_) | Resource::Listener(_) => {
+            None
+        }
+    }
+}
+
+fn parents(key: &ObjectKey, input: &Input) -> Vec<ExplainedParent> {
+    let Some(status) = input.translation.statuses.0.get(key) else { return Vec::new() };
+    let Status::Route(status) = &**status else { return Vec::new() };
+    status
+        .parents
+        .iter()
+        .map(|parent| ExplainedParent {
+            parent: parent.parent_ref.to_string(),
+            conditions: parent
+                .conditions
+                .iter()
+                .map(|condition| match condition.status {
+                    ConditionStatus::True if !crate::findings::is_wrong(condition) => {
+                        condition.r#type.to_owned()
+                    }
+                    status => format!(
+                        "{}={status:?} ({}): {}",
+                        condition.r#type, condition.reason, condition.message
+                    ),
+                })
+                .collect(),
+        })
+        .collect()
+}
+
+fn explain_matches(matches: &[HttpMatch], rule: usize, places: &order::Places) -> Vec<ExplainedMatch> {
+    let every = [HttpMatch::default()];
+    let matches = if matches.is_empty() { &every[..] } else { matches };
+    matches
+        .iter()
+        .enumerate()
+        .map(|(index, one)| ExplainedMatch { when: when(one), places: places.of(rule, index) })
+        .collect()
+}
+
+/// A match in words.
+fn when(one: &HttpMatch) -> String {
+    let mut text = match &one.path {
+        PathMatch::Exact(path) => format!("path = {path}"),
+        PathMatch::Prefix(path) => format!("path under {path}"),
+        PathMatch::Regex(pattern) => format!("path ~ {pattern}"),
+        PathMatch::GrpcMethod(method) => format!("gRPC method {method}"),
+    };
+    if let Some(method) = &one.method {
+        text = format!("{method} {text}");
+    }
+    let conditions = one.headers.iter().map(|h| ("header", h)).chain(one.query.iter().map(|q| ("query", q)));
+    for (what, condition) in conditions {
+        let sign = match condition.kind {
+            ValueKind::Exact => "=",
+            ValueKind::Regex => "~",
+        };
+        // Writing to a String cannot fail.
+        let _ = write!(text, ", {what} {} {sign} {}", condition.name, condition.value);
+    }
+    text
+}
+
+fn explain_backend(
+    backend: &config::WeightedBackend,
+    total: u64,
+    policies: Vec<PolicySource>,
+    input: &Input,
+) -> ExplainedBackend {
+    #[allow(clippy::cast_precision_loss, reason = "a percentage for people")]
+    let share = if total == 0 { 0.0 } else { f64::from(backend.weight) * 100.0 / total as f64 };
+    let share = (share * 100.0).round() / 100.0;
+    let mut explained = ExplainedBackend {
+        backend: "-".into(),
+        weight: backend.weight,
+        share,
+        fails: None,
+        protocol: String::new(),
+        tls: None,
+        endpoints: Vec::new(),
+        policies,
+    };
+    match &backend.target {
+        Target::Invalid { message } => explained.fails = Some(message.clone()),
+        Target::Backend(reference) => {
+            explained.backend = reference.to_string();
+            let resources = &input.translation.resources;
+            if let Some(Resource::Backend(spec)) = resources.get(&Key::backend(reference)).map(|r| &**r) {
+                explained.protocol = format!("{:?}", spec.protocol).to_ascii_lowercase();
+                explained.tls = spec.tls.as_ref().map(|tls| tls.hostname.clone());
+            }
+            if let Some(Resource::Endpoints(Endpoints { endpoints })) =
+                resources.get(&Key::endpoints(reference)).map(|r| &**r)
+            {
+                explained.endpoints = endpoints.iter().map(|endpoint| endpoint.address.to_string()).collect();
+            }
+        }
+    }
+    explained
+}
+
+fn text(explained: &Explained) -> String {
+    let mut text = explained.route.clone();
+    if !explained.file.is_empty() {
+        let _ = write!(text, "  {}", explained.file);
+    }
+    let _ = writeln!(text, "\n  hostnames  {}", crate::table::short(&explained.hostnames, 16));
+    for parent in &explained.parents {
+        let _ = writeln!(text, "  parent     {}  {}", parent.parent, parent.conditions.join(", "));
+    }
+    if explained.parents.is_empty() {
+        text.push_str("  parent     none of ours: nothing serves this route\n");
+    } else if explained.rules.is_empty() {
+        text.push_str("  no parent accepts the route: nothing serves it\n");
+    }
+    for rule in &explained.rules {
+        let _ = writeln!(text, "\n  rule {}", rule.rule);
+        for one in &rule.matches {
+            let _ = writeln!(text, "    when     {}", one.when);
+            for place in &one.places {
+                let _ = writeln!(text, "             {place}");
+            }
+        }
+        for policy in &rule.policies {
+            let _ = writeln!(text, "    policy   {policy}");
+        }
+        if let Some(message) = &rule.fails {
+            let _ = writeln!(text, "    answers  500: {message}");
+        }
+        for backend in &rule.backends {
+            text.push_str(&backend_text(backend));
+        }
+    }
+    text
+}
+
+fn backend_text(backend: &ExplainedBackend) -> String {
+    let mut text = format!("    {:>5} %  ", backend.share);
+    match &backend.fails {
+        Some(message) => {
+            let _ = writeln!(text, "500: {message}");
+        }
+        None => {
+            let tls = backend.tls.as_ref().map(|name| format!(", TLS to {name}")).unwrap_or_default();
+            let endpoints = crate::table::short(&backend.endpoints, 4);
+            let _ = writeln!(text, "{} ({}{tls})  {endpoints}", backend.backend, backend.protocol);
+        }
+    }
+    for policy in &backend.policies {
+        let _ = writeln!(text, "             policy {policy}");
+    }
+    text
+}
+
+/// A parent as the tables know it.
+fn parent_name(parent: &Parent) -> String {
+    match parent {
+        Parent::Listener { namespace, gateway, section, .. } => format!("{namespace}/{gateway}/{section}"),
+        Parent::Service(service) => service.to_string(),
+    }
+}

@@ -1,0 +1,209 @@
+//! `fairway standalone`: starts everything, waits for changes and signals, drains.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow, bail};
+use config::source;
+use controller::Options;
+use controller::manifests::Loader;
+use proxy::Proxy;
+use proxy::admin;
+use proxy::telemetry::{Settings, Telemetry};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::args::{Admin, Standalone};
+use crate::certificates::Authority;
+use crate::input::local_options;
+use crate::output;
+use crate::standalone::{Control, Live, Pods, Roles, Watch};
+
+pub(crate) fn run(args: &Standalone) -> anyhow::Result<bool> {
+    log();
+    let paths: Vec<PathBuf> = args.paths.iter().chain(&args.files).cloned().collect();
+    if paths.is_empty() {
+        bail!("name a directory: fairway standalone DIR");
+    }
+    let workers = match args.workers {
+        Some(workers) => usize::from(workers),
+        None => std::thread::available_parallelism().map_or(1, usize::from),
+    };
+    let requests = Builder::new_multi_thread()
+        .worker_threads(workers)
+        .thread_name("requests")
+        .enable_all()
+        .build()
+        .context("cannot start threads")?;
+    let pods = Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("demo-pods")
+        .enable_all()
+        .build()
+        .context("cannot start threads")?;
+    let control = Builder::new_current_thread().enable_all().build().context("cannot start threads")?;
+    let done = control.block_on(serve(args, &paths, workers, &requests, &pods));
+    // What has not ended by now is not waited for.
+    requests.shutdown_background();
+    pods.shutdown_background();
+    done
+}
+
+/// Errors and warnings to standard error; `RUST_LOG` for more.
+fn log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    // A second call would be a second subscriber; there is one process and one call.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+}
+
+async fn serve(
+    args: &Standalone,
+    paths: &[PathBuf],
+    workers: usize,
+    requests: &Runtime,
+    pods: &Runtime,
+) -> anyhow::Result<bool> {
+    let mut interrupts = Interrupts::new()?;
+    let loader = Loader::open(paths).map_err(|finding| anyhow!("{finding}"))?;
+    let mut watch = (!args.no_watch).then(|| Watch::new(loader.directories())).transpose()?;
+    let authority = Authority::new()?;
+    let ca = CaFile::write(authority.pem())?;
+    let settings =
+        Settings { access_log: args.access_log.clone(), otlp: args.otlp_endpoint.clone(), sampling: None };
+    let (gateway, gateway_live) =
+        start(gateway::options(), gateway::start, &settings, workers, args.drain, requests)?;
+    let (waypoint, waypoint_live) =
+        start(waypoint::options(), waypoint::start, &settings, workers, args.drain, requests)?;
+    let roles: Roles = [gateway_live, waypoint_live];
+    let statuses = roles.iter().map(|role| role.status.clone()).collect();
+    let telemetries: Vec<Arc<Telemetry>> = vec![gateway.telemetry.clone(), waypoint.telemetry.clone()];
+    let admin = match args.admin {
+        Admin::Off => None,
+        Admin::At(address) => {
+            let admin = admin::serve(address, admin::Exposure::Loopback, statuses).await;
+            Some(admin.context("choose another address with --admin, or off")?)
+        }
+    };
+    let options = Options { waypoint_ports: args.waypoint_ports.clone(), ..local_options() };
+    let mut control = Control::new(loader, authority, Pods::new(pods.handle().clone()), options, roles);
+    control.start(&ca.path()).await?;
+    if let Some(admin) = &admin {
+        output::line(&format!("admin: http://{}/metrics, /config, /readyz", admin.address()));
+    }
+    let what = if watch.is_some() { "watching for changes; " } else { "" };
+    output::line(&format!("ready; {what}Ctrl-C drains"));
+    loop {
+        let changed = async {
+            match &mut watch {
+                Some(watch) => watch.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = interrupts.next() => break,
+            changed = changed => {
+                // A change that fails leaves what is served; the next may be better.
+                if let Err(error) = control.apply(changed).await {
+                    output::line(&format!("refused: {error:#}"));
+                }
+            }
+        }
+    }
+    control.draining();
+    output::line(&format!("draining, {} at most; Ctrl-C again ends at once", policies::Duration(args.drain)));
+    let drained = tokio::select! {
+        () = interrupts.next() => false,
+        _ = async { tokio::join!(gateway.proxy.drain(), waypoint.proxy.drain()) } => true,
+    };
+    telemetries.iter().for_each(|telemetry| telemetry.flush());
+    output::line(if drained { "drained" } else { "ended at once" });
+    Ok(drained)
+}
+
+/// A started proxy with its telemetry.
+struct Started {
+    proxy: Proxy,
+    telemetry: Arc<Telemetry>,
+}
+
+fn start(
+    mut options: proxy::Options,
+    start: fn(proxy::Options, Arc<Telemetry>, source::Source) -> Proxy,
+    settings: &Settings,
+    workers: usize,
+    drain: Duration,
+    requests: &Runtime,
+) -> anyhow::Result<(Started, Live)> {
+    options.workers = workers;
+    options.drain = drain;
+    let telemetry = Telemetry::new(options.role, settings)?;
+    let (publisher, source) = source::channel();
+    let proxy = {
+        let _context = requests.enter();
+        start(options, telemetry.clone(), source)
+    };
+    let status = admin::Status::new(telemetry.clone(), proxy.resources());
+    Ok((Started { proxy, telemetry }, Live::new(publisher, status)))
+}
+
+/// Ctrl-C and SIGTERM.
+struct Interrupts {
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Interrupts {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self {
+            #[cfg(unix)]
+            terminate: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+                .context("cannot wait for signals")?,
+        })
+    }
+
+    async fn next(&mut self) {
+        #[cfg(unix)]
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = self.terminate.recv() => {}
+        }
+        #[cfg(not(unix))]
+        let _ = tokio::signal::ctrl_c().await;
+    }
+}
+
+/// The certificate authority's certificate in a directory of our own, so that nobody can have put a file there before.
+/// It goes with the process.
+struct CaFile {
+    directory: PathBuf,
+}
+
+impl CaFile {
+    fn write(pem: &str) -> anyhow::Result<Self> {
+        let directory = std::env::temp_dir().join(format!("fairway-{}", std::process::id()));
+        // A process of this number may have ended without cleaning up. Only our own can be removed in a sticky /tmp.
+        let _ = fs::remove_dir_all(&directory);
+        let mut builder = fs::DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
+        let file = Self { directory };
+        let mut out = fs::File::create_new(file.directory.join("ca.pem")).context("cannot write the CA")?;
+        out.write_all(pem.as_bytes()).context("cannot write the CA")?;
+        Ok(file)
+    }
+
+    fn path(&self) -> String {
+        self.directory.join("ca.pem").display().to_string()
+    }
+}
+
+impl Drop for CaFile {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}

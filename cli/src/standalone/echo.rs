@@ -1,0 +1,166 @@
+//! A demo pod: says what it was asked, in JSON; to gRPC, the message it was sent.
+//!
+//! `?status=503` makes it answer so, `?delay=200ms` wait first: to try retries and timeouts. Every unary gRPC method
+//! echoes; `grpc.health.v1.Health/Check` says SERVING.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto::Builder;
+use serde_json::{Map, Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+/// Longest `?delay=`.
+const MAX_DELAY: Duration = Duration::from_secs(60);
+/// Largest gRPC message that is echoed.
+const MAX_MESSAGE: usize = 4 << 20;
+
+/// Who answers.
+#[derive(Debug)]
+pub(crate) struct Pod {
+    pub(crate) name: String,
+    /// `namespace/name`.
+    pub(crate) service: String,
+}
+
+/// Serves HTTP/1.1 and HTTP/2 until `stop` ends, then ends what is in flight.
+pub(crate) async fn serve(pod: Arc<Pod>, listener: TcpListener, mut stop: watch::Receiver<()>) {
+    loop {
+        tokio::select! {
+            // Changes when the sender is dropped.
+            _ = stop.changed() => return,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => drop(tokio::spawn(connection(pod.clone(), stream, stop.clone()))),
+                // Out of descriptors, most likely: they come back when connections end.
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    }
+}
+
+async fn connection(pod: Arc<Pod>, stream: TcpStream, mut stop: watch::Receiver<()>) {
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |req| {
+        let pod = pod.clone();
+        async move { Ok::<_, Infallible>(answer(&pod, req).await) }
+    });
+    let builder = Builder::new(TokioExecutor::new());
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    tokio::select! {
+        // A client that breaks off is its own affair.
+        _ = connection.as_mut() => return,
+        _ = stop.changed() => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
+}
+
+type Body = BoxBody<Bytes, Infallible>;
+
+async fn answer(pod: &Pod, req: Request<Incoming>) -> Response<Body> {
+    let is_grpc = req
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
+    if is_grpc { grpc(pod, req).await } else { http(pod, req).await }
+}
+
+async fn http(pod: &Pod, req: Request<Incoming>) -> Response<Body> {
+    let (parts, mut body) = req.into_parts();
+    let query = parts.uri.query().unwrap_or_default();
+    let asked = |name: &str| {
+        query
+            .split('&')
+            .filter_map(|pair| pair.split_once('='))
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| value)
+    };
+    let mut size = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        size += frame.data_ref().map_or(0, Bytes::len);
+    }
+    if let Some(delay) = asked("delay").and_then(|delay| delay.parse::<policies::Duration>().ok()) {
+        tokio::time::sleep(delay.0.min(MAX_DELAY)).await;
+    }
+    let status = asked("status").and_then(|status| status.parse().ok()).unwrap_or(StatusCode::OK);
+    let host = parts.headers.get(header::HOST).map(|host| String::from_utf8_lossy(host.as_bytes()));
+    let host = host.as_deref().or_else(|| parts.uri.host()).unwrap_or_default().to_owned();
+    let said = json!({
+        "pod": pod.name,
+        "service": pod.service,
+        "method": parts.method.as_str(),
+        "host": host,
+        "path": parts.uri.path_and_query().map_or("/", |path| path.as_str()),
+        "protocol": protocol(parts.version),
+        "headers": headers(&parts.headers),
+        "bodyBytes": size,
+    });
+    let mut text = serde_json::to_string_pretty(&said).unwrap_or_default();
+    text.push('\n');
+    let mut response = Response::new(Full::new(Bytes::from(text)).boxed());
+    // 1xx is no answer.
+    *response.status_mut() = if status.is_informational() { StatusCode::OK } else { status };
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    insert_pod(pod, response.headers_mut());
+    response
+}
+
+fn insert_pod(pod: &Pod, headers: &mut HeaderMap) {
+    if let Ok(name) = HeaderValue::from_str(&pod.name) {
+        headers.insert("x-pod", name);
+    }
+}
+
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_2 => "HTTP/2",
+        Version::HTTP_10 => "HTTP/1.0",
+        _ => "HTTP/1.1",
+    }
+}
+
+fn headers(headers: &HeaderMap) -> Value {
+    let mut all = Map::new();
+    for name in headers.keys() {
+        let values: Vec<_> =
+            headers.get_all(name).iter().map(|v| String::from_utf8_lossy(v.as_bytes())).collect();
+        all.insert(name.as_str().to_owned(), Value::String(values.join(", ")));
+    }
+    Value::Object(all)
+}
+
+async fn grpc(pod: &Pod, req: Request<Incoming>) -> Response<Body> {
+    let is_health = req.uri().path() == "/grpc.health.v1.Health/Check";
+    let message = Limited::new(req.into_body(), MAX_MESSAGE).collect().await.map(|body| body.to_bytes());
+    let (message, status) = match message {
+        Ok(_) if is_health => (serving(), "0"),
+        Ok(message) => (message, "0"),
+        // RESOURCE_EXHAUSTED.
+        Err(_) => (Bytes::new(), "8"),
+    };
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", HeaderValue::from_static(status));
+    let body = Full::new(message).with_trailers(std::future::ready(Some(Ok(trailers))));
+    let mut response = Response::new(body.boxed());
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    insert_pod(pod, response.headers_mut());
+    response
+}
+
+/// `HealthCheckResponse { status: SERVING }` as a gRPC message: not compressed, two bytes long, field 1 is 1.
+fn serving() -> Bytes {
+    let mut message = BytesMut::new();
+    message.put_u8(0);
+    message.put_u32(2);
+    message.put_slice(&[0x08, 0x01]);
+    message.freeze()
+}

@@ -1,0 +1,204 @@
+//! What is served, for people: tables of listeners and routes, and requests to try.
+
+mod curl;
+
+use std::collections::BTreeSet;
+
+use config::{Action, HttpRoute, Key, Kind, Listener, Parent, Resource, Resources, Scope, Target};
+use controller::status::{Condition, ConditionStatus, Status};
+use controller::{ObjectKey, ObjectKind, Statuses};
+
+use crate::table::{aligned, short};
+
+/// Rows per table.
+const ROWS: usize = 30;
+
+/// Everything.
+pub(crate) fn overview(resources: &Resources, statuses: &Statuses, ca: &str) -> String {
+    let mut text = table(
+        &["LISTENER", "ADDRESS", "PROTOCOL", "HOSTNAME", "ROUTES", "STATUS"],
+        listeners(resources, statuses),
+    );
+    text.push('\n');
+    text.push_str(&table(
+        &["ROUTE", "PARENTS", "HOSTNAMES", "RULES", "BACKENDS", "STATUS"],
+        routes(resources, statuses),
+    ));
+    let others = others(statuses);
+    if !others.is_empty() {
+        text.push('\n');
+        text.push_str(&table(&["OBJECT", "STATUS"], others));
+    }
+    let curls = curl::lines(resources, ca);
+    if !curls.is_empty() {
+        text.push_str("\nTry it:\n");
+        for line in curls {
+            text.push_str(&format!("  {line}\n"));
+        }
+    }
+    text
+}
+
+fn table(heading: &[&str], mut rows: Vec<Vec<String>>) -> String {
+    let more = rows.len().saturating_sub(ROWS);
+    rows.truncate(ROWS);
+    rows.insert(0, heading.iter().map(|cell| (*cell).to_owned()).collect());
+    let mut text = aligned(&rows);
+    if more > 0 {
+        text.push_str(&format!("and {more} more\n"));
+    }
+    text
+}
+
+fn listener<'r>(resources: &'r Resources, key: &Key) -> Option<&'r Listener> {
+    match &**resources.get(key)? {
+        Resource::Listener(listener) => Some(listener),
+        _ => None,
+    }
+}
+
+fn listeners(resources: &Resources, statuses: &Statuses) -> Vec<Vec<String>> {
+    let mut rows = Vec::new();
+    for (object, status) in &statuses.0 {
+        let Status::Gateway(gateway) = &**status else { continue };
+        for one in &gateway.listeners {
+            let key = Key::new(Kind::Listener, &*object.namespace, format!("{}/{}", object.name, one.name));
+            let name = format!("{}/{}/{}", object.namespace, object.name, one.name);
+            let spec = listener(resources, &key);
+            let protocol =
+                spec.map_or("-".into(), |spec| format!("{:?}", spec.protocol).to_ascii_uppercase());
+            let hostname =
+                spec.map_or("-".into(), |spec| spec.hostname.clone().unwrap_or_else(|| "*".into()));
+            let address = spec.map_or("-".into(), address);
+            rows.push(vec![
+                name,
+                address,
+                protocol,
+                hostname,
+                one.attached_routes.to_string(),
+                conditions(&one.conditions),
+            ]);
+        }
+    }
+    for (key, resource) in resources {
+        let Resource::Listener(spec) = &**resource else { continue };
+        let Scope::Service(service) = &spec.scope else { continue };
+        let parent = Parent::Service(service.clone());
+        let attached = routes_of(resources).filter(|(_, route)| route.parents.contains(&parent)).count();
+        let status =
+            statuses.0.get(&ObjectKey::new(ObjectKind::Service, &*service.namespace, &*service.name));
+        let status = status.and_then(|status| status.conditions().first().map(|(_, c)| conditions(c)));
+        let name = format!("waypoint {}/{}", key.namespace, key.name);
+        rows.push(vec![
+            name,
+            address(spec),
+            "HTTP".into(),
+            "*".into(),
+            attached.to_string(),
+            status.unwrap_or_else(|| "-".into()),
+        ]);
+    }
+    rows
+}
+
+fn address(listener: &Listener) -> String {
+    match listener.address {
+        Some(ip) => std::net::SocketAddr::new(ip, listener.port).to_string(),
+        None => format!("*:{}", listener.port),
+    }
+}
+
+fn routes_of(resources: &Resources) -> impl Iterator<Item = (&Key, &HttpRoute)> {
+    resources.iter().filter_map(|(key, resource)| match &**resource {
+        Resource::HttpRoute(route) | Resource::GrpcRoute(route) => Some((key, route)),
+        _ => None,
+    })
+}
+
+fn routes(resources: &Resources, statuses: &Statuses) -> Vec<Vec<String>> {
+    let mut rows = Vec::new();
+    for (object, status) in &statuses.0 {
+        let Status::Route(status) = &**status else { continue };
+        let kind = if object.kind == ObjectKind::GrpcRoute { Kind::GrpcRoute } else { Kind::HttpRoute };
+        let key = Key::new(kind, &*object.namespace, &*object.name);
+        let route = resources.get(&key).and_then(|resource| match &**resource {
+            Resource::HttpRoute(route) | Resource::GrpcRoute(route) => Some(route),
+            _ => None,
+        });
+        let parents: Vec<String> =
+            status.parents.iter().map(|parent| parent.parent_ref.to_string()).collect();
+        let all: Vec<Condition> =
+            status.parents.iter().flat_map(|parent| parent.conditions.clone()).collect();
+        rows.push(vec![
+            format!("{}/{}/{}", object.kind.as_str(), object.namespace, object.name),
+            short(&parents, 2),
+            short(&route.map(hostnames).unwrap_or_default(), 2),
+            route.map_or(0, |route| route.rules.len()).to_string(),
+            short(&route.map(backends).unwrap_or_default(), 2),
+            conditions(&all),
+        ]);
+    }
+    rows
+}
+
+fn hostnames(route: &HttpRoute) -> Vec<String> {
+    let mut all: BTreeSet<String> = BTreeSet::new();
+    for parent in &route.parents {
+        if let Parent::Listener { hostnames, .. } = parent {
+            all.extend(hostnames.iter().cloned());
+        }
+    }
+    all.into_iter().collect()
+}
+
+/// Each with its port; weights are `explain`'s.
+fn backends(route: &HttpRoute) -> Vec<String> {
+    let mut all = Vec::new();
+    for rule in &route.rules {
+        let Action::Forward(backends) = &rule.action else { continue };
+        for backend in backends {
+            let Target::Backend(reference) = &backend.target else { continue };
+            let name = format!("{}:{}", reference.name, reference.port);
+            if !all.contains(&name) {
+                all.push(name);
+            }
+        }
+    }
+    all
+}
+
+/// Statuses of the other kinds, when they are not simply good.
+fn others(statuses: &Statuses) -> Vec<Vec<String>> {
+    let mut rows = Vec::new();
+    for (object, status) in &statuses.0 {
+        if matches!(object.kind, ObjectKind::HttpRoute | ObjectKind::GrpcRoute) {
+            continue;
+        }
+        let all: Vec<Condition> = match &**status {
+            // Its listeners are told with the listeners.
+            Status::Gateway(gateway) => gateway.conditions.clone(),
+            other => other.conditions().into_iter().flat_map(|(_, conditions)| conditions.clone()).collect(),
+        };
+        rows.push(vec![object.to_string(), conditions(&all)]);
+    }
+    rows
+}
+
+/// Types that hold, then those that do not, with the reason.
+fn conditions(all: &[Condition]) -> String {
+    let mut good: Vec<&str> = Vec::new();
+    let mut wrong = Vec::new();
+    for condition in all {
+        if crate::findings::is_wrong(condition) || condition.status == ConditionStatus::Unknown {
+            let text = format!("{}={:?} ({})", condition.r#type, condition.status, condition.reason);
+            if !wrong.contains(&text) {
+                wrong.push(text);
+            }
+        } else if condition.status == ConditionStatus::True && !good.contains(&condition.r#type) {
+            good.push(condition.r#type);
+        }
+    }
+    good.retain(|name| !wrong.iter().any(|text| text.starts_with(name)));
+    let parts: Vec<String> = good.into_iter().map(str::to_owned).chain(wrong).collect();
+    if parts.is_empty() { "-".into() } else { parts.join(" ") }
+}

@@ -1,0 +1,305 @@
+//! Splits one configuration over the two proxies: captured Services to the waypoint, the rest to the gateway.
+//!
+//! It splits changes, not configurations: a backend's users are counted, so that the cost is that of the change.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use config::{Action, BackendRef, HttpRoute, Key, Kind, Parent, Resource, Resources, Scope, Target, Update};
+use rustc_hash::FxHashMap;
+
+/// Which proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Gateway,
+    Waypoint,
+}
+
+impl Role {
+    /// Both, in the order of [`Splitter::split`].
+    pub(crate) const ALL: [Self; 2] = [Self::Gateway, Self::Waypoint];
+
+    /// Whether this proxy serves a listener or route. Backends follow whoever names them.
+    fn serves(self, resource: &Resource) -> bool {
+        match resource {
+            Resource::Listener(listener) => match listener.scope {
+                Scope::Gateway => self == Self::Gateway,
+                Scope::Service(_) => self == Self::Waypoint,
+            },
+            Resource::HttpRoute(route) | Resource::GrpcRoute(route) => {
+                route.parents.iter().any(|parent| match parent {
+                    Parent::Listener { .. } => self == Self::Gateway,
+                    Parent::Service(_) => self == Self::Waypoint,
+                })
+            }
+            // The waypoint shows no certificates yet.
+            Resource::Certificate(_) => self == Self::Gateway,
+            Resource::Backend(_) | Resource::Endpoints(_) => false,
+        }
+    }
+}
+
+/// What one proxy has.
+#[derive(Debug, Default)]
+struct Share {
+    /// Listeners, routes and certificates.
+    held: BTreeMap<Key, Arc<Resource>>,
+    /// How many of them name each backend.
+    users: FxHashMap<BackendRef, usize>,
+}
+
+/// Remembers what each proxy was told.
+#[derive(Debug, Default)]
+pub(crate) struct Splitter {
+    shares: [Share; 2],
+}
+
+impl Splitter {
+    /// The part of each proxy of a change that leads to `all`.
+    pub(crate) fn split(&mut self, update: &Update, all: &Resources) -> [Update; 2] {
+        let mut parts = [Update { version: update.version, ..Update::default() }, Update::default()];
+        for ((role, share), part) in Role::ALL.into_iter().zip(&mut self.shares).zip(&mut parts) {
+            part.version = update.version;
+            share.take(role, update, all, part);
+        }
+        parts
+    }
+}
+
+impl Share {
+    fn take(&mut self, role: Role, update: &Update, all: &Resources, part: &mut Update) {
+        let mut touched: BTreeSet<BackendRef> = BTreeSet::new();
+        let mut before: FxHashMap<BackendRef, usize> = FxHashMap::default();
+        for (key, resource) in &update.upserts {
+            if role.serves(resource) {
+                self.count(resource, 1, &mut before, &mut touched);
+                if let Some(old) = self.held.insert(key.clone(), resource.clone()) {
+                    self.count(&old, -1, &mut before, &mut touched);
+                }
+                part.upserts.insert(key.clone(), resource.clone());
+            } else {
+                self.drop_held(key, part, &mut before, &mut touched);
+            }
+        }
+        for key in &update.removes {
+            self.drop_held(key, part, &mut before, &mut touched);
+        }
+        // Backends whose first user came or last user went, then those that changed themselves.
+        for backend in touched {
+            let had = before.get(&backend).copied().unwrap_or_default() > 0;
+            let has = self.users.contains_key(&backend);
+            for key in [Key::backend(&backend), Key::endpoints(&backend)] {
+                match (had, has, all.get(&key)) {
+                    (false, true, Some(resource)) => drop(part.upserts.insert(key, resource.clone())),
+                    (true, false, _) => part.removes.push(key),
+                    _ => {}
+                }
+            }
+        }
+        for (key, resource) in &update.upserts {
+            if self.uses(key) {
+                part.upserts.insert(key.clone(), resource.clone());
+            }
+        }
+        part.removes.extend(update.removes.iter().filter(|key| self.uses(key)).cloned());
+        part.removes.sort();
+        part.removes.dedup();
+    }
+
+    fn drop_held(
+        &mut self,
+        key: &Key,
+        part: &mut Update,
+        before: &mut FxHashMap<BackendRef, usize>,
+        touched: &mut BTreeSet<BackendRef>,
+    ) {
+        if let Some(old) = self.held.remove(key) {
+            self.count(&old, -1, before, touched);
+            part.removes.push(key.clone());
+        }
+    }
+
+    /// Counts the backends a resource names in (1) or out (-1); `before` keeps the counts of those it touches.
+    fn count(
+        &mut self,
+        resource: &Resource,
+        change: isize,
+        before: &mut FxHashMap<BackendRef, usize>,
+        touched: &mut BTreeSet<BackendRef>,
+    ) {
+        for backend in named(resource) {
+            let count = self.users.get(backend).copied().unwrap_or_default();
+            before.entry(backend.clone()).or_insert(count);
+            touched.insert(backend.clone());
+            match count.saturating_add_signed(change) {
+                0 => drop(self.users.remove(backend)),
+                count => drop(self.users.insert(backend.clone(), count)),
+            }
+        }
+    }
+
+    /// Whether a key is that of a backend, or its endpoints, that this proxy uses.
+    fn uses(&self, key: &Key) -> bool {
+        if !matches!(key.kind, Kind::Backend | Kind::Endpoints) {
+            return false;
+        }
+        let Some((name, port)) = key.name.rsplit_once(':') else { return false };
+        let Ok(port) = port.parse() else { return false };
+        let (namespace, name) = (key.namespace.clone(), name.to_owned());
+        self.users.contains_key(&BackendRef { namespace, name, port })
+    }
+}
+
+/// Every backend a listener or route names.
+fn named(resource: &Resource) -> Vec<&BackendRef> {
+    match resource {
+        Resource::Listener(listener) => match &listener.scope {
+            Scope::Service(service) => vec![service],
+            Scope::Gateway => Vec::new(),
+        },
+        Resource::HttpRoute(route) | Resource::GrpcRoute(route) => of_route(route),
+        Resource::Certificate(_) | Resource::Backend(_) | Resource::Endpoints(_) => Vec::new(),
+    }
+}
+
+fn of_route(route: &HttpRoute) -> Vec<&BackendRef> {
+    let mut all = Vec::new();
+    for rule in &route.rules {
+        all.extend(rule.policies.backends());
+        let Action::Forward(backends) = &rule.action else { continue };
+        for backend in backends {
+            all.extend(backend.policies.backends());
+            if let Target::Backend(reference) = &backend.target {
+                all.push(reference);
+            }
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use config::{Backend, Endpoints, HttpRule, Listener, PolicySet, Protocol, WeightedBackend};
+
+    fn backend(name: &str) -> BackendRef {
+        BackendRef { namespace: "n".into(), name: name.into(), port: 80 }
+    }
+
+    fn route(parent: Parent, backends: &[&str]) -> Resource {
+        let forward = backends.iter().map(|name| WeightedBackend {
+            target: Target::Backend(backend(name)),
+            weight: 1,
+            policies: PolicySet::default(),
+        });
+        Resource::HttpRoute(HttpRoute {
+            created: 0,
+            parents: vec![parent],
+            rules: vec![HttpRule {
+                name: None,
+                matches: Vec::new(),
+                policies: PolicySet::default(),
+                action: Action::Forward(forward.collect()),
+            }],
+        })
+    }
+
+    fn listener(scope: Scope) -> Resource {
+        Resource::Listener(Listener {
+            address: None,
+            port: 80,
+            protocol: Protocol::Http,
+            hostname: None,
+            tls: None,
+            scope,
+        })
+    }
+
+    fn edge() -> Parent {
+        Parent::Listener {
+            namespace: "n".into(),
+            gateway: "g".into(),
+            section: "l".into(),
+            hostnames: vec!["*".into()],
+        }
+    }
+
+    /// What each proxy has, computed from scratch.
+    fn naive(all: &Resources, role: Role) -> Vec<Key> {
+        let mut keys: BTreeSet<Key> = BTreeSet::new();
+        for (key, resource) in all.iter().filter(|(_, resource)| role.serves(resource)) {
+            keys.insert(key.clone());
+            for backend in named(resource) {
+                keys.extend(
+                    [Key::backend(backend), Key::endpoints(backend)]
+                        .into_iter()
+                        .filter(|k| all.contains_key(k)),
+                );
+            }
+        }
+        keys.into_iter().collect()
+    }
+
+    #[test]
+    fn splitting_changes_is_splitting_the_whole() {
+        let candidates: Vec<(Key, Vec<Resource>)> = vec![
+            (Key::new(Kind::Listener, "n", "g/l"), vec![listener(Scope::Gateway)]),
+            (Key::new(Kind::Listener, "n", "a:80"), vec![listener(Scope::Service(backend("a")))]),
+            (
+                Key::new(Kind::HttpRoute, "n", "r"),
+                vec![
+                    route(edge(), &["a", "b"]),
+                    route(edge(), &["b"]),
+                    route(Parent::Service(backend("a")), &["c"]),
+                ],
+            ),
+            (
+                Key::new(Kind::HttpRoute, "n", "s"),
+                vec![route(Parent::Service(backend("a")), &["a", "a", "b"])],
+            ),
+        ];
+        let backends = ["a", "b", "c"].map(backend);
+        let mut seed = 7_u64;
+        let mut random = |below: usize| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from(seed >> 33).unwrap() % below
+        };
+        let (mut splitter, mut old) = (Splitter::default(), Resources::new());
+        let mut told: [BTreeMap<Key, Arc<Resource>>; 2] = Default::default();
+        for version in 1..400 {
+            let mut new = Resources::new();
+            for (key, variants) in &candidates {
+                let pick = random(variants.len() + 1);
+                if let Some(resource) = variants.get(pick) {
+                    new.insert(key.clone(), Arc::new(resource.clone()));
+                }
+            }
+            for backend in &backends {
+                if random(4) > 0 {
+                    let spec = Backend {
+                        max_connections: Some(u32::try_from(random(2)).unwrap()),
+                        ..Backend::default()
+                    };
+                    new.insert(Key::backend(backend), Arc::new(Resource::Backend(spec)));
+                    new.insert(Key::endpoints(backend), Arc::new(Resource::Endpoints(Endpoints::default())));
+                }
+            }
+            let update = Update::between(version, &old, &new);
+            for (part, told) in splitter.split(&update, &new).into_iter().zip(&mut told) {
+                assert_eq!(part.version, version);
+                assert!(part.removes.iter().all(|key| !part.upserts.contains_key(key)));
+                told.extend(part.upserts);
+                part.removes.iter().for_each(|key| drop(told.remove(key)));
+            }
+            for (role, told) in Role::ALL.into_iter().zip(&told) {
+                assert_eq!(
+                    told.keys().cloned().collect::<Vec<_>>(),
+                    naive(&new, role),
+                    "{role:?} at {version}"
+                );
+                assert!(told.iter().all(|(key, resource)| new[key] == *resource));
+            }
+            old = new;
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Tells which files changed, as soon as they are complete.
+//!
+//! A file that is being written is not complete: only its closing, its moving into place (as editors save) and its
+//! removal count. Nothing waits for more to come: what comes while a change is applied is taken together after it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use notify::event::{AccessKind, AccessMode, CreateKind, ModifyKind};
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use tokio::sync::mpsc;
+
+/// Watches directories.
+pub(crate) struct Watch {
+    watcher: RecommendedWatcher,
+    /// As given, and as events name them.
+    directories: Vec<(PathBuf, PathBuf)>,
+    events: mpsc::UnboundedReceiver<Seen>,
+}
+
+/// What an event says.
+#[derive(Debug, PartialEq, Eq)]
+enum Seen {
+    Files(Vec<PathBuf>),
+    /// Some may have been missed: look at all.
+    Anything,
+}
+
+/// What changed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Changed {
+    Files(Vec<PathBuf>),
+    Anything,
+}
+
+impl Watch {
+    /// Starts to watch.
+    pub(crate) fn new(directories: Vec<PathBuf>) -> anyhow::Result<Self> {
+        let (sender, events) = mpsc::unbounded_channel();
+        let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+            if let Some(seen) = event.map_or(Some(Seen::Anything), |event| read(&event)) {
+                // The receiver is gone when the process ends.
+                let _ = sender.send(seen);
+            }
+        })
+        .context("cannot watch files")?;
+        let mut watch = Self { watcher, directories: Vec::new(), events };
+        for directory in directories {
+            let absolute = std::path::absolute(&directory)
+                .map_err(notify::Error::io)
+                .and_then(|absolute| watch.add(&absolute).map(|()| absolute))
+                .with_context(|| format!("cannot watch {}", directory.display()))?;
+            watch.directories.push((directory, absolute));
+        }
+        Ok(watch)
+    }
+
+    /// The path as the directory was given: people know that one.
+    fn as_given(&self, path: PathBuf) -> PathBuf {
+        let given = self
+            .directories
+            .iter()
+            .find_map(|(given, absolute)| path.strip_prefix(absolute).ok().map(|rest| given.join(rest)));
+        given.unwrap_or(path)
+    }
+
+    fn add(&mut self, directory: &Path) -> notify::Result<()> {
+        self.watcher.watch(directory, RecursiveMode::NonRecursive)
+    }
+
+    /// The next change; everything that is known by now.
+    pub(crate) async fn next(&mut self) -> Changed {
+        let Some(first) = self.events.recv().await else { return std::future::pending().await };
+        let mut files = Vec::new();
+        let mut is_anything = false;
+        let mut next = Some(first);
+        while let Some(seen) = next {
+            match seen {
+                Seen::Files(more) => files.extend(more),
+                Seen::Anything => is_anything = true,
+            }
+            next = self.events.try_recv().ok();
+        }
+        files.sort();
+        files.dedup();
+        // A directory that was replaced is another one: watch that. Until it is there its files are gone anyway.
+        for (_, directory) in self.directories.clone() {
+            if files.contains(&directory) {
+                is_anything = true;
+                let _ = self.watcher.unwatch(&directory);
+                let _ = self.add(&directory);
+            }
+        }
+        if is_anything {
+            return Changed::Anything;
+        }
+        Changed::Files(files.into_iter().map(|path| self.as_given(path)).collect())
+    }
+}
+
+fn read(event: &Event) -> Option<Seen> {
+    if event.need_rescan() {
+        return Some(Seen::Anything);
+    }
+    let is_complete = match event.kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write))
+        | EventKind::Modify(ModifyKind::Name(_))
+        | EventKind::Remove(_) => true,
+        // A link is complete at once and is never closed.
+        EventKind::Create(CreateKind::Any | CreateKind::File | CreateKind::Other) => {
+            event.paths.iter().any(|path| is_link(path))
+        }
+        // Other systems do not tell when a file is closed.
+        EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Any) => cfg!(not(target_os = "linux")),
+        _ => false,
+    };
+    if !is_complete {
+        return None;
+    }
+    // A mounted ConfigMap changes as a whole, by its link `..data`.
+    let is_mount = event.paths.iter().any(|path| path.file_name().is_some_and(|name| name == "..data"));
+    Some(if is_mount { Seen::Anything } else { Seen::Files(event.paths.clone()) })
+}
+
+fn is_link(path: &Path) -> bool {
+    let Ok(metadata) = path.symlink_metadata() else { return false };
+    #[cfg(unix)]
+    let is_hard = std::os::unix::fs::MetadataExt::nlink(&metadata) > 1;
+    #[cfg(not(unix))]
+    let is_hard = false;
+    metadata.is_symlink() || is_hard
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::time::Duration;
+
+    async fn next(watch: &mut Watch) -> Changed {
+        tokio::time::timeout(Duration::from_secs(20), watch.next()).await.expect("a change is seen")
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn saves_of_every_kind_are_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().to_path_buf();
+        let mut watch = Watch::new(vec![root.clone()]).unwrap();
+        let (file, other) = (root.join("a.yaml"), root.join("b.yaml"));
+        fs::write(&file, "1").unwrap();
+        assert_eq!(next(&mut watch).await, Changed::Files(vec![file.clone()]));
+        // As editors save: a new file takes the place of the old.
+        fs::write(root.join(".a.tmp"), "2").unwrap();
+        fs::rename(root.join(".a.tmp"), &file).unwrap();
+        let mut seen = Vec::new();
+        while !seen.contains(&file) {
+            match next(&mut watch).await {
+                Changed::Files(files) => seen.extend(files),
+                Changed::Anything => break,
+            }
+        }
+        fs::remove_file(&file).unwrap();
+        assert_eq!(next(&mut watch).await, Changed::Files(vec![file]));
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink("/dev/null", &other).unwrap();
+            assert_eq!(next(&mut watch).await, Changed::Files(vec![other]));
+            std::os::unix::fs::symlink("x", root.join("..data")).unwrap();
+            assert_eq!(next(&mut watch).await, Changed::Anything);
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_being_written_is_left_alone() {
+        let kinds = [
+            EventKind::Create(CreateKind::File),
+            EventKind::Modify(ModifyKind::Metadata(notify::event::MetadataKind::Any)),
+            EventKind::Access(AccessKind::Open(AccessMode::Any)),
+        ];
+        for kind in kinds {
+            let event = Event::new(kind).add_path("/nowhere/a.yaml".into());
+            assert_eq!(read(&event), None, "{kind:?}");
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Manifests from files, as `kubectl apply` takes them, and as strictly as an API server.
+//!
+//! text → [`split`] documents → `yaml` a tree with places → `schema` checked and completed with defaults → `decode`
+//! typed objects. [`Loader`] keeps a directory and costs what changed.
+
+mod decode;
+mod finding;
+mod loader;
+mod node;
+mod object;
+mod scalar;
+mod schema;
+mod split;
+mod yaml;
+
+#[cfg(test)]
+mod tests;
+
+pub use finding::{Code, Finding};
+pub use loader::Loader;
+
+use crate::ObjectKey;
+
+/// On a Secret without data: standalone makes a certificate of its own for it.
+pub const SELF_SIGNED: &str = schema::core::SELF_SIGNED;
+
+/// An object that others read: it is in the files, and it is no mistake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ignored {
+    /// `Kind namespace/name`.
+    pub object: String,
+    /// Line, from 1.
+    pub line: u32,
+}
+
+/// What a reload made of the files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reload {
+    /// What differs now, by object.
+    pub changes: Vec<Change>,
+    /// What is wrong with the files that were read again.
+    pub findings: Vec<Finding>,
+}
+
+/// One object that differs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// How.
+    pub kind: ChangeKind,
+    /// Which.
+    pub object: ObjectKey,
+}
+
+/// How an object differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ChangeKind {
+    /// It is new.
+    Added,
+    /// It says something else.
+    Changed,
+    /// It is gone.
+    Removed,
+}

@@ -1,0 +1,122 @@
+//! The proxies that are measured, all with the same job: the same listeners, routes and backend, one worker, no
+//! access log.
+
+mod envoy;
+mod fairway;
+mod haproxy;
+mod nginx;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::certificate::Certificate;
+
+/// A proxy program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Peer {
+    pub(crate) kind: Kind,
+    pub(crate) program: PathBuf,
+}
+
+/// Which.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    Fairway,
+    Floor,
+    Envoy,
+    Nginx,
+    Haproxy,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 5] = [Self::Fairway, Self::Floor, Self::Envoy, Self::Nginx, Self::Haproxy];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Fairway => "fairway",
+            Self::Floor => "floor",
+            Self::Envoy => "envoy",
+            Self::Nginx => "nginx",
+            Self::Haproxy => "haproxy",
+        }
+    }
+}
+
+/// What a proxy has to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Job {
+    /// HTTP/2 with prior knowledge on both sides, for gRPC; else HTTP and HTTPS in front, HTTP/1.1 behind.
+    pub(crate) h2c: bool,
+    /// Routes for `r<i>.example.com` with the prefix `/p<i>/`; 0: one for all hosts and paths.
+    pub(crate) routes: usize,
+}
+
+/// Everything a peer needs to write its configuration.
+#[derive(Debug)]
+pub(crate) struct Setup<'a> {
+    pub(crate) job: Job,
+    pub(crate) port: u16,
+    pub(crate) tls_port: u16,
+    pub(crate) admin_port: u16,
+    pub(crate) origin: SocketAddr,
+    pub(crate) certificate: &'a Certificate,
+    /// A folder of its own.
+    pub(crate) dir: &'a Path,
+}
+
+impl Peer {
+    /// Writes the configuration and says how to start.
+    pub(crate) fn command(&self, setup: &Setup<'_>) -> Result<Command> {
+        match self.kind {
+            Kind::Fairway => fairway::command(&self.program, setup),
+            Kind::Floor => Ok(floor(&self.program, setup)),
+            Kind::Envoy => envoy::command(&self.program, setup),
+            Kind::Nginx => nginx::command(&self.program, setup),
+            Kind::Haproxy => haproxy::command(&self.program, setup),
+        }
+    }
+}
+
+fn floor(program: &Path, setup: &Setup<'_>) -> Command {
+    let mut command = Command::new(program);
+    command.args(["floor", "--port", &setup.port.to_string(), "--upstream", &setup.origin.to_string()]);
+    command.args(["--routes", &setup.job.routes.to_string()]);
+    if setup.job.h2c {
+        command.arg("--h2c");
+    } else {
+        command.args(["--tls-port", &setup.tls_port.to_string()]);
+        command.arg("--cert").arg(&setup.certificate.chain).arg("--key").arg(&setup.certificate.key);
+    }
+    command
+}
+
+/// Host and path prefix of a route.
+pub(crate) fn route(i: usize) -> (String, String) {
+    (format!("r{i}.example.com"), format!("/p{i}/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fairways_configuration_is_what_the_proxies_decode() {
+        let dir = tempfile::tempdir().unwrap();
+        let certificate = Certificate::create(dir.path()).unwrap();
+        for job in
+            [Job { h2c: false, routes: 0 }, Job { h2c: true, routes: 0 }, Job { h2c: false, routes: 3 }]
+        {
+            let origin = "127.0.0.1:9000".parse().unwrap();
+            let (port, tls_port, admin_port) = (8080, 8443, 9901);
+            let setup =
+                Setup { job, port, tls_port, admin_port, origin, certificate: &certificate, dir: dir.path() };
+            let text = fairway::documents(&setup);
+            let resources = config::decode_documents(&text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+            let routes = resources.keys().filter(|k| k.kind == config::Kind::HttpRoute).count();
+            assert_eq!(routes, job.routes.max(1));
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! What is measured.
+
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+
+use crate::certificate::Certificate;
+use crate::client::io::Address;
+use crate::client::load::{GRPC_MESSAGE, Load, Shape};
+use crate::origin;
+use crate::peers::{Job, route};
+use crate::proxy::Running;
+
+/// A way to use a proxy.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    pub(crate) title: &'static str,
+    pub(crate) shape: Shape,
+    pub(crate) tls: bool,
+    /// The proxy's jobs, each measured; several are compared with one another.
+    pub(crate) jobs: &'static [Job],
+    pub(crate) path: &'static str,
+    /// Requests per second at a fixed rate: well under what the slowest peer can do.
+    pub(crate) rate: f64,
+}
+
+const PLAIN: &[Job] = &[Job { h2c: false, routes: 0 }];
+const SMALL: &str = "small";
+const KEEP_ALIVE: Shape = Shape::Http1 { connections: 64 };
+
+/// The name of the one that counts memory, not time.
+pub(crate) const IDLE: &str = "idle";
+
+/// All but `idle`.
+pub(crate) const ALL: [Scenario; 9] = [
+    Scenario {
+        name: "h1",
+        title: "HTTP/1.1 keep-alive, 64 connections, 2 bytes",
+        shape: KEEP_ALIVE,
+        tls: false,
+        jobs: PLAIN,
+        path: SMALL,
+        rate: 8000.0,
+    },
+    Scenario {
+        name: "h1-10k",
+        title: "HTTP/1.1 keep-alive, 64 connections, 10 KiB",
+        shape: KEEP_ALIVE,
+        tls: false,
+        jobs: PLAIN,
+        path: "10k",
+        rate: 5000.0,
+    },
+    Scenario {
+        name: "tls-h1",
+        title: "TLS 1.3, HTTP/1.1 keep-alive, 64 connections",
+        shape: KEEP_ALIVE,
+        tls: true,
+        jobs: PLAIN,
+        path: SMALL,
+        rate: 6000.0,
+    },
+    Scenario {
+        name: "tls-h2",
+        title: "TLS 1.3, HTTP/2, 10 connections of 32 streams",
+        shape: Shape::Http2 { connections: 10, streams: 32 },
+        tls: true,
+        jobs: PLAIN,
+        path: SMALL,
+        rate: 6000.0,
+    },
+    Scenario {
+        name: "grpc",
+        title: "gRPC unary, h2c on both sides, 10 connections of 32 streams",
+        shape: Shape::Grpc { connections: 10, streams: 32 },
+        tls: false,
+        jobs: &[Job { h2c: true, routes: 0 }],
+        path: "bench.Echo/Unary",
+        rate: 6000.0,
+    },
+    Scenario {
+        name: "routes-1000",
+        title: "1,000 routes by host and prefix, HTTP/1.1 keep-alive",
+        shape: KEEP_ALIVE,
+        tls: false,
+        jobs: &[Job { h2c: false, routes: 1000 }],
+        path: SMALL,
+        rate: 6000.0,
+    },
+    Scenario {
+        name: "routes-5000",
+        title: "5,000 routes beside 10: cost of a match, and memory",
+        shape: KEEP_ALIVE,
+        tls: false,
+        jobs: &[Job { h2c: false, routes: 10 }, Job { h2c: false, routes: 5000 }],
+        path: SMALL,
+        rate: 6000.0,
+    },
+    Scenario {
+        name: "new",
+        title: "a new TCP connection for each request",
+        shape: Shape::Fresh { at_once: 32 },
+        tls: false,
+        jobs: PLAIN,
+        path: SMALL,
+        rate: 2000.0,
+    },
+    Scenario {
+        name: "new-tls",
+        title: "a new TLS 1.3 connection for each request, no resumption",
+        shape: Shape::Fresh { at_once: 32 },
+        tls: true,
+        jobs: PLAIN,
+        path: SMALL,
+        rate: 500.0,
+    },
+];
+
+impl Scenario {
+    /// Those named, or all; and whether `idle` is among them.
+    pub(crate) fn choose(names: &[String]) -> Result<(Vec<Self>, bool)> {
+        let known = || ALL.iter().map(|s| s.name).chain([IDLE]);
+        if let Some(unknown) = names.iter().find(|n| !known().any(|k| k == **n)) {
+            let known: Vec<&str> = known().collect();
+            bail!("--scenario {unknown}: there is none of that name; there are {}", known.join(", "));
+        }
+        let wanted = |name: &str| names.is_empty() || names.iter().any(|n| n == name);
+        Ok((ALL.into_iter().filter(|s| wanted(s.name)).collect(), wanted(IDLE)))
+    }
+
+    /// The load for a proxy that runs with one of the jobs.
+    pub(crate) fn load(&self, proxy: &Running, certificate: &Certificate) -> Arc<Load> {
+        let is_http2 = matches!(self.shape, Shape::Http2 { .. });
+        let tls = if is_http2 { &certificate.http2 } else { &certificate.http1 };
+        let address = Address {
+            socket: if self.tls { proxy.https } else { proxy.http },
+            tls: self.tls.then(|| Arc::clone(tls)),
+        };
+        let requests = if proxy.job.routes == 0 {
+            vec![(crate::certificate::NAME.to_owned(), format!("/{}", self.path))]
+        } else {
+            let request = |i| (route(i).0, route(i).1 + self.path);
+            // A stride that shares no factor with the number of routes: neighbours in time are not so in memory.
+            (0..proxy.job.routes).map(|i| request(i * 7919 % proxy.job.routes)).collect()
+        };
+        let body = match (self.shape, self.path) {
+            (Shape::Grpc { .. }, _) => GRPC_MESSAGE.len(),
+            (_, "10k") => origin::LARGE,
+            _ => origin::SMALL.len(),
+        };
+        Arc::new(Load { address, shape: self.shape, requests, body })
+    }
+}

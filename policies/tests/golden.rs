@@ -1,0 +1,287 @@
+//! Policy + request → verdict, as tables in `testdata/<policy>/*.yaml`.
+//!
+//! A row names only what it gives and what changes: fields, target and host it does not mention must arrive as they
+//! were sent, so an unwanted change fails every row.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot read its table has failed")]
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task;
+
+use fairway_policies::{
+    BackendRef, Chain, ChainState, Context, Duration, Lookup, PolicySet, Reply, Request, Response, Scheme,
+    Upstream,
+};
+use http::{HeaderMap, Uri};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Table {
+    /// Policies of the rows that name none.
+    #[serde(default)]
+    policies: PolicySet,
+    #[serde(default)]
+    rows: Vec<Row>,
+    /// Policies that must not compile.
+    #[serde(default)]
+    invalid: Vec<Broken>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Row {
+    it: String,
+    policies: Option<PolicySet>,
+    /// `METHOD scheme://host[:port]/target`.
+    send: String,
+    /// The listener's port, when Host does not say it.
+    port: Option<u16>,
+    /// Send it as HTTP/2: the authority is in the URI, there is no Host.
+    #[serde(default)]
+    h2: bool,
+    /// The path prefix the route matched.
+    #[serde(default)]
+    prefix: String,
+    #[serde(default)]
+    entropy: u64,
+    #[serde(default)]
+    headers: Vec<String>,
+    /// Fields of the backend's response.
+    #[serde(default)]
+    backend: Vec<String>,
+    #[serde(default)]
+    want: Want,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Want {
+    /// `status reason`; absent: forwarded.
+    reply: Option<String>,
+    target: Option<String>,
+    host: Option<String>,
+    request: Option<Vec<String>>,
+    response: Option<Vec<String>>,
+    timeouts: Option<String>,
+    retry: Option<String>,
+    #[serde(default)]
+    mirrors: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Broken {
+    policies: PolicySet,
+    says: String,
+}
+
+/// Has every backend, save those in the namespace `nowhere`.
+struct Backends;
+
+impl Lookup for Backends {
+    fn backend(&self, backend: &BackendRef) -> Option<Arc<dyn Upstream>> {
+        (backend.namespace != "nowhere").then(|| Arc::new(Backend(backend.to_string())) as Arc<dyn Upstream>)
+    }
+}
+
+#[derive(Debug)]
+struct Backend(String);
+
+impl Upstream for Backend {
+    fn name(&self) -> &str {
+        &self.0
+    }
+}
+
+#[test]
+fn every_row_of_every_table_holds() {
+    let (mut rows, mut failures) = (0, String::new());
+    for file in tables() {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let table: Table =
+            serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        rows += table.rows.len() + table.invalid.len();
+        for row in &table.rows {
+            let policies = row.policies.as_ref().unwrap_or(&table.policies);
+            for difference in run(policies, row) {
+                writeln!(failures, "{}: {}: {difference}", file.display(), row.it).unwrap();
+            }
+        }
+        for Broken { policies, says } in &table.invalid {
+            let said = match policies.compile(&Backends) {
+                Ok(_) => "compiles".into(),
+                Err((policy, invalid)) => format!("{policy}: {invalid}"),
+            };
+            if said != *says {
+                writeln!(failures, "{}: want {says}\n     got  {said}", file.display()).unwrap();
+            }
+        }
+    }
+    assert!(failures.is_empty(), "\n{failures}");
+    assert!(rows >= 60, "only {rows} rows were found");
+}
+
+#[test]
+fn every_policy_has_a_table() {
+    let schema = schemars::schema_for!(PolicySet);
+    let snake = |name: &String| {
+        name.chars().fold(String::new(), |mut out, c| {
+            if c.is_ascii_uppercase() {
+                out.push('_');
+            }
+            out.push(c.to_ascii_lowercase());
+            out
+        })
+    };
+    let policies: BTreeSet<String> =
+        schema.get("properties").unwrap().as_object().unwrap().keys().map(snake).collect();
+    let folders: BTreeSet<String> = tables()
+        .iter()
+        .map(|file| file.parent().unwrap().file_name().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(folders, policies, "each policy has a folder of its name in testdata, and nobody else");
+}
+
+fn tables() -> Vec<PathBuf> {
+    let list = |folder: &Path| -> Vec<PathBuf> {
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
+    };
+    let mut files: Vec<PathBuf> = list(&Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata"))
+        .iter()
+        .flat_map(|folder| list(folder))
+        .collect();
+    files.sort();
+    files
+}
+
+/// What differs from what the row wants.
+fn run(policies: &PolicySet, row: &Row) -> Vec<String> {
+    let (method, url) = row.send.split_once(' ').unwrap();
+    let url: Uri = url.parse().unwrap();
+    let scheme = if url.scheme_str() == Some("https") { Scheme::Https } else { Scheme::Http };
+    let sent_target = url.path_and_query().unwrap().as_str();
+    let sent_host = url.authority().unwrap().as_str();
+
+    let mut req = Request::build(method, sent_target.as_bytes(), None).unwrap();
+    if row.h2 {
+        req.set_uri(url.clone());
+    } else {
+        req.insert_header("Host", sent_host).unwrap();
+    }
+    for (name, value) in row.headers.iter().map(|line| field(line)) {
+        req.append_header(name.to_owned(), value).unwrap();
+    }
+    let mut ctx = Context {
+        scheme,
+        port: row.port.or(url.port_u16()).unwrap_or(scheme.default_port()),
+        matched_prefix: row.prefix.trim_end_matches('/').len(),
+        entropy: row.entropy,
+        ..Context::default()
+    };
+    let chain = policies.compile(&Backends).unwrap_or_else(|invalid| panic!("{}: {invalid:?}", row.it));
+    let mut state = ChainState::default();
+    let reply = request(&chain, &mut req, &mut ctx, &mut state);
+
+    let mut rsp = Response::build(reply.as_ref().map_or(200, |reply| reply.status.as_u16()), None).unwrap();
+    match &reply {
+        Some(reply) => {
+            for (name, value) in &reply.headers {
+                rsp.append_header(name, value).unwrap();
+            }
+        }
+        None => {
+            for (name, value) in row.backend.iter().map(|line| field(line)) {
+                rsp.append_header(name.to_owned(), value).unwrap();
+            }
+        }
+    }
+    chain.response(&mut rsp, &ctx, &state);
+    // Panics when the map of name cases is out of step.
+    rsp.map(|_, _| Ok(())).unwrap();
+    req.map(|_, _| Ok(())).unwrap();
+
+    let mut differences = Differences(Vec::new());
+    let want = &row.want;
+    let replied = reply.map(|reply| format!("{} {}", reply.status.as_u16(), reply.reason));
+    differences.check("reply", &want.reply, &replied);
+    let target = req.uri.path_and_query().unwrap().as_str();
+    differences.check("target", want.target.as_deref().unwrap_or(sent_target), target);
+    let want_host = want.host.as_deref().unwrap_or(sent_host);
+    if let Some(authority) = req.uri.authority() {
+        differences.check("authority", want_host, authority.as_str());
+    }
+    if let Some(host) = req.headers.get("host") {
+        differences.check("host", want_host, host.to_str().unwrap());
+    }
+    let want_request = want.request.as_ref().unwrap_or(&row.headers);
+    differences.check("request", &lines(want_request), &fields(&req.headers));
+    let default_response: &[String] = if want.reply.is_some() { &[] } else { &row.backend };
+    let want_response = want.response.as_deref().unwrap_or(default_response);
+    differences.check("response", &lines(want_response), &fields(&rsp.headers));
+    differences.check("timeouts", &want.timeouts, &timeouts(&ctx));
+    differences.check("retry", &want.retry, &retry(&ctx));
+    let mirrors: Vec<String> = ctx.mirrors.iter().map(|mirror| mirror.name().to_owned()).collect();
+    differences.check("mirrors", &want.mirrors, &mirrors);
+    differences.0
+}
+
+struct Differences(Vec<String>);
+
+impl Differences {
+    fn check<T: PartialEq + std::fmt::Debug + ?Sized>(&mut self, what: &str, want: &T, got: &T) {
+        if want != got {
+            self.0.push(format!("{what}\n    want {want:?}\n    got  {got:?}"));
+        }
+    }
+}
+
+/// Runs the request side; no policy of a table waits for anything.
+fn request(chain: &Chain, req: &mut Request, ctx: &mut Context, state: &mut ChainState) -> Option<Reply> {
+    match pin!(chain.request(req, ctx, state)).poll(&mut task::Context::from_waker(task::Waker::noop())) {
+        task::Poll::Ready(verdict) => verdict.err(),
+        task::Poll::Pending => panic!("a policy waits"),
+    }
+}
+
+fn field(line: &str) -> (&str, &str) {
+    line.split_once(": ").unwrap_or_else(|| panic!("{line:?} is not `Name: value`"))
+}
+
+/// Sorted by name in lower case; values of one name keep their order.
+fn lines(lines: &[String]) -> Vec<String> {
+    let mut lines: Vec<(String, &str)> = lines
+        .iter()
+        .map(|line| field(line))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value))
+        .collect();
+    lines.sort_by(|(a, _), (b, _)| a.cmp(b));
+    lines.into_iter().map(|(name, value)| format!("{name}: {value}")).collect()
+}
+
+fn fields(headers: &HeaderMap) -> Vec<String> {
+    let fields: Vec<String> = headers
+        .iter()
+        .filter(|(name, _)| *name != "host")
+        .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+        .collect();
+    lines(&fields)
+}
+
+/// `request, attempt`, with `none` for no limit; absent when neither is limited.
+fn timeouts(ctx: &Context) -> Option<String> {
+    let limit =
+        |limit: Option<std::time::Duration>| limit.map_or("none".into(), |limit| Duration(limit).to_string());
+    let limits = ctx.timeouts;
+    (limits.request.is_some() || limits.attempt.is_some())
+        .then(|| format!("{}, {}", limit(limits.request), limit(limits.attempt)))
+}
+
+/// `attempts × codes after backoff`.
+fn retry(ctx: &Context) -> Option<String> {
+    let plan = ctx.retry.as_ref()?;
+    Some(format!("{} x {:?} after {}", plan.attempts, plan.codes, Duration(plan.backoff)))
+}

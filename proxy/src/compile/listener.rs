@@ -1,0 +1,134 @@
+//! Listeners: what each is by itself.
+
+use std::sync::Arc;
+
+use config::{BackendRef, Key, Listener, Protocol, Scope};
+use rustls::ServerConfig;
+
+use super::route::{Attachable, Routes};
+use super::rule::{self, Scene};
+use crate::route::ListenerTable;
+use crate::route::host::HostTable;
+use crate::route::hosts::{HostPattern, Hosts};
+use crate::snapshot::Bind;
+
+/// A listener as it is served: the last version of it that could be.
+#[derive(Debug)]
+pub(super) struct Served {
+    pub(super) bind: Bind,
+    pub(super) protocol: Protocol,
+    pub(super) scope: Scope,
+    /// Whose routes it serves.
+    pub(super) parent: Attachable,
+    /// `*`: any.
+    host: String,
+    name: Arc<str>,
+    /// `namespace/name`.
+    pub(super) certificates: Vec<String>,
+    pub(super) tls: Option<Arc<ServerConfig>>,
+    /// What a captured Service serves without routes.
+    default: Hosts<HostTable>,
+    /// Its port has a place for it.
+    pub(super) is_placed: bool,
+}
+
+impl Served {
+    /// # Errors
+    /// Field, reason and remedy.
+    pub(super) fn read(key: &Key, spec: &Listener) -> Result<Self, String> {
+        let host = match &spec.hostname {
+            Some(host) if host == "*" => {
+                return Err("hostname: leave it out to serve all host names".to_owned());
+            }
+            Some(host) => host_name(host).map_err(|e| format!("hostname: {e}"))?,
+            None => "*".to_owned(),
+        };
+        let certificates = match (spec.protocol, &spec.tls) {
+            (Protocol::Http, None) => Vec::new(),
+            (Protocol::Https, Some(tls)) => tls.certificates.clone(),
+            (Protocol::Http, Some(_)) => return Err("tls: an HTTP listener has none".to_owned()),
+            (Protocol::Https, None) => return Err("tls: an HTTPS listener needs a certificate".to_owned()),
+        };
+        let name = format!("{}/{}", key.namespace, key.name);
+        let parent = match &spec.scope {
+            Scope::Gateway => Attachable::Listener(name.clone()),
+            Scope::Service(backend) => Attachable::Service(backend.clone()),
+        };
+        Ok(Self {
+            bind: Bind { address: spec.address, port: spec.port },
+            protocol: spec.protocol,
+            scope: spec.scope.clone(),
+            parent,
+            host,
+            name: name.into(),
+            certificates,
+            tls: None,
+            default: Hosts::default(),
+            is_placed: false,
+        })
+    }
+
+    /// The captured Service, if it serves one.
+    pub(super) fn service(&self) -> Option<&BackendRef> {
+        match &self.scope {
+            Scope::Service(backend) => Some(backend),
+            Scope::Gateway => None,
+        }
+    }
+
+    /// Compiles the forwarding that a captured Service has without routes (GEP-1294).
+    pub(super) fn compile_default(&mut self, scene: Scene<'_>) {
+        if let Some(backend) = self.service() {
+            self.default = rule::service_default(backend, scene);
+        }
+    }
+
+    pub(super) fn pattern(&self) -> HostPattern<'_> {
+        HostPattern::parse(&self.host)
+    }
+
+    /// What its port serves for it.
+    pub(super) fn table(&self, routes: &Routes) -> Arc<ListenerTable> {
+        let hosts = routes.attached(&self.parent).map_or(&self.default, |attached| &attached.hosts);
+        Arc::new(ListenerTable {
+            host: self.pattern().key().into(),
+            name: self.name.clone(),
+            hosts: hosts.clone(),
+        })
+    }
+}
+
+/// A host name in the form requests are looked up by: lower case.
+///
+/// # Errors
+/// Why it cannot be one.
+pub(super) fn host_name(name: &str) -> Result<String, String> {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    let plain = name.strip_prefix("*.").unwrap_or(name);
+    if name == "*" || (name.len() <= 253 && plain.split('.').all(is_label)) {
+        Ok(name.to_ascii_lowercase())
+    } else {
+        Err(format!("{name:?} is not a host name: write example.com or *.example.com"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wildcard_is_the_whole_first_label_or_the_name_is_refused() {
+        assert_eq!(host_name("*.Example.com").unwrap(), "*.example.com");
+        assert_eq!(host_name("*").unwrap(), "*");
+        for name in
+            ["", "a*.example.com", "a.*.example.com", "*.*.com", "a..b", ".a", "a.", "a b", "a/b", "a:80"]
+        {
+            assert!(host_name(name).is_err(), "{name}");
+        }
+        assert!(host_name(&format!("{}.com", "a".repeat(64))).is_err());
+        assert!(host_name(&["a"; 128].join(".")).is_err());
+    }
+}

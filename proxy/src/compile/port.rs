@@ -1,0 +1,218 @@
+//! Ports: which listeners share one, and the tables they fill.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use config::{BackendRef, Key, Kind, Resource, Severity};
+use rustc_hash::FxHashMap;
+
+use super::certificate::Certificates;
+use super::listener::Served;
+use super::problems::{Problems, Stage};
+use super::route::{Attachable, Routes};
+use super::rule::Scene;
+use crate::route::RouteTable;
+use crate::snapshot::{Bind, Port};
+use crate::store::{Dirty, Store};
+use crate::tls::TlsTable;
+
+/// Listeners in use and the ports they make.
+#[derive(Debug, Default)]
+pub(super) struct Ports {
+    listeners: BTreeMap<Key, Served>,
+    by_parent: FxHashMap<Attachable, BTreeSet<Key>>,
+    by_bind: FxHashMap<Bind, BTreeSet<Key>>,
+    certificates: Certificates,
+    ports: FxHashMap<Bind, Arc<Port>>,
+}
+
+/// What changed before listeners are looked at.
+pub(super) struct Changed<'a> {
+    pub(super) dirty: &'a Dirty,
+    pub(super) backends: &'a BTreeSet<BackendRef>,
+    /// Parents to or from which routes were attached.
+    pub(super) parents: &'a BTreeSet<Attachable>,
+}
+
+impl Ports {
+    /// All ports, to be shared with a snapshot.
+    pub(super) fn ports(&self) -> &FxHashMap<Bind, Arc<Port>> {
+        &self.ports
+    }
+
+    /// Brings the ports up to date.
+    pub(super) fn compile(
+        &mut self,
+        changed: &Changed<'_>,
+        store: &Store,
+        routes: &Routes,
+        scene: Scene<'_>,
+        problems: &mut Problems,
+    ) {
+        let certificates = self.certificates.compile(changed.dirty, store, problems);
+        // Ports whose set of listeners changed are made anew; in others single listeners are replaced.
+        let mut binds = BTreeSet::new();
+        let mut keys: BTreeSet<Key> = changed
+            .parents
+            .iter()
+            .filter_map(|parent| self.by_parent.get(parent))
+            .flatten()
+            .cloned()
+            .collect();
+        for key in changed.dirty.keys().filter(|key| key.kind == Kind::Listener) {
+            let Some(Resource::Listener(spec)) = store.get(key) else {
+                self.take(key, &mut binds);
+                for stage in [Stage::Resource, Stage::Certificates, Stage::Conflict] {
+                    problems.clear(key, stage);
+                }
+                continue;
+            };
+            match Served::read(key, spec) {
+                Ok(mut served) => {
+                    problems.clear(key, Stage::Resource);
+                    served.compile_default(scene);
+                    self.certify(key, &mut served, problems);
+                    self.take(key, &mut binds);
+                    self.put(key, served, &mut binds);
+                }
+                Err(problem) => problems.set(key, Stage::Resource, vec![(Severity::Refused, problem)]),
+            }
+        }
+        keys.extend(self.refresh(changed.backends, &certificates, scene, problems));
+        for bind in &binds {
+            self.rebuild(*bind, routes, problems);
+        }
+        for key in keys {
+            if let Some(served) = self.listeners.get(&key)
+                && served.is_placed
+                && !binds.contains(&served.bind)
+                && let Some(port) = self.ports.get_mut(&served.bind)
+            {
+                place(Arc::make_mut(port), served, routes);
+            }
+        }
+    }
+
+    fn take(&mut self, key: &Key, binds: &mut BTreeSet<Bind>) {
+        let Some(old) = self.listeners.remove(key) else { return };
+        remove(&mut self.by_parent, &old.parent, key);
+        remove(&mut self.by_bind, &old.bind, key);
+        binds.insert(old.bind);
+    }
+
+    fn put(&mut self, key: &Key, served: Served, binds: &mut BTreeSet<Bind>) {
+        self.by_parent.entry(served.parent.clone()).or_default().insert(key.clone());
+        self.by_bind.entry(served.bind).or_default().insert(key.clone());
+        binds.insert(served.bind);
+        self.listeners.insert(key.clone(), served);
+    }
+
+    fn certify(&self, key: &Key, served: &mut Served, problems: &mut Problems) {
+        if served.protocol == config::Protocol::Https {
+            let (tls, found) = self.certificates.settings(&served.certificates);
+            served.tls = tls;
+            problems.set(key, Stage::Certificates, found);
+        } else {
+            problems.clear(key, Stage::Certificates);
+        }
+    }
+
+    /// Brings listeners up to date that are the same but whose certificates or Service changed; says which.
+    fn refresh(
+        &mut self,
+        backends: &BTreeSet<BackendRef>,
+        certificates: &BTreeSet<String>,
+        scene: Scene<'_>,
+        problems: &mut Problems,
+    ) -> Vec<Key> {
+        let mut keys = BTreeSet::new();
+        for backend in backends {
+            keys.extend(
+                self.by_parent.get(&Attachable::Service(backend.clone())).into_iter().flatten().cloned(),
+            );
+        }
+        if !certificates.is_empty() {
+            // O(listeners): once per renewed certificate.
+            let shows = |served: &Served| served.certificates.iter().any(|name| certificates.contains(name));
+            keys.extend(
+                self.listeners.iter().filter(|(_, served)| shows(served)).map(|(key, _)| key.clone()),
+            );
+        }
+        keys.into_iter()
+            .filter(|key| {
+                let Some(mut served) = self.listeners.remove(key) else { return false };
+                served.compile_default(scene);
+                self.certify(key, &mut served, problems);
+                self.listeners.insert(key.clone(), served);
+                true
+            })
+            .collect()
+    }
+
+    /// Makes a port from its listeners. Of two that cannot share it the first by key is served: the translator has
+    /// decided conflicts by age already, and this order depends on nothing that happened before.
+    fn rebuild(&mut self, bind: Bind, routes: &Routes, problems: &mut Problems) {
+        let keys = self.by_bind.get(&bind).into_iter().flatten();
+        let mut port: Option<Port> = None;
+        let mut members = Vec::new();
+        for key in keys {
+            let Some(served) = self.listeners.get_mut(key) else { continue };
+            let conflict = port.as_ref().and_then(|port| conflict(port, &members, served));
+            served.is_placed = conflict.is_none();
+            if let Some(conflict) = conflict {
+                problems.set(key, Stage::Conflict, vec![(Severity::Refused, conflict)]);
+                continue;
+            }
+            problems.clear(key, Stage::Conflict);
+            let port = port.get_or_insert_with(|| Port {
+                protocol: served.protocol,
+                listeners: Arc::default(),
+                routes: Arc::default(),
+                tls: (served.protocol == config::Protocol::Https).then(Arc::default),
+            });
+            place(port, served, routes);
+            members.push((key.clone(), served.scope.clone()));
+        }
+        match port {
+            Some(port) => {
+                self.ports.insert(bind, Arc::new(Port { listeners: members.into(), ..port }));
+            }
+            None => drop(self.ports.remove(&bind)),
+        }
+    }
+}
+
+fn remove<K: std::hash::Hash + Eq>(index: &mut FxHashMap<K, BTreeSet<Key>>, at: &K, key: &Key) {
+    if let Some(keys) = index.get_mut(at) {
+        keys.remove(key);
+        if keys.is_empty() {
+            index.remove(at);
+        }
+    }
+}
+
+/// Why a listener cannot share a port with those that have a place there.
+fn conflict(port: &Port, members: &[(Key, config::Scope)], served: &Served) -> Option<String> {
+    let (first, scope) = members.first()?;
+    let number = served.bind.port;
+    if port.protocol != served.protocol {
+        return Some(format!(
+            "protocol: {first} has port {number} for another protocol: choose another port"
+        ));
+    }
+    if *scope != config::Scope::Gateway || served.scope != config::Scope::Gateway {
+        return Some(format!("port: {first} has port {number}, and a Service cannot share one"));
+    }
+    let other = port.routes.listeners.get(served.pattern())?;
+    Some(format!("hostname: Listener/{} has it on port {number}: choose another", other.name()))
+}
+
+/// Puts a listener into the tables of its port, or replaces it there.
+fn place(port: &mut Port, served: &Served, routes: &Routes) {
+    let table: &mut RouteTable = Arc::make_mut(&mut port.routes);
+    table.listeners.insert(served.pattern(), served.table(routes));
+    if let Some(tls) = &mut port.tls {
+        let tls: &mut TlsTable = Arc::make_mut(tls);
+        tls.insert(served.pattern(), served.tls.clone());
+    }
+}

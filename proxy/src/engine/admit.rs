@@ -1,0 +1,170 @@
+//! From a request head to a decision: refused, answered, or to be forwarded to one share of a rule.
+
+use std::sync::Arc;
+
+use http::header::CONTENT_TYPE;
+use http::request::Parts;
+use http::{HeaderMap, Request as HttpRequest, StatusCode};
+use pingora_core::protocols::http::ServerSession;
+use pingora_error::Result;
+use pingora_http::RequestHeader;
+use pingora_proxy::Session;
+use policies::{Reply, Request};
+
+use super::{Engine, attempts, forward, head};
+use crate::context::{RequestContext, Sent};
+use crate::reply::{self, text};
+use crate::route::ListenerTable;
+use crate::rule::Action;
+use crate::snapshot::Port;
+use crate::split::{Share, Split};
+use crate::telemetry::entropy;
+use crate::upstream::Cluster;
+
+/// Decides. `true`: the client has its answer.
+pub(super) async fn admit(engine: &Engine, session: &mut Session, ctx: &mut RequestContext) -> Result<bool> {
+    // A filter may change the fields that say how long the body is; its reader must know before.
+    let has_body = !session.as_mut().is_body_done();
+    let raw = match session.as_downstream() {
+        ServerSession::H1(http1) => Some(http1.get_headers_raw_bytes()),
+        _ => None,
+    };
+    ctx.is_upgrade = session.is_upgrade_req();
+    ctx.trace = engine.telemetry.trace(session.req_header());
+    let mut parts = take(session.req_header_mut());
+    ctx.sent = Sent::of(&parts);
+    let checked = head::check(&mut parts, raw.as_deref());
+    if let Ok(host) = &checked {
+        forward::add(&mut parts.headers, &ctx.exchange.connection, host, ctx.trace, engine.trusts_clients);
+    }
+    let mut req = Request::from(parts);
+    let decided = match checked {
+        Ok(host) => {
+            ctx.sent.host = Some(host);
+            decide(engine, ctx, &mut req, has_body).await
+        }
+        Err(reply) => Err(reply),
+    };
+    *session.req_header_mut() = req;
+    let Err(reply) = decided else { return Ok(false) };
+    reply::send(session, ctx, reply).await?;
+    Ok(true)
+}
+
+/// Takes the head out, without the second map in which Pingora keeps the case of HTTP/1 field names: names have no case
+/// (RFC 9110 section 5.1), and each copy and change of a head would pay for it twice.
+fn take(head: &mut RequestHeader) -> Parts {
+    let (empty, ()) = HttpRequest::new(()).into_parts();
+    std::mem::replace(head, RequestHeader::from(empty)).into()
+}
+
+async fn decide(
+    engine: &Engine,
+    ctx: &mut RequestContext,
+    req: &mut Request,
+    has_body: bool,
+) -> Result<(), Reply> {
+    ctx.is_grpc = is_grpc(&req.headers);
+    route(ctx, req)?;
+    let Some(rule) = ctx.rule.clone() else { return Err(text(StatusCode::NOT_FOUND, "route_not_found")) };
+    rule.chain.request(req, &mut ctx.policy, &mut ctx.rule_state).await?;
+    let split = match &rule.action {
+        Action::Forward(split) => split,
+        Action::Fail(_) => return Err(text(StatusCode::INTERNAL_SERVER_ERROR, "rule_invalid")),
+    };
+    let Some((index, share)) = pick(split) else {
+        return Err(text(StatusCode::INTERNAL_SERVER_ERROR, "no_backend"));
+    };
+    ctx.share = Some(index);
+    if share.target.is_err() {
+        return Err(text(StatusCode::INTERNAL_SERVER_ERROR, "invalid_backend"));
+    }
+    share.chain.request(req, &mut ctx.policy, &mut ctx.share_state).await?;
+    ctx.deadline = ctx.policy.timeouts.request.map(|limit| ctx.started + limit);
+    attempts::pick(ctx)?;
+    mirror(engine, ctx, req, has_body);
+    Ok(())
+}
+
+/// Finds the rule; in the context afterwards.
+fn route(ctx: &mut RequestContext, req: &Request) -> Result<(), Reply> {
+    let not_found = || text(StatusCode::NOT_FOUND, "route_not_found");
+    let exchange = ctx.exchange.clone();
+    let connection = &exchange.connection;
+    let bind = connection.gate.bind;
+    let port = match ctx.snapshot.ports.get(&bind) {
+        Some(port) => port.clone(),
+        // The port is closing: what still comes over its connections is served as it was.
+        None => connection.gate.kept().ok_or_else(not_found)?,
+    };
+    let host = ctx.sent.host.as_ref().map_or("", head::Host::as_str);
+    let listener = port.routes.listener(host);
+    ctx.listener = listener.map(|listener| listener.name().clone());
+    if connection.sni().is_some_and(|sni| is_misdirected(&port, sni, host, listener)) {
+        return Err(text(StatusCode::MISDIRECTED_REQUEST, "misdirected_request"));
+    }
+    let found = listener.and_then(|listener| listener.find(req, host, req.uri.path(), req.uri.query()));
+    let found = found.ok_or_else(not_found)?;
+    ctx.is_grpc |= found.rule.is_grpc;
+    ctx.policy.matched_prefix = found.matched_prefix;
+    ctx.policy.scheme = connection.scheme();
+    ctx.policy.port = if bind.port == 0 { connection.local.port() } else { bind.port };
+    ctx.policy.entropy = entropy();
+    ctx.in_flight = Some(found.rule.stats.start());
+    ctx.rule = Some(found.rule.clone());
+    Ok(())
+}
+
+/// A TLS connection made for one listener must not carry requests for another, whose certificate and client checks it
+/// never saw (GEP-3567, RFC 9110 section 15.5.20).
+fn is_misdirected(port: &Port, sni: &str, host: &str, listener: Option<&ListenerTable>) -> bool {
+    sni != host
+        && match (port.routes.listener(sni), listener) {
+            (Some(shaken), Some(asked)) => !std::ptr::eq(shaken, asked),
+            (None, Some(_)) | (_, None) => false,
+        }
+}
+
+fn pick(split: &Split) -> Option<(usize, &Share)> {
+    let picked = split.pick()?;
+    let index = split.shares().iter().position(|share| std::ptr::eq(share, picked))?;
+    Some((index, picked))
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|kind| {
+        kind.as_bytes()
+            .strip_prefix(b"application/grpc")
+            .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+    })
+}
+
+/// Starts the copies the chain decided on.
+fn mirror(engine: &Engine, ctx: &mut RequestContext, req: &Request, has_body: bool) {
+    for upstream in std::mem::take(&mut ctx.policy.mirrors) {
+        let upstream: Arc<dyn std::any::Any + Send + Sync> = upstream;
+        if let Ok(cluster) = upstream.downcast::<Cluster>() {
+            ctx.mirrors.bodies.extend(engine.net.start_mirror(cluster, req, has_body));
+        }
+    }
+}
+
+/// Hands a piece of the body to the mirrors, once: a retry goes through the body again.
+pub(super) fn tee(ctx: &mut RequestContext, body: Option<&bytes::Bytes>, end: bool) {
+    let mirrors = &mut ctx.mirrors;
+    if mirrors.bodies.is_empty() {
+        return;
+    }
+    if let Some(body) = body {
+        let known = mirrors.sent.saturating_sub(mirrors.seen).min(body.len());
+        mirrors.seen += body.len();
+        mirrors.sent = mirrors.sent.max(mirrors.seen);
+        if known < body.len() {
+            let fresh = body.slice(known..);
+            mirrors.bodies.iter_mut().for_each(|mirror| mirror.push(fresh.clone()));
+        }
+    }
+    if end {
+        mirrors.bodies.drain(..).for_each(crate::call::MirrorBody::finish);
+    }
+}

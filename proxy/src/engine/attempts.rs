@@ -1,0 +1,194 @@
+//! The attempts of one request: where each goes, how long it may take, and what a failed one leads to.
+
+use http::StatusCode;
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_error::ErrorType::{ConnectTimedout, Custom, TLSHandshakeTimedout};
+use pingora_error::{BError, Error, ErrorSource};
+use pingora_http::ResponseHeader;
+use pingora_proxy::Session;
+use policies::Reply;
+use tokio::time::{Duration, Instant, sleep};
+
+use super::fail::{REFUSED, out_of_time};
+use crate::attempt::{Facts, Failure, Next, Sent, Stage};
+use crate::context::RequestContext;
+use crate::reply::text;
+use crate::telemetry::entropy;
+use crate::upstream::{NoEndpoint, Outcome};
+
+/// An attempt of its own limit ends here, so that it can be repeated; the loop around the request cuts later.
+const SLACK: Duration = Duration::from_millis(50);
+
+/// Chooses an endpoint for the next attempt.
+pub(super) async fn peer(
+    session: &mut Session,
+    ctx: &mut RequestContext,
+) -> pingora_error::Result<Box<HttpPeer>> {
+    let delay = std::mem::take(&mut ctx.upstream.delay);
+    if !delay.is_zero() {
+        ctx.exchange.set_deadline(ctx.deadline);
+        sleep(ctx.deadline.map_or(delay, |at| delay.min(at.saturating_duration_since(Instant::now())))).await;
+    }
+    if ctx.deadline.is_some_and(|at| at <= Instant::now()) {
+        return Err(out_of_time(ctx));
+    }
+    if ctx.upstream.picked.is_none()
+        && let Err(reply) = pick(ctx)
+    {
+        ctx.upstream.reply = Some(reply);
+        return Err(Error::new(Custom(REFUSED)));
+    }
+    let now = Instant::now();
+    let Some(picked) = ctx.upstream.picked.as_ref() else { return Err(Error::new(Custom(REFUSED))) };
+    // gRPC needs trailers, which HTTP/1 connections of Pingora do not carry.
+    let mut peer = picked.peer(ctx.is_grpc);
+    let upstream = &mut ctx.upstream;
+    upstream.count += 1;
+    upstream.started = Some(now);
+    upstream.recorded = false;
+    upstream.deadline = ctx.policy.timeouts.attempt.map(|limit| now + limit);
+    ctx.mirrors.seen = 0;
+    limit(session, ctx, &mut peer, now);
+    Ok(peer)
+}
+
+/// Gives the attempt its time. Pingora's limits are per read and write: they make the answer to a silent upstream exact
+/// and orderly; the exchange's deadline bounds everything else.
+fn limit(session: &mut Session, ctx: &RequestContext, peer: &mut HttpPeer, now: Instant) {
+    let one = ctx.upstream.deadline.map(|at| at + SLACK);
+    ctx.exchange.set_deadline(ctx.deadline.map_or(one, |all| Some(one.map_or(all, |one| all.min(one)))));
+    let Some(at) = ctx.limit() else { return };
+    let left = at.saturating_duration_since(now);
+    let options = &mut peer.options;
+    options.total_connection_timeout =
+        Some(options.total_connection_timeout.map_or(left, |own| own.min(left)));
+    // An upgraded connection lives on after the limit, with the limits of its beginning.
+    if !session.is_upgrade_req() {
+        options.read_timeout = Some(options.read_timeout.map_or(left, |own| own.min(left)));
+        options.write_timeout = Some(options.write_timeout.map_or(left, |own| own.min(left)));
+    }
+}
+
+/// Picks an endpoint. The first time before Pingora asks for it, so that an answer instead keeps the connection.
+pub(super) fn pick(ctx: &mut RequestContext) -> Result<(), Reply> {
+    let Some(cluster) = ctx.cluster() else {
+        return Err(text(StatusCode::INTERNAL_SERVER_ERROR, "invalid_backend"));
+    };
+    let picked = cluster.pick(entropy(), &ctx.upstream.tried).map_err(|none| {
+        let reason = match none {
+            NoEndpoint::None => "no_endpoints",
+            NoEndpoint::Full => "connection_limit",
+        };
+        text(StatusCode::SERVICE_UNAVAILABLE, reason)
+    })?;
+    ctx.upstream.tried.push(picked.address());
+    ctx.upstream.picked = Some(picked);
+    Ok(())
+}
+
+/// A connection is there.
+pub(super) fn connected(ctx: &RequestContext, reused: bool) {
+    if let Some(cluster) = ctx.cluster() {
+        cluster.stats.connected(reused);
+    }
+}
+
+/// The head of a response came. An error leads to another attempt.
+///
+/// # Errors
+/// When the rule's plan says so and another attempt can really be made: the upstream's answer is lost by it.
+pub(super) fn answered(
+    session: &mut Session,
+    ctx: &mut RequestContext,
+    head: &ResponseHeader,
+) -> pingora_error::Result<()> {
+    if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(());
+    }
+    let status = head.status.as_u16();
+    record(ctx, if status < 500 { Outcome::Success } else { Outcome::ServerError }, status);
+    ctx.upstream.duration = ctx.upstream.started.map(|started| started.elapsed());
+    if status < 400 || ctx.policy.retry.is_none() {
+        return Ok(());
+    }
+    if again(session, ctx, Failure::Response(status), Sent::Maybe) {
+        let mut error = Error::new_up(Custom(REFUSED));
+        error.set_retry(true);
+        return Err(error);
+    }
+    Ok(())
+}
+
+/// No connection.
+pub(super) fn unreachable(session: &mut Session, ctx: &mut RequestContext, mut error: BError) -> BError {
+    let (mut failure, sent) = Failure::of(&error, Stage::Connecting);
+    if matches!(error.etype, ConnectTimedout | TLSHandshakeTimedout) && is_late(ctx) {
+        failure = Failure::Timeout;
+    }
+    record(ctx, if failure == Failure::Connect { Outcome::ConnectFailure } else { Outcome::Broken }, 0);
+    let again = again(session, ctx, failure, sent);
+    error.set_retry(again);
+    error
+}
+
+/// The attempt broke off, on either side.
+pub(super) fn broken(session: &mut Session, ctx: &mut RequestContext, mut error: BError, reused: bool) -> BError {
+    if error.etype == Custom(REFUSED) {
+        return error;
+    }
+    let upstream = error.esource == ErrorSource::Upstream;
+    record(ctx, if upstream || is_late(ctx) { Outcome::Broken } else { Outcome::Cancelled }, 0);
+    let begun = session.response_written().is_some_and(|head| !head.status.is_informational());
+    let (failure, sent) = Failure::of(&error, Stage::Connected { reused });
+    let again = upstream && !begun && again(session, ctx, failure, sent);
+    error.set_retry(again);
+    error
+}
+
+/// Asks whether to try again, and prepares it.
+fn again(session: &mut Session, ctx: &mut RequestContext, failure: Failure, sent: Sent) -> bool {
+    if ctx.exchange.is_expired() {
+        return false;
+    }
+    let Some(cluster) = ctx.cluster().cloned() else { return false };
+    let facts = Facts {
+        failure,
+        sent,
+        idempotent: ctx.sent.method.is_idempotent(),
+        replayable: !session.as_ref().retry_buffer_truncated(),
+        untried: cluster.has_untried(&ctx.upstream.tried),
+        left: ctx.deadline.map(|at| at.saturating_duration_since(Instant::now())),
+        entropy: entropy(),
+    };
+    let upstream = &mut ctx.upstream;
+    // The permit of the attempt that failed is free again.
+    upstream.permit = None;
+    let Next::Again { delay, budgeted } = upstream.attempts.next(ctx.policy.retry.as_deref(), &facts) else {
+        return false;
+    };
+    if budgeted {
+        upstream.permit = cluster.retry_permit();
+        if upstream.permit.is_none() {
+            return false;
+        }
+    }
+    upstream.picked = None;
+    upstream.delay = delay;
+    true
+}
+
+fn is_late(ctx: &RequestContext) -> bool {
+    ctx.limit().is_some_and(|at| at <= Instant::now())
+}
+
+/// Tells the endpoint and the backend's counters how the attempt went, once.
+pub(super) fn record(ctx: &mut RequestContext, outcome: Outcome, status: u16) {
+    let upstream = &mut ctx.upstream;
+    let (Some(picked), Some(started)) = (&upstream.picked, upstream.started) else { return };
+    if std::mem::replace(&mut upstream.recorded, true) {
+        return;
+    }
+    let latency = started.elapsed();
+    picked.record(outcome, latency);
+    picked.cluster().stats.attempt(outcome, status, latency);
+}

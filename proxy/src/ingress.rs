@@ -1,0 +1,30 @@
+//! How bytes become requests: connections, their TLS, and the loops that read one request after another.
+//!
+//! Pingora's own server is not used: its listeners cannot change after the start, its streams keep 64 KiB of buffer
+//! while idle, and its limits count per read. Here an idle HTTP/1 connection is a socket, a small task and
+//! [`Connection`]; Pingora's session exists only while a request is read and answered.
+
+pub(crate) mod connection;
+pub(crate) mod exchange;
+pub(crate) mod gate;
+pub(crate) mod http1;
+pub(crate) mod http2;
+pub(crate) mod preface;
+pub(crate) mod serve;
+pub(crate) mod stream;
+pub(crate) mod timer;
+pub(crate) mod tls;
+
+use std::time::Duration;
+
+/// How long a connection may wait between requests.
+pub(crate) const IDLE: Duration = Duration::from_secs(60);
+/// How long a request head may take from its first byte.
+pub(crate) const HEAD: Duration = Duration::from_secs(10);
+/// How long a TLS handshake or an HTTP/2 preface exchange may take.
+pub(crate) const HANDSHAKE: Duration = Duration::from_secs(10);
+/// While draining, a connection that was quiet for this long is closed at once; one that was not gets its next request
+/// answered with `connection: close`, because a client that is sending right now would lose it.
+pub(crate) const LULL: Duration = Duration::from_secs(1);
+/// How long a client may leave a write, or a body it has begun, without progress.
+pub(crate) const STALL: Duration = Duration::from_secs(300);

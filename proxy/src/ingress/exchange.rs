@@ -1,0 +1,158 @@
+//! One request as its serving loop and the engine share it, and the loop's side of running it.
+//!
+//! Pingora limits single reads and writes. Total deadlines are kept here, around its whole future: at the deadline the
+//! request is first *told* (an HTTP/1 client stream then reports an error, which becomes an orderly 504), and dropped a
+//! moment later if it did not end, which closes an HTTP/1 connection and resets an HTTP/2 stream.
+
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use pingora_core::apps::ReusedHttpStream;
+use tokio::time::Instant;
+
+use super::connection::Connection;
+use super::timer::Timer;
+
+tokio::task_local! {
+    /// The exchange whose request is being started: Pingora's `new_ctx` takes no argument.
+    static CURRENT: Arc<Exchange>;
+}
+
+/// How long after its deadline a request that did not end is dropped.
+const GRACE: Duration = Duration::from_millis(100);
+
+/// Deadlines are microseconds since this moment, so that they fit an atomic.
+static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// One request; an HTTP/1 connection uses the same one again and again.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    /// Its connection.
+    pub(crate) connection: Arc<Connection>,
+    /// The engine has the request: its head is complete.
+    taken: AtomicBool,
+    /// 0: none.
+    deadline: AtomicU64,
+    expired: AtomicBool,
+}
+
+impl Exchange {
+    pub(crate) fn new(connection: Arc<Connection>) -> Self {
+        Self {
+            connection,
+            taken: AtomicBool::new(false),
+            deadline: AtomicU64::new(0),
+            expired: AtomicBool::new(false),
+        }
+    }
+
+    /// The exchange of the request that is being started on this task.
+    pub(crate) fn current() -> Option<Arc<Self>> {
+        let exchange = CURRENT.try_with(Arc::clone).ok()?;
+        exchange.taken.store(true, Ordering::Relaxed);
+        Some(exchange)
+    }
+
+    /// Makes it ready for the next request.
+    pub(crate) fn reset(&self) {
+        self.taken.store(false, Ordering::Relaxed);
+        self.deadline.store(0, Ordering::Relaxed);
+        self.expired.store(false, Ordering::Relaxed);
+    }
+
+    /// True once the engine has the request.
+    pub(crate) fn is_taken(&self) -> bool {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// Sets or clears when the request must have ended. Called while the request is polled, so the loop sees it next.
+    pub(crate) fn set_deadline(&self, at: Option<Instant>) {
+        let micros = at.map_or(0, |at| {
+            u64::try_from(at.saturating_duration_since(*EPOCH).as_micros()).unwrap_or(u64::MAX).max(1)
+        });
+        self.deadline.store(micros, Ordering::Relaxed);
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        match self.deadline.load(Ordering::Relaxed) {
+            0 => None,
+            micros => EPOCH.checked_add(Duration::from_micros(micros)),
+        }
+    }
+
+    /// True once the deadline has passed.
+    pub(crate) fn is_expired(&self) -> bool {
+        self.expired.load(Ordering::Relaxed)
+    }
+}
+
+impl Default for Exchange {
+    /// Of a request that no loop of ours runs; there is none.
+    fn default() -> Self {
+        Self::new(Arc::new(Connection::default()))
+    }
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// The connection may carry another request.
+    Reusable(ReusedHttpStream),
+    /// It may not.
+    Closed,
+    /// It was dropped: too slow a head, or over its deadline.
+    Cut,
+    /// A bug: the request is lost, the process is not.
+    Panicked,
+}
+
+/// The future of one request, as Pingora makes it.
+pub(crate) type Request<'a> = Pin<Box<dyn Future<Output = Option<ReusedHttpStream>> + Send + 'a>>;
+
+/// Runs a request to its end or its limits. `head_by`: when its head must be complete.
+pub(crate) async fn run(
+    mut request: Request<'_>,
+    exchange: &Arc<Exchange>,
+    timer: &mut Timer,
+    head_by: Option<Instant>,
+) -> Ended {
+    poll_fn(|cx| {
+        loop {
+            let polled = catch_unwind(AssertUnwindSafe(|| step(&mut request, exchange, cx)));
+            match polled {
+                Ok(Poll::Ready(Some(reused))) => return Poll::Ready(Ended::Reusable(reused)),
+                Ok(Poll::Ready(None)) => return Poll::Ready(Ended::Closed),
+                Err(_) => return Poll::Ready(Ended::Panicked),
+                Ok(Poll::Pending) => {}
+            }
+            let limit = if exchange.is_taken() { exchange.deadline() } else { head_by };
+            let Some(limit) = limit else { return Poll::Pending };
+            let late = exchange.is_expired();
+            let at = if late { limit + GRACE } else { limit };
+            if timer.poll(at, cx).is_pending() {
+                return Poll::Pending;
+            }
+            if late || !exchange.is_taken() {
+                return Poll::Ready(Ended::Cut);
+            }
+            exchange.expired.store(true, Ordering::Relaxed);
+        }
+    })
+    .await
+}
+
+fn step(
+    request: &mut Request<'_>,
+    exchange: &Arc<Exchange>,
+    cx: &mut Context<'_>,
+) -> Poll<Option<ReusedHttpStream>> {
+    if exchange.is_taken() {
+        return request.as_mut().poll(cx);
+    }
+    CURRENT.sync_scope(exchange.clone(), || request.as_mut().poll(cx))
+}

@@ -1,0 +1,120 @@
+//! One listening port as its connections see it: who is connected, and whether it is closing.
+
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use arc_swap::ArcSwapOption;
+use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
+use tokio::sync::Notify;
+
+use super::connection::Connection;
+use crate::snapshot::{Bind, Port};
+
+/// One listening port and its connections.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    /// Which.
+    pub(crate) bind: Bind,
+    draining: AtomicBool,
+    next: AtomicUsize,
+    open: Mutex<FxHashMap<usize, Arc<Connection>>>,
+    empty: Notify,
+    /// Its last configuration, once it is no longer in the snapshot: requests that still come over its connections
+    /// are answered as they would have been before.
+    last: ArcSwapOption<Port>,
+}
+
+impl Gate {
+    pub(crate) fn new(bind: Bind) -> Self {
+        Self {
+            bind,
+            draining: AtomicBool::new(false),
+            next: AtomicUsize::new(0),
+            open: Mutex::default(),
+            empty: Notify::new(),
+            last: ArcSwapOption::empty(),
+        }
+    }
+
+    /// Takes a connection in until the guard is dropped.
+    pub(crate) fn enter(self: &Arc<Self>, connection: Arc<Connection>) -> Entered {
+        let mut open = self.open.lock();
+        loop {
+            let id = self.next.fetch_add(1, Ordering::Relaxed);
+            // A number comes again only after 2^64 connections; then the next free one does.
+            if let Entry::Vacant(entry) = open.entry(id) {
+                entry.insert(connection);
+                return Entered { gate: self.clone(), id };
+            }
+        }
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// Keeps the configuration to serve what is left with.
+    pub(crate) fn keep(&self, port: Option<Arc<Port>>) {
+        self.last.store(port);
+    }
+
+    /// See [`Gate::keep`].
+    pub(crate) fn kept(&self) -> Option<Arc<Port>> {
+        self.last.load_full()
+    }
+
+    /// From now on answers close their connections; those that wait for a request are woken to see it.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+        for connection in self.open.lock().values() {
+            connection.waker.wake();
+        }
+    }
+
+    /// Connections open now.
+    pub(crate) fn count(&self) -> usize {
+        self.open.lock().len()
+    }
+
+    /// Returns when no connection is left.
+    pub(crate) async fn emptied(&self) {
+        loop {
+            let notified = self.empty.notified();
+            if self.count() == 0 {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    /// Cuts what is left.
+    pub(crate) fn cut(&self) {
+        for connection in self.open.lock().values() {
+            if let Some(task) = connection.abort.get() {
+                task.abort();
+            }
+        }
+    }
+}
+
+/// A connection that is counted; dropping it says that it ended.
+#[derive(Debug)]
+pub(crate) struct Entered {
+    gate: Arc<Gate>,
+    id: usize,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let mut open = self.gate.open.lock();
+        let gone = open.remove(&self.id);
+        let left = open.len();
+        drop(open);
+        drop(gone);
+        if left == 0 {
+            self.gate.empty.notify_waiters();
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! One HTTP/1 connection: wait, let Pingora read and answer one request, wait again.
+//!
+//! While it waits there is neither a session nor a buffer, and closing it while draining is decided here.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use pingora_core::apps::HttpServerApp;
+use pingora_core::protocols::http::ServerSession;
+use tokio::time::Instant;
+
+use super::connection::Connection;
+use super::exchange::{Ended, Exchange, run};
+use super::serve::Server;
+use super::stream::ClientStream;
+use super::timer::Timer;
+use super::{HEAD, IDLE, LULL};
+
+/// Serves requests until either side is done.
+pub(crate) async fn serve(mut stream: Box<ClientStream>, exchange: Arc<Exchange>, server: &Server) {
+    let mut timer = Timer::default();
+    while next(&mut stream, &exchange.connection, &mut timer).await {
+        exchange.reset();
+        let session = ServerSession::new_http1(stream);
+        let request = server.proxy.process_new_http(session, &server.never);
+        let head_by = Instant::now() + HEAD;
+        let Ended::Reusable(reused) = run(request, &exchange, &mut timer, Some(head_by)).await else {
+            return;
+        };
+        let (returned, _) = reused.consume();
+        let Ok(returned) = returned.into_any().downcast::<ClientStream>() else { return };
+        stream = returned;
+        stream.rest();
+    }
+}
+
+/// Waits for the next request; false when there will be none.
+async fn next(stream: &mut ClientStream, connection: &Connection, timer: &mut Timer) -> bool {
+    let since = Instant::now();
+    poll_fn(|cx| {
+        // What is there is served, even when the time is up.
+        if let Poll::Ready(more) = stream.poll_request(cx) {
+            return Poll::Ready(more);
+        }
+        if is_quiet(connection, since, timer, cx) || timer.poll(since + IDLE, cx).is_ready() {
+            return Poll::Ready(false);
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// True when the port drains and the connection, waiting `since` then, should be closed. Else the task is woken in time.
+pub(crate) fn is_quiet(
+    connection: &Connection,
+    since: Instant,
+    timer: &mut Timer,
+    cx: &mut Context<'_>,
+) -> bool {
+    // In this order: a drain after the look wakes the task.
+    connection.waker.register(cx.waker());
+    connection.is_draining() && timer.poll(since + LULL, cx).is_ready()
+}

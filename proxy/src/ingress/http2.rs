@@ -1,0 +1,131 @@
+//! One HTTP/2 connection: Pingora's codec, our loop.
+//!
+//! The loop drives the whole connection; each stream is a task of its own. A port that drains says GOAWAY, serves the
+//! streams it has, and the connection ends when the last of them does.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+
+use pingora_core::apps::HttpServerApp;
+use pingora_core::protocols::Digest;
+use pingora_core::protocols::http::ServerSession;
+use pingora_core::protocols::http::v2::server::{H2Accept, HttpSession, handshake};
+use tokio::time::{Instant, timeout};
+
+use super::connection::Connection;
+use super::exchange::{Exchange, run};
+use super::serve::Server;
+use super::stream::ClientStream;
+use super::timer::Timer;
+use super::{HANDSHAKE, IDLE, STALL};
+
+/// Streams refused for malformed heads after which the whole connection is (as in Pingora's own loop).
+const MALFORMED: u32 = 32;
+/// After GOAWAY, how long a client without streams may take to close.
+const GOODBYE: std::time::Duration = std::time::Duration::from_secs(5);
+
+enum Event {
+    Accepted(Option<H2Accept>),
+    Drain,
+    Idle,
+    Broken,
+}
+
+/// Serves streams until either side is done.
+pub(crate) async fn serve(stream: ClientStream, connection: Arc<Connection>, server: &Arc<Server>) {
+    let handshake = handshake(Box::new(stream), Some(server.http2.clone()));
+    let Ok(Ok(mut http2)) = timeout(HANDSHAKE, handshake).await else { return };
+    let digest = Arc::new(Digest::default());
+    let active = Arc::new(AtomicUsize::new(0));
+    let mut patience = Patience { timer: Timer::default(), idle_at: Instant::now() + IDLE, leaving: false };
+    let mut malformed = 0;
+    loop {
+        let event = {
+            let mut accept = pin!(HttpSession::from_h2_conn(&mut http2, digest.clone()));
+            poll_fn(|cx| {
+                if let Poll::Ready(accepted) = accept.as_mut().poll(cx) {
+                    return Poll::Ready(accepted.map_or(Event::Broken, Event::Accepted));
+                }
+                patience.poll(&connection, &active, cx)
+            })
+            .await
+        };
+        match event {
+            Event::Accepted(Some(H2Accept::Session(session))) => {
+                spawn(session, connection.clone(), server.clone(), active.clone());
+            }
+            Event::Accepted(Some(H2Accept::Rejected)) => {
+                malformed += 1;
+                if malformed >= MALFORMED {
+                    return;
+                }
+            }
+            Event::Idle if patience.leaving => return,
+            Event::Drain | Event::Idle => {
+                patience.leave();
+                http2.graceful_shutdown();
+            }
+            Event::Accepted(None) | Event::Broken => return,
+        }
+    }
+}
+
+/// When to stop waiting for streams.
+struct Patience {
+    timer: Timer,
+    idle_at: Instant,
+    /// GOAWAY was sent.
+    leaving: bool,
+}
+
+impl Patience {
+    fn leave(&mut self) {
+        self.leaving = true;
+        self.idle_at = Instant::now() + GOODBYE;
+    }
+
+    fn poll(&mut self, connection: &Connection, active: &AtomicUsize, cx: &mut Context<'_>) -> Poll<Event> {
+        if !self.leaving {
+            connection.waker.register(cx.waker());
+            if connection.is_draining() {
+                return Poll::Ready(Event::Drain);
+            }
+        }
+        while self.timer.poll(self.idle_at, cx).is_ready() {
+            if active.load(Ordering::Relaxed) == 0 {
+                return Poll::Ready(Event::Idle);
+            }
+            self.idle_at = Instant::now() + if self.leaving { GOODBYE } else { IDLE };
+        }
+        Poll::Pending
+    }
+}
+
+/// Counts a stream until it is dropped.
+struct Active(Arc<AtomicUsize>);
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn spawn(
+    mut session: HttpSession,
+    connection: Arc<Connection>,
+    server: Arc<Server>,
+    active: Arc<AtomicUsize>,
+) {
+    active.fetch_add(1, Ordering::Relaxed);
+    let active = Active(active);
+    session.set_write_timeout(Some(STALL));
+    tokio::spawn(async move {
+        let _active = active;
+        let exchange = Arc::new(Exchange::new(connection));
+        let request = server.proxy.process_new_http(ServerSession::new_http2(session), &server.never);
+        run(request, &exchange, &mut Timer::default(), None).await;
+    });
+}

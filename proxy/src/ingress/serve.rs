@@ -1,0 +1,105 @@
+//! From an accepted socket to the loop that serves it.
+
+use std::io;
+use std::sync::Arc;
+
+use config::Protocol;
+use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
+use pingora_core::server::ShutdownWatch;
+use pingora_proxy::HttpProxy;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+
+use super::connection::Connection;
+use super::exchange::Exchange;
+use super::gate::Entered;
+use super::preface::Preface;
+use super::stream::ClientStream;
+use super::timer::Timer;
+use super::{HANDSHAKE, IDLE, http1, http2, tls};
+use crate::engine::Engine;
+use crate::snapshot::{Port, Reader};
+
+/// What every connection of a proxy shares.
+pub(crate) struct Server {
+    pub(crate) proxy: Arc<HttpProxy<Engine>>,
+    pub(crate) reader: Reader,
+    pub(crate) http2: H2Options,
+    /// Pingora wants to be told of a shutdown; gates do that here, so this one never changes.
+    pub(crate) never: ShutdownWatch,
+    _never: watch::Sender<bool>,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    pub(crate) fn new(proxy: HttpProxy<Engine>, reader: Reader) -> Self {
+        let (sender, never) = watch::channel(false);
+        let mut http2 = default_h2_options();
+        // A stream's window bounds what a slow backend makes us hold of an upload; the connection's, all of them.
+        http2.initial_window_size(256 * 1024).initial_connection_window_size(1024 * 1024);
+        Self { proxy: Arc::new(proxy), reader, http2, never, _never: sender }
+    }
+
+    /// The port a connection belongs to, as configured now.
+    fn port(&self, connection: &Connection) -> Option<Arc<Port>> {
+        self.reader.load().ports.get(&connection.gate.bind).cloned().or_else(|| connection.gate.kept())
+    }
+}
+
+/// Serves one connection to its end.
+pub(crate) async fn serve(
+    tcp: TcpStream,
+    connection: Arc<Connection>,
+    server: Arc<Server>,
+    _entered: Entered,
+) {
+    let _ = tcp.set_nodelay(true);
+    // Boxed apart, so that the handshake's state is gone while the connection is served.
+    let opened = Box::pin(open(tcp, &connection, &server)).await;
+    match opened {
+        Ok((mut stream, Preface::Http1)) => {
+            let exchange = Arc::new(Exchange::new(connection.clone()));
+            stream.serve(exchange.clone());
+            http1::serve(Box::new(stream), exchange, &server).await;
+        }
+        Ok((stream, Preface::Http2)) => Box::pin(http2::serve(stream, connection, &server)).await,
+        Err(error) => tracing::debug!(peer = %connection.peer, %error, "connection not served"),
+    }
+}
+
+async fn open(
+    tcp: TcpStream,
+    connection: &Connection,
+    server: &Server,
+) -> io::Result<(ClientStream, Preface)> {
+    let port = server.port(connection).ok_or(io::ErrorKind::NotConnected)?;
+    match port.protocol {
+        Protocol::Https => {
+            let stream = timeout(HANDSHAKE, tls::accept(tcp, connection, &port)).await??;
+            let preface = if tls::is_http2(&stream) { Preface::Http2 } else { Preface::Http1 };
+            Ok((ClientStream::tls(stream), preface))
+        }
+        Protocol::Http => {
+            drop(port);
+            let mut stream = ClientStream::plain(tcp);
+            let mut timer = Timer::default();
+            let limit = Instant::now() + IDLE;
+            let preface = std::future::poll_fn(|cx| {
+                if timer.poll(limit, cx).is_ready()
+                    || http1::is_quiet(connection, limit - IDLE, &mut timer, cx)
+                {
+                    return std::task::Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                }
+                stream.poll_preface(cx)
+            })
+            .await?;
+            Ok((stream, preface))
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! The client's byte stream as Pingora reads and writes it.
+//!
+//! It keeps no read buffer, and a write buffer only while something is in it. Head and body of a small response leave
+//! in one system call; a body that does not fit is sent together with what is buffered, by one vectored write.
+
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::os::fd::AsRawFd;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora_core::protocols::raw_connect::ProxyDigest;
+use pingora_core::protocols::{
+    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest,
+    UniqueID, UniqueIDType,
+};
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+use super::exchange::Exchange;
+use super::preface::Preface;
+
+/// What is written in smaller pieces is sent once this much is there, at a flush, or when the response stalls.
+const BUFFER: usize = 16 * 1024;
+/// A request head and a small response fit without growing.
+const FIRST: usize = 2048;
+/// How much of what a client still sends is thrown away before its connection is closed.
+const LINGER_BYTES: usize = 256 * 1024;
+const LINGER: Duration = Duration::from_millis(500);
+
+/// A client's connection, plain or TLS.
+pub(crate) struct ClientStream {
+    io: Io,
+    /// Bytes read before it was known what is spoken.
+    read: Vec<u8>,
+    read_at: usize,
+    /// The last read may have left bytes behind: the runtime's word that there are some is then not to be trusted.
+    unsure: bool,
+    written: Vec<u8>,
+    written_at: usize,
+    /// HTTP/1: its one request at a time. `None` for HTTP/2, which buffers and limits by itself.
+    exchange: Option<Arc<Exchange>>,
+}
+
+enum Io {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl ClientStream {
+    pub(crate) fn plain(stream: TcpStream) -> Self {
+        Self::new(Io::Plain(stream))
+    }
+
+    pub(crate) fn tls(stream: TlsStream<TcpStream>) -> Self {
+        Self::new(Io::Tls(Box::new(stream)))
+    }
+
+    const fn new(io: Io) -> Self {
+        Self {
+            io,
+            read: Vec::new(),
+            read_at: 0,
+            unsure: false,
+            written: Vec::new(),
+            written_at: 0,
+            exchange: None,
+        }
+    }
+
+    /// From now on it serves HTTP/1 for this exchange.
+    pub(crate) fn serve(&mut self, exchange: Arc<Exchange>) {
+        self.exchange = Some(exchange);
+    }
+
+    /// Ready when a byte of a request can be read (`true`) or never will be (`false`). Allocates nothing while waiting.
+    pub(crate) fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        if self.read_at < self.read.len() {
+            return Poll::Ready(true);
+        }
+        match &mut self.io {
+            Io::Plain(tcp) if self.unsure => {
+                tcp.poll_peek(cx, &mut ReadBuf::new(&mut [0])).map(|peeked| peeked.is_ok_and(|n| n > 0))
+            }
+            Io::Plain(tcp) => tcp.poll_read_ready(cx).map(|ready| ready.is_ok()),
+            Io::Tls(tls) => {
+                Pin::new(tls.as_mut()).poll_fill_buf(cx).map(|read| read.is_ok_and(|bytes| !bytes.is_empty()))
+            }
+        }
+    }
+
+    /// Reads until it is known whether HTTP/1 or HTTP/2 is spoken on a plain connection; what was read stays to be read.
+    pub(crate) fn poll_preface(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Preface>> {
+        let Io::Plain(tcp) = &mut self.io else { return Poll::Ready(Ok(Preface::Http1)) };
+        loop {
+            ready!(tcp.poll_read_ready(cx))?;
+            // Room for an ordinary head: HTTP/1 then reads it from here, without another system call.
+            self.read.reserve(2 * FIRST);
+            match tcp.try_read_buf(&mut self.read) {
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+            if let Some(preface) = Preface::of(&self.read) {
+                return Poll::Ready(Ok(preface));
+            }
+        }
+    }
+
+    /// Gives memory back that only an active request needs.
+    pub(crate) fn rest(&mut self) {
+        if self.written_at == self.written.len() {
+            self.written = Vec::new();
+            self.written_at = 0;
+        }
+    }
+
+    fn poll_io_write(&mut self, cx: &mut Context<'_>, more: &[u8]) -> Poll<io::Result<usize>> {
+        let buffered = self.written.get(self.written_at..).unwrap_or_default();
+        let slices = [IoSlice::new(buffered), IoSlice::new(more)];
+        let slices = if buffered.is_empty() { slices.get(1..).unwrap_or_default() } else { &slices };
+        match &mut self.io {
+            Io::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, slices),
+            Io::Tls(tls) => Pin::new(tls.as_mut()).poll_write_vectored(cx, slices),
+        }
+    }
+
+    /// Writes what is buffered and then `more`; `Ok` is how much of `more` was taken.
+    fn poll_send(&mut self, cx: &mut Context<'_>, more: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            let buffered = self.written.len() - self.written_at;
+            if buffered == 0 && more.is_empty() {
+                return Poll::Ready(Ok(0));
+            }
+            let sent = ready!(self.poll_io_write(cx, more))?;
+            if sent == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            if sent < buffered {
+                self.written_at += sent;
+                continue;
+            }
+            self.written.clear();
+            self.written_at = 0;
+            if more.is_empty() || sent > buffered {
+                return Poll::Ready(Ok(sent - buffered));
+            }
+        }
+    }
+
+    fn is_expired(&self) -> bool {
+        self.exchange.as_ref().is_some_and(|exchange| exchange.is_expired())
+    }
+
+    /// Pingora reads a single byte while a response is on its way, to learn that the client left. A pipelined request
+    /// must not be eaten by that: only the end of the stream is reported.
+    fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.read_at < self.read.len() {
+            return Poll::Pending;
+        }
+        let ended = match &mut self.io {
+            Io::Plain(tcp) => {
+                let mut byte = [0];
+                match ready!(tcp.poll_peek(cx, &mut ReadBuf::new(&mut byte))) {
+                    Ok(peeked) => peeked == 0,
+                    Err(error) => return Poll::Ready(Err(error)),
+                }
+            }
+            Io::Tls(tls) => ready!(Pin::new(tls.as_mut()).poll_fill_buf(cx))?.is_empty(),
+        };
+        if ended { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+}
+
+impl AsyncRead for ClientStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.is_expired() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        if this.exchange.is_some() {
+            // Pingora flushes a response with a length only at its end. When it turns to reading instead, the rest is
+            // not there yet, and the client should have what is.
+            if !this.written.is_empty() && matches!(this.poll_send(cx, &[]), Poll::Ready(Err(_))) {
+                return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+            }
+            if buf.remaining() == 1 {
+                return this.poll_left(cx);
+            }
+        }
+        if let Some(rest) = this.read.get(this.read_at..).filter(|rest| !rest.is_empty()) {
+            let taken = rest.len().min(buf.remaining());
+            buf.put_slice(rest.get(..taken).unwrap_or_default());
+            this.read_at += taken;
+            if this.read_at == this.read.len() {
+                this.read = Vec::new();
+                this.read_at = 0;
+            }
+            return Poll::Ready(Ok(()));
+        }
+        match &mut this.io {
+            Io::Plain(tcp) => {
+                let read = Pin::new(tcp).poll_read(cx, buf);
+                this.unsure = buf.remaining() == 0;
+                read
+            }
+            Io::Tls(tls) => Pin::new(tls.as_mut()).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for ClientStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        if this.exchange.is_some() && this.written.len() + buf.len() <= BUFFER {
+            if this.written.capacity() == 0 {
+                this.written.reserve(FIRST);
+            }
+            this.written.extend_from_slice(buf);
+            return Poll::Ready(Ok(buf.len()));
+        }
+        if this.is_expired() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        this.poll_send(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.io {
+            Io::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
+            Io::Tls(tls) => Pin::new(tls.as_mut()).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        // HTTP/1 goes through `poll_write`, whose buffer joins head and body.
+        self.exchange.is_none()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        ready!(this.poll_send(cx, &[]))?;
+        match &mut this.io {
+            Io::Plain(_) => Poll::Ready(Ok(())),
+            Io::Tls(tls) => Pin::new(tls.as_mut()).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.as_mut().poll_flush(cx))?;
+        match &mut self.io {
+            Io::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Io::Tls(tls) => Pin::new(tls.as_mut()).poll_shutdown(cx),
+        }
+    }
+}
+
+#[async_trait]
+impl Shutdown for ClientStream {
+    async fn shutdown(&mut self) {
+        let lingers = self.exchange.as_ref().is_some_and(|exchange| exchange.connection.lingers());
+        // Closing a plain socket says FIN by itself.
+        if matches!(self.io, Io::Plain(_)) && !lingers {
+            let _ = self.flush().await;
+            return;
+        }
+        let closing = async {
+            if AsyncWriteExt::shutdown(self).await.is_ok() && lingers {
+                self.swallow().await;
+            }
+        };
+        let _ = tokio::time::timeout(LINGER, closing).await;
+    }
+}
+
+impl ClientStream {
+    async fn swallow(&self) {
+        let (Io::Plain(tcp), mut left) = (&self.io, LINGER_BYTES) else { return };
+        let mut sink = [0; 2048];
+        while left > 0 && tcp.ready(Interest::READABLE).await.is_ok() {
+            match tcp.try_read(&mut sink) {
+                Ok(0) => return,
+                Ok(read) => left = left.saturating_sub(read),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn tcp(&self) -> &TcpStream {
+        match &self.io {
+            Io::Plain(tcp) => tcp,
+            Io::Tls(tls) => tls.get_ref().0,
+        }
+    }
+}
+
+impl fmt::Debug for ClientStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientStream").field("tls", &matches!(self.io, Io::Tls(_))).finish_non_exhaustive()
+    }
+}
+
+impl UniqueID for ClientStream {
+    fn id(&self) -> UniqueIDType {
+        self.tcp().as_raw_fd()
+    }
+}
+
+// The engine learns what these would say from `Connection`.
+impl Ssl for ClientStream {}
+impl Peek for ClientStream {}
+impl GetTimingDigest for ClientStream {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        Vec::new()
+    }
+}
+impl GetProxyDigest for ClientStream {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        None
+    }
+}
+impl GetSocketDigest for ClientStream {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        None
+    }
+}

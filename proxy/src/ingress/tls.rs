@@ -1,0 +1,44 @@
+//! TLS: the ClientHello is read first, so that its SNI chooses the settings from the newest snapshot. A changed
+//! certificate holds for the next handshake; nothing is bound or closed for it.
+
+use std::io;
+
+use rustls::server::Acceptor;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::connection::Connection;
+use crate::snapshot::Port;
+
+/// A fatal `unrecognized_name` alert (RFC 8446 section 6.2) in a record of its own.
+const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
+
+/// Takes a client's handshake. Bounded by the caller.
+///
+/// # Errors
+/// When the client breaks off, asks for a name that is not served, or nothing fits.
+pub(crate) async fn accept(
+    tcp: TcpStream,
+    connection: &Connection,
+    port: &Port,
+) -> io::Result<TlsStream<TcpStream>> {
+    let mut start = LazyConfigAcceptor::new(Acceptor::default(), tcp).await?;
+    let hello = start.client_hello();
+    // Hosts compare without case, and a trailing dot names the same host (RFC 6066 section 3 forbids sending it).
+    let sni = hello.server_name().map(|name| name.trim_end_matches('.').to_ascii_lowercase());
+    let settings = port.tls.as_ref().and_then(|table| table.pick(sni.as_deref())).cloned();
+    let Some(settings) = settings else {
+        let _ = start.io.write_all(&UNRECOGNIZED_NAME).await;
+        return Err(io::Error::new(io::ErrorKind::NotFound, "no certificate for this name"));
+    };
+    let stream = start.into_stream(settings).await?;
+    connection.secured(sni.as_deref());
+    Ok(stream)
+}
+
+/// True when the handshake settled on HTTP/2.
+pub(crate) fn is_http2(stream: &TlsStream<TcpStream>) -> bool {
+    stream.get_ref().1.alpn_protocol() == Some(b"h2")
+}

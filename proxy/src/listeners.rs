@@ -1,0 +1,238 @@
+//! The open ports. New ones are bound before the snapshot that wants them is published, and accept after it; removed
+//! ones close after it, and their connections drain.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use config::{Rejection, Severity};
+use futures::future::join_all;
+use rustc_hash::FxHashMap;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use crate::ingress::connection::Connection;
+use crate::ingress::gate::Gate;
+use crate::ingress::serve::{Server, serve};
+use crate::snapshot::{Bind, Port, Snapshot};
+
+/// Connections the kernel holds before they are accepted.
+const BACKLOG: i32 = 4096;
+/// How long accepting pauses when the process is out of descriptors or memory: the next one has to come from a
+/// connection that ends.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// The open ports.
+#[derive(Debug)]
+pub(crate) struct Listeners {
+    server: Arc<Server>,
+    drain: Duration,
+    open: FxHashMap<Bind, Open>,
+    draining: Vec<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Open {
+    address: SocketAddr,
+    gate: Arc<Gate>,
+    /// Bound, not accepting yet.
+    bound: Option<TcpListener>,
+    /// Ends accepting when it is dropped.
+    _stop: oneshot::Sender<()>,
+    stopped: Option<oneshot::Receiver<()>>,
+    accepting: Option<JoinHandle<()>>,
+}
+
+impl Listeners {
+    /// None yet. `drain`: how long connections of a closed port may take to end.
+    pub(crate) fn new(server: Arc<Server>, drain: Duration) -> Self {
+        Self { server, drain, open: FxHashMap::default(), draining: Vec::new() }
+    }
+
+    /// Binds what `next` wants and is not open. A port that cannot be bound is a rejection of its listeners and is tried
+    /// again with the next update; the others are not touched.
+    pub(crate) fn bind(&mut self, next: &Snapshot) -> Vec<Rejection> {
+        let mut rejections = Vec::new();
+        for (bind, port) in &next.ports {
+            if self.open.contains_key(bind) {
+                continue;
+            }
+            match self.bind_one(*bind, next) {
+                Ok(open) => {
+                    self.open.insert(*bind, open);
+                }
+                Err(error) => rejections.extend(reject(*bind, port, &error)),
+            }
+        }
+        rejections
+    }
+
+    fn bind_one(&mut self, bind: Bind, next: &Snapshot) -> io::Result<Open> {
+        let bound = listen(bind).or_else(|error| {
+            // An address of the same port that is about to close may be in the way.
+            let stale = |open: &Bind| open.port == bind.port && !next.ports.contains_key(open);
+            let Some(stale) = self.open.keys().copied().find(stale) else { return Err(error) };
+            self.close_one(stale, None);
+            listen(bind)
+        })?;
+        let (stop, stopped) = oneshot::channel();
+        Ok(Open {
+            address: bound.local_addr()?,
+            gate: Arc::new(Gate::new(bind)),
+            bound: Some(bound),
+            _stop: stop,
+            stopped: Some(stopped),
+            accepting: None,
+        })
+    }
+
+    /// After `now` was published in place of `before`: starts accepting on new ports, and closes those that are gone.
+    pub(crate) fn settle(&mut self, before: &Snapshot, now: &Snapshot) {
+        let gone: Vec<Bind> =
+            self.open.keys().filter(|bind| !now.ports.contains_key(bind)).copied().collect();
+        for bind in gone {
+            self.close_one(bind, before.ports.get(&bind).cloned());
+        }
+        for open in self.open.values_mut() {
+            if let (Some(bound), Some(stopped)) = (open.bound.take(), open.stopped.take()) {
+                let accepting = accept(bound, open.gate.clone(), self.server.clone(), stopped);
+                open.accepting = Some(tokio::spawn(accepting));
+            }
+        }
+        self.draining.retain(|task| !task.is_finished());
+    }
+
+    /// Stops accepting, and lets what is connected end in time.
+    fn close_one(&mut self, bind: Bind, last: Option<Arc<Port>>) {
+        let Some(open) = self.open.remove(&bind) else { return };
+        open.gate.keep(last);
+        open.gate.drain();
+        let (gate, limit) = (open.gate.clone(), self.drain);
+        self.draining.push(tokio::spawn(async move {
+            let Open { accepting, _stop: stop, .. } = open;
+            drop(stop);
+            if let Some(accepting) = accepting {
+                let _ = accepting.await;
+            }
+            if timeout(limit, gate.emptied()).await.is_err() {
+                gate.cut();
+                let _ = timeout(Duration::from_secs(1), gate.emptied()).await;
+            }
+        }));
+    }
+
+    /// Closes everything and waits for its end.
+    pub(crate) async fn close(mut self, last: &Snapshot) {
+        let open: Vec<Bind> = self.open.keys().copied().collect();
+        for bind in open {
+            self.close_one(bind, last.ports.get(&bind).cloned());
+        }
+        join_all(self.draining).await;
+    }
+
+    /// Closes everything at once.
+    pub(crate) fn cut(&mut self) {
+        for open in self.open.values() {
+            open.gate.drain();
+            open.gate.cut();
+            if let Some(accepting) = &open.accepting {
+                accepting.abort();
+            }
+        }
+        self.open.clear();
+    }
+
+    /// What is open, and the address it really has.
+    pub(crate) fn addresses(&self) -> Vec<(Bind, SocketAddr)> {
+        self.open.iter().map(|(bind, open)| (*bind, open.address)).collect()
+    }
+}
+
+fn reject(bind: Bind, port: &Port, error: &io::Error) -> Vec<Rejection> {
+    let address = bind.address.map_or_else(|| "all addresses".to_owned(), |address| address.to_string());
+    let remedy = match error.kind() {
+        io::ErrorKind::AddrInUse => "another process listens there: stop it or choose another port",
+        io::ErrorKind::PermissionDenied => {
+            "the process may not bind it: choose a port above 1023 or give it CAP_NET_BIND_SERVICE"
+        }
+        io::ErrorKind::AddrNotAvailable => "the address is not one of this host: choose one that is",
+        _ => "it is tried again with the next change",
+    };
+    let message = format!("port {} on {address} cannot be opened: {error}; {remedy}", bind.port);
+    let rejection = |key: &config::Key| Rejection {
+        key: key.clone(),
+        severity: Severity::Refused,
+        message: message.clone(),
+    };
+    port.listeners.iter().map(|(key, _)| rejection(key)).collect()
+}
+
+fn listen(bind: Bind) -> io::Result<TcpListener> {
+    match bind.address {
+        Some(address) => listen_on(SocketAddr::new(address, bind.port)),
+        // Both families through one socket; a host without IPv6 has only the other.
+        None => listen_on(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), bind.port)).or_else(|error| {
+            match error.kind() {
+                io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied => Err(error),
+                _ => listen_on(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), bind.port)),
+            }
+        }),
+    }
+}
+
+fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
+        socket.set_only_v6(false)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+async fn accept(
+    listener: TcpListener,
+    gate: Arc<Gate>,
+    server: Arc<Server>,
+    mut stopped: oneshot::Receiver<()>,
+) {
+    let mut stopping = false;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            accepted = listener.accept() => accepted,
+            // What the kernel has connected already is taken: closing the socket would reset it.
+            _ = &mut stopped, if !stopping => { stopping = true; continue }
+            () = std::future::ready(()), if stopping => return,
+        };
+        match accepted {
+            Ok((tcp, peer)) => admit(tcp, peer, &gate, &server),
+            Err(error) if is_passing(&error) => {}
+            Err(error) => {
+                tracing::warn!(port = gate.bind.port, %error, "cannot accept");
+                sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// The client was gone before it was accepted: an error of that connection, not of the socket.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+    )
+}
+
+fn admit(tcp: TcpStream, peer: SocketAddr, gate: &Arc<Gate>, server: &Arc<Server>) {
+    let Ok(local) = tcp.local_addr() else { return };
+    let connection = Arc::new(Connection::new(gate.clone(), peer, local));
+    let entered = gate.enter(connection.clone());
+    let task = tokio::spawn(serve(tcp, connection.clone(), server.clone(), entered));
+    let _ = connection.abort.set(task.abort_handle());
+}

@@ -1,0 +1,121 @@
+//! The routes of one host name: exact path, regular expression, longest prefix, gRPC method, in this order.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::condition::Probe;
+use super::map::{CowMap, Keyed, Vacant};
+use super::matches::{Bucket, Match, MatchPath};
+use super::tree::Node;
+
+/// The routes of one host name.
+#[derive(Debug, Clone)]
+pub(crate) struct HostTable {
+    host: Arc<str>,
+    exact: CowMap<Bucket>,
+    tree: Node,
+    /// Number of regular expressions in the tree.
+    regexes: usize,
+    methods: CowMap<Bucket>,
+}
+
+/// What changes in the table of one host.
+#[derive(Debug, Default)]
+pub(crate) struct Edits {
+    pub(crate) removed: Vec<Arc<Match>>,
+    pub(crate) added: Vec<Arc<Match>>,
+}
+
+impl Keyed for HostTable {
+    type Key = str;
+
+    fn key(&self) -> &str {
+        &self.host
+    }
+}
+
+impl Vacant for HostTable {
+    fn is_vacant(&self) -> bool {
+        self.exact.is_empty() && self.tree.is_vacant() && self.methods.is_empty()
+    }
+}
+
+impl HostTable {
+    pub(crate) fn new(host: &str) -> Self {
+        Self {
+            host: host.into(),
+            exact: CowMap::default(),
+            tree: Node::new(""),
+            regexes: 0,
+            methods: CowMap::default(),
+        }
+    }
+
+    /// The winning match, and the length of the path prefix it stands for (`policies::Context::matched_prefix`).
+    pub(crate) fn find(&self, probe: &Probe<'_>) -> Option<(&Arc<Match>, usize)> {
+        if let Some(found) = self.exact.get(probe.path).and_then(|bucket| bucket.matches.first(probe)) {
+            return Some((found, probe.path.len()));
+        }
+        if self.regexes > 0
+            && let Some(found) = self.tree.regex(probe)
+        {
+            return Some((found, 0));
+        }
+        if let Some(found) = self.tree.longest_prefix(probe.path, 0, probe) {
+            return Some(found);
+        }
+        if self.methods.is_empty() {
+            return None;
+        }
+        let bucket = self.methods.get(grpc_method(probe.path)?)?;
+        bucket.matches.first(probe).map(|found| (found, 0))
+    }
+
+    /// Takes matches out, then puts others in.
+    pub(crate) fn apply(&mut self, edits: &Edits) {
+        let mut regexes: BTreeMap<&str, (Vec<&Arc<Match>>, Vec<&Arc<Match>>)> = BTreeMap::new();
+        for old in &edits.removed {
+            let precedence = &old.precedence;
+            match &old.path {
+                MatchPath::Exact(path) => {
+                    self.exact.edit(path, || Bucket::new(path), |bucket| bucket.matches.remove(precedence));
+                }
+                MatchPath::Prefix(path) => self.tree.edit(path, |node| node.prefixes.remove(precedence)),
+                MatchPath::Regex(_, prefix) => regexes.entry(prefix).or_default().0.push(old),
+                MatchPath::GrpcMethod(name) => {
+                    self.methods.edit(name, || Bucket::new(name), |bucket| bucket.matches.remove(precedence));
+                }
+            }
+        }
+        for new in &edits.added {
+            match &new.path {
+                MatchPath::Exact(path) => {
+                    self.exact.edit(path, || Bucket::new(path), |bucket| bucket.matches.insert(new.clone()));
+                }
+                MatchPath::Prefix(path) => self.tree.edit(path, |node| node.prefixes.insert(new.clone())),
+                MatchPath::Regex(_, prefix) => regexes.entry(prefix).or_default().1.push(new),
+                MatchPath::GrpcMethod(name) => {
+                    self.methods.edit(
+                        name,
+                        || Bucket::new(name),
+                        |bucket| bucket.matches.insert(new.clone()),
+                    );
+                }
+            }
+        }
+        for (prefix, (removed, added)) in regexes {
+            let count = &mut self.regexes;
+            self.tree.edit(prefix, |node| {
+                *count -= node.regexes.len();
+                node.regexes.apply(&removed, &added);
+                *count += node.regexes.len();
+            });
+        }
+    }
+}
+
+/// `/any.Service/This` → `This`.
+fn grpc_method(path: &str) -> Option<&str> {
+    let (service, method) = path.strip_prefix('/')?.split_once('/')?;
+    (!service.is_empty() && !method.is_empty() && !method.contains('/')).then_some(method)
+}

@@ -1,0 +1,89 @@
+//! Matches and the buckets they lie in, the one to be preferred first.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::condition::{Conditions, Probe};
+use super::map::{Keyed, Vacant};
+use super::pattern::Pattern;
+use super::precedence::Precedence;
+use crate::rule::Rule;
+
+/// One match of a rule.
+#[derive(Debug)]
+pub(crate) struct Match {
+    pub(crate) precedence: Precedence,
+    pub(crate) path: MatchPath,
+    pub(crate) conditions: Conditions,
+    pub(crate) rule: Arc<Rule>,
+}
+
+/// Where in a host's table a match lies.
+#[derive(Debug)]
+pub(crate) enum MatchPath {
+    Exact(Box<str>),
+    /// Without a trailing slash: `/a` or, for all paths, empty.
+    Prefix(Box<str>),
+    /// A pattern, and the whole segments each path it matches begins with.
+    Regex(Arc<Pattern>, Box<str>),
+    /// The method's name; the service is any.
+    GrpcMethod(Box<str>),
+}
+
+/// Matches that differ by their other conditions only.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Matches(SmallVec<[Arc<Match>; 1]>);
+
+impl Matches {
+    /// The match that wins.
+    pub(crate) fn first(&self, probe: &Probe<'_>) -> Option<&Arc<Match>> {
+        self.0.iter().find(|candidate| candidate.conditions.hold(probe))
+    }
+
+    pub(crate) fn insert(&mut self, new: Arc<Match>) {
+        let (Ok(place) | Err(place)) = self.place(&new.precedence);
+        self.0.insert(place, new);
+    }
+
+    pub(crate) fn remove(&mut self, precedence: &Precedence) {
+        if let Ok(place) = self.place(precedence) {
+            self.0.remove(place);
+        }
+    }
+
+    fn place(&self, precedence: &Precedence) -> Result<usize, usize> {
+        self.0.binary_search_by(|other| other.precedence.cmp(precedence))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Matches with one exact path, or one gRPC method.
+#[derive(Debug, Clone)]
+pub(crate) struct Bucket {
+    key: Arc<str>,
+    pub(crate) matches: Matches,
+}
+
+impl Bucket {
+    pub(crate) fn new(key: &str) -> Self {
+        Self { key: key.into(), matches: Matches::default() }
+    }
+}
+
+impl Keyed for Bucket {
+    type Key = str;
+
+    fn key(&self) -> &str {
+        &self.key
+    }
+}
+
+impl Vacant for Bucket {
+    fn is_vacant(&self) -> bool {
+        self.matches.is_empty()
+    }
+}

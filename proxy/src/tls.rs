@@ -1,0 +1,200 @@
+//! TLS settings by SNI.
+//!
+//! A client's SNI picks a listener by host name, as a Host picks one for a request; the listener's settings then pick a
+//! certificate. A name no listener serves is refused, so that a port never shows a certificate it was not asked for.
+
+use std::cmp::Reverse;
+use std::fmt;
+use std::sync::Arc;
+
+use config::Certificate;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{
+    ClientHello, ProducesTickets, ResolvesServerCert, ServerSessionMemoryCache, StoresServerSessions,
+};
+use rustls::sign::CertifiedKey;
+use rustls::{ServerConfig, version};
+use x509_parser::extensions::GeneralName;
+
+use crate::route::hosts::{HostPattern, Hosts};
+use crate::route::map::Keyed;
+
+/// TLS settings by SNI.
+#[derive(Debug, Default, Clone)]
+pub struct TlsTable {
+    listeners: Hosts<Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    host: Box<str>,
+    /// None when the listener has no usable certificate: its names are refused, not served with those of another.
+    settings: Option<Arc<ServerConfig>>,
+}
+
+impl Keyed for Entry {
+    type Key = str;
+
+    fn key(&self) -> &str {
+        &self.host
+    }
+}
+
+impl TlsTable {
+    /// The settings for a client's SNI; `None`: refuse the handshake. Without SNI, those of the listener without a host
+    /// name.
+    #[must_use]
+    pub fn pick(&self, sni: Option<&str>) -> Option<&Arc<ServerConfig>> {
+        match sni {
+            // What it takes is paid per handshake, and only by a client that writes upper case.
+            Some(sni) if sni.bytes().any(|byte| byte.is_ascii_uppercase()) => {
+                self.pick(Some(&sni.to_ascii_lowercase()))
+            }
+            Some(sni) => self.listeners.find(sni, Some)?.settings.as_ref(),
+            None => self.listeners.get(HostPattern::Any)?.settings.as_ref(),
+        }
+    }
+
+    pub(crate) fn insert(&mut self, pattern: HostPattern<'_>, settings: Option<Arc<ServerConfig>>) {
+        self.listeners.insert(pattern, Arc::new(Entry { host: pattern.key().into(), settings }));
+    }
+}
+
+/// A certificate that can be shown.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    certified: Arc<CertifiedKey>,
+    /// DNS names of the leaf, lower-case.
+    names: Box<[Box<str>]>,
+}
+
+/// Makes the TLS settings of listeners. Tickets and sessions are shared by all settings it makes, so that clients
+/// resume across changes; rustls resumes only for the SNI a session began with.
+pub(crate) struct Terminator {
+    provider: Arc<CryptoProvider>,
+    tickets: Option<Arc<dyn ProducesTickets>>,
+    sessions: Arc<dyn StoresServerSessions>,
+}
+
+impl fmt::Debug for Terminator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Terminator")
+    }
+}
+
+impl Terminator {
+    pub(crate) fn new() -> Self {
+        let tickets = rustls::crypto::ring::Ticketer::new()
+            .inspect_err(|error| tracing::warn!(%error, "no session tickets: TLS clients cannot resume"))
+            .ok();
+        Self {
+            provider: Arc::new(rustls::crypto::ring::default_provider()),
+            tickets,
+            sessions: ServerSessionMemoryCache::new(1024),
+        }
+    }
+
+    /// Reads a certificate.
+    ///
+    /// # Errors
+    /// Field, reason and remedy.
+    pub(crate) fn read(&self, certificate: &Certificate) -> Result<Identity, String> {
+        let chain = CertificateDer::pem_slice_iter(certificate.chain.as_bytes())
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|e| format!("chain: not PEM ({e}): give the certificate chain, leaf first"))?;
+        let leaf = chain.first().ok_or("chain: no certificate in it: give the chain as PEM, leaf first")?;
+        let names = names(leaf).ok_or("chain: the first certificate is not readable as X.509")?;
+        // The key is revealed only to the TLS library.
+        let key = PrivateKeyDer::from_pem_slice(certificate.key.reveal().as_bytes())
+            .map_err(|_| "key: no private key in it: give PKCS#8, PKCS#1 or SEC1 as PEM")?;
+        let certified = CertifiedKey::from_der(chain, key, &self.provider).map_err(|e| match e {
+            rustls::Error::InconsistentKeys(_) => {
+                "key: does not belong to the first certificate of the chain".to_owned()
+            }
+            rustls::Error::InvalidCertificate(e) => {
+                format!("chain: the first certificate is not usable ({e})")
+            }
+            e => format!("key: not usable ({e}): RSA of 2048 bits or more, ECDSA P-256, P-384 or Ed25519"),
+        })?;
+        Ok(Identity { certified: Arc::new(certified), names })
+    }
+
+    /// The settings of a listener with these certificates, most wanted first.
+    ///
+    /// # Errors
+    /// When the TLS library refuses its own defaults; never today.
+    pub(crate) fn settings(
+        &self,
+        identities: Vec<Arc<Identity>>,
+    ) -> Result<Arc<ServerConfig>, rustls::Error> {
+        let mut settings = ServerConfig::builder_with_provider(self.provider.clone())
+            .with_protocol_versions(&[&version::TLS13, &version::TLS12])?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(Resolver(identities)));
+        settings.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        settings.session_storage = self.sessions.clone();
+        if let Some(tickets) = &self.tickets {
+            settings.ticketer = tickets.clone();
+        }
+        Ok(Arc::new(settings))
+    }
+}
+
+fn names(leaf: &CertificateDer<'_>) -> Option<Box<[Box<str>]>> {
+    let (_, leaf) = x509_parser::parse_x509_certificate(leaf).ok()?;
+    // No SAN, or one that cannot be read: the certificate is shown when nothing fits better.
+    let san = leaf.subject_alternative_name().ok().flatten();
+    let names = san.iter().flat_map(|san| &san.value.general_names);
+    Some(
+        names
+            .filter_map(|name| match name {
+                GeneralName::DNSName(name) => Some(name.to_ascii_lowercase().into()),
+                _ => None,
+            })
+            .collect(),
+    )
+}
+
+/// Picks a certificate of one listener.
+#[derive(Debug)]
+struct Resolver(Vec<Arc<Identity>>);
+
+impl ResolvesServerCert for Resolver {
+    /// Gateway API: "The GatewayClass MUST use the longest matching SNI out of all available certificates". Among equals
+    /// the first the client can verify, in the listener's order; the first of all when none fits.
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let sni = hello.server_name();
+        self.0
+            .iter()
+            .filter(|identity| identity.certified.key.choose_scheme(hello.signature_schemes()).is_some())
+            // The first of the least.
+            .min_by_key(|identity| Reverse(sni.map(|sni| identity.fits(sni))))
+            .map(|identity| identity.certified.clone())
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Fit {
+    No,
+    Wildcard,
+    Exact,
+}
+
+impl Identity {
+    /// How well the leaf names `sni`, which rustls has made lower-case. In a certificate `*` is one label (RFC 6125
+    /// §6.4.3).
+    fn fits(&self, sni: &str) -> Fit {
+        let parent = sni.split_once('.').map(|(_, parent)| parent);
+        self.names
+            .iter()
+            .map(|name| match name.strip_prefix("*.") {
+                Some(suffix) if parent == Some(suffix) => Fit::Wildcard,
+                None if **name == *sni => Fit::Exact,
+                _ => Fit::No,
+            })
+            .max()
+            .unwrap_or(Fit::No)
+    }
+}

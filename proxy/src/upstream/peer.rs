@@ -1,0 +1,115 @@
+//! Prototypes of Pingora peers: everything about reaching an endpoint that does not depend on the request.
+
+use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use config::{AppProtocol, Backend, BackendRef};
+use pingora_core::protocols::TcpKeepalive;
+use pingora_core::upstreams::peer::{ALPN, HttpPeer, PeerOptions};
+use policies::Invalid;
+
+use super::trust;
+
+/// Requests on one HTTP/2 connection at a time; the backend may allow fewer.
+pub(super) const MAX_STREAMS: u32 = 100;
+/// Time for the TCP handshake, and again for that of TLS.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Time until a connection can carry a request.
+const TOTAL_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time a connection is kept without a request. Connections to an endpoint that is gone end by it.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Time one write may be blocked by a backend that does not read.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Finds HTTP/2 connections whose other end is gone.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+/// What a backend may send ahead of a slow client, per stream; and for all streams of a connection together, so that
+/// stalled clients cannot starve the others.
+const STREAM_WINDOW: u32 = 512 * 1024;
+const CONNECTION_WINDOW: u32 = MAX_STREAMS * STREAM_WINDOW;
+
+/// How to reach the endpoints of one cluster.
+#[derive(Debug)]
+pub(super) struct Dialer {
+    options: PeerOptions,
+    sni: Option<String>,
+    /// For what the backend speaks, and for HTTP/2 to a backend that speaks HTTP/1.1 else.
+    group_keys: [u64; 2],
+}
+
+impl Dialer {
+    /// # Errors
+    /// When the TLS settings cannot be used.
+    pub(super) fn new(backend: &BackendRef, spec: &Backend) -> Result<Self, Invalid> {
+        let mut options = PeerOptions::new();
+        options.connection_timeout = Some(CONNECT_TIMEOUT);
+        options.total_connection_timeout = Some(TOTAL_CONNECT_TIMEOUT);
+        options.idle_timeout = Some(IDLE_TIMEOUT);
+        options.write_timeout = Some(WRITE_TIMEOUT);
+        // A quiet backend is legitimate: long polls, event streams, WebSocket. Dead hosts are found by keepalive,
+        // slow ones by the request's own limits.
+        options.read_timeout = None;
+        options.alpn = match spec.protocol {
+            AppProtocol::Http | AppProtocol::Ws => ALPN::H1,
+            AppProtocol::H2c => ALPN::H2,
+        };
+        options.max_h2_streams = MAX_STREAMS as usize;
+        options.h2_ping_interval = Some(PING_INTERVAL);
+        options.h2_stream_window_size = Some(STREAM_WINDOW);
+        options.h2_connection_window_size = Some(CONNECTION_WINDOW);
+        options.tcp_keepalive = Some(TcpKeepalive {
+            idle: Duration::from_secs(15),
+            interval: Duration::from_secs(5),
+            count: 3,
+            #[cfg(target_os = "linux")]
+            user_timeout: Duration::from_secs(30),
+        });
+        if let Some(tls) = &spec.tls {
+            trust::check_hostname(&tls.hostname)?;
+            options.ca = trust::authorities(tls)?;
+        }
+        Ok(Self {
+            options,
+            sni: spec.tls.as_ref().map(|tls| tls.hostname.clone()),
+            group_keys: [group_key(backend, spec, false), group_key(backend, spec, true)],
+        })
+    }
+
+    /// The prototype for one endpoint.
+    pub(super) fn prototype(&self, address: SocketAddr) -> HttpPeer {
+        // A socket address resolves to itself: no DNS, no panic.
+        let mut peer = HttpPeer::new(address, self.sni.is_some(), self.sni.clone().unwrap_or_default());
+        peer.options = self.options.clone();
+        peer.group_key = self.group_keys[0];
+        peer
+    }
+
+    /// A peer like `prototype` that speaks HTTP/2 whatever the backend says.
+    pub(super) fn force_h2(&self, peer: &mut HttpPeer) {
+        if !matches!(peer.options.alpn, ALPN::H2) {
+            peer.options.alpn = ALPN::H2;
+            peer.group_key = self.group_keys[1];
+        }
+    }
+
+    /// Requests that share a connection.
+    pub(super) const fn streams(&self) -> u32 {
+        if matches!(self.options.alpn, ALPN::H2) { MAX_STREAMS } else { 1 }
+    }
+}
+
+/// Pingora shares connections between peers of one address, name and group key, whatever their CA and protocol: the
+/// key stands for those. It is keyed per process, so that nobody can make two policies collide.
+fn group_key(backend: &BackendRef, spec: &Backend, force_h2: bool) -> u64 {
+    static KEYED: OnceLock<RandomState> = OnceLock::new();
+    let h2 = force_h2 || spec.protocol == AppProtocol::H2c;
+    let tls = spec.tls.as_ref().map(|tls| {
+        let pem = match &tls.ca {
+            config::TrustedCa::System => None,
+            config::TrustedCa::Pem(pem) => Some(pem.as_str()),
+        };
+        (tls.hostname.as_str(), pem)
+    });
+    KEYED.get_or_init(RandomState::new).hash_one((&backend.namespace, h2, tls))
+}

@@ -1,0 +1,143 @@
+//! TLS by SNI, HTTP/2 by ALPN, certificates that change while serving.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rcgen::{CertificateParams, KeyPair};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::harness::{Http2, Mesh, Origin, backend, forward, parse, route_on, within};
+
+struct Identity {
+    chain: String,
+    key: String,
+    der: CertificateDer<'static>,
+}
+
+fn identity(name: &str) -> Identity {
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(vec![name.to_owned()]).unwrap().self_signed(&key).unwrap();
+    Identity { chain: certificate.pem(), key: key.serialize_pem(), der: certificate.der().clone() }
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("    {line}\n")).collect()
+}
+
+fn secret(name: &str, identity: &Identity) -> String {
+    format!(
+        "---\nkey: Certificate/default/{name}\nresource:\n  kind: Certificate\n  chain: |\n{}  key: |\n{}",
+        indented(&identity.chain),
+        indented(&identity.key)
+    )
+}
+
+fn listener(section: &str, hostname: &str, certificate: &str) -> String {
+    format!(
+        "---\nkey: Listener/default/gw/{section}\nresource: {{kind: Listener, port: 0, protocol: HTTPS, hostname: \
+         \"{hostname}\", tls: {{certificates: [default/{certificate}]}}, scope: gateway}}\n"
+    )
+}
+
+fn two_names(a: &Identity, b: &Identity, origin: SocketAddr) -> String {
+    let rule = format!("  - action: {}", forward("a"));
+    secret("a", a)
+        + &secret("b", b)
+        + &listener("a", "a.test", "a")
+        + &listener("b", "b.test", "b")
+        + &backend("a", "http", &[origin])
+        + &route_on("ra", "a", "a.test", &rule)
+        + &route_on("rb", "b", "b.test", &rule)
+}
+
+async fn connect(
+    address: SocketAddr,
+    name: &'static str,
+    trusted: &Identity,
+    alpn: &[&[u8]],
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(trusted.der.clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    let tcp = TcpStream::connect(address).await?;
+    let name = ServerName::try_from(name).unwrap();
+    within(TlsConnector::from(Arc::new(config)).connect(name, tcp)).await
+}
+
+async fn exchange(mut tls: TlsStream<TcpStream>, host: &str) -> crate::harness::Raw {
+    let request = format!("GET /x HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+    tls.write_all(request.as_bytes()).await.unwrap();
+    let mut bytes = Vec::new();
+    within(tls.read_to_end(&mut bytes)).await.unwrap();
+    parse(&bytes)
+}
+
+#[tokio::test]
+async fn sni_picks_the_certificate_and_an_unknown_name_is_refused() {
+    let (a, b, origin) = (identity("a.test"), identity("b.test"), Origin::named("o").await);
+    let mesh = Mesh::start(&two_names(&a, &b, origin.address)).await;
+    for (name, trusted) in [("a.test", &a), ("b.test", &b)] {
+        let tls = connect(mesh.address(), name, trusted, &[]).await.unwrap();
+        let response = exchange(tls, name).await;
+        assert_eq!(response.status, 200);
+        assert_eq!(response.field("seen-x-forwarded-proto"), Some("https"));
+    }
+    let refused = connect(mesh.address(), "c.test", &a, &[]).await.unwrap_err();
+    assert!(refused.to_string().contains("UnrecognisedName"), "{refused}");
+}
+
+#[tokio::test]
+async fn alpn_gives_http2() {
+    let (a, b, origin) = (identity("a.test"), identity("b.test"), Origin::named("o").await);
+    let mesh = Mesh::start(&two_names(&a, &b, origin.address)).await;
+    let tls = connect(mesh.address(), "a.test", &a, &[b"h2", b"http/1.1"]).await.unwrap();
+    assert_eq!(tls.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    let mut client = Http2::over(tls).await;
+    let response = client.get("https://a.test/x").await.unwrap();
+    assert_eq!(response.headers()["seen-x-forwarded-proto"], "https");
+    let other = client.get("https://b.test/x").await.unwrap();
+    assert_eq!(other.status(), 421, "a connection for one listener must not reach another");
+}
+
+#[tokio::test]
+async fn a_changed_certificate_holds_for_the_next_handshake() {
+    let (old, new, b) = (identity("a.test"), identity("a.test"), identity("b.test"));
+    let origin = Origin::named("o").await;
+    let mut mesh = Mesh::start(&two_names(&old, &b, origin.address)).await;
+    let before = connect(mesh.address(), "a.test", &old, &[]).await.unwrap();
+    mesh.serve(&two_names(&new, &b, origin.address)).await;
+    assert!(connect(mesh.address(), "a.test", &old, &[]).await.is_err());
+    let after = connect(mesh.address(), "a.test", &new, &[]).await.unwrap();
+    assert_eq!(exchange(after, "a.test").await.status, 200);
+    assert_eq!(exchange(before, "a.test").await.status, 200, "an open connection is not touched");
+}
+
+#[tokio::test]
+async fn a_response_larger_than_any_buffer_arrives_whole_over_tls() {
+    let (a, b) = (identity("a.test"), identity("b.test"));
+    let origin = Origin::start(|_| async {
+        let body: Vec<u8> = (0..3_000_000u32).map(|at| at.to_le_bytes()[0]).collect();
+        http::Response::new(crate::harness::full(body))
+    })
+    .await;
+    let mesh = Mesh::start(&two_names(&a, &b, origin.address)).await;
+    let mut tls = connect(mesh.address(), "a.test", &a, &[]).await.unwrap();
+    tls.write_all(b"GET / HTTP/1.1\r\nhost: a.test\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut bytes = Vec::new();
+    within(tls.read_to_end(&mut bytes)).await.unwrap();
+    let head = bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+    let body = &bytes[head..];
+    assert_eq!(body.len(), 3_000_000);
+    assert!(body.iter().zip(0u32..).all(|(byte, at)| *byte == at.to_le_bytes()[0]));
+}
