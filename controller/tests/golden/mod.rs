@@ -1,4 +1,11 @@
 //! Reads golden cases and prints what they yield.
+#![allow(dead_code, reason = "each test uses a part of it")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    reason = "only tests use it"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -71,12 +78,12 @@ pub(crate) fn options(text: &str) -> Result<Options, String> {
 /// translator either.
 pub(crate) fn objects(text: &str) -> Result<Vec<Object>, String> {
     let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|e| e.to_string())?;
-    documents.into_iter().filter(|document| !document.is_null()).map(object).collect()
+    documents.into_iter().filter(|document| !document.is_null()).map(|document| object(&document)).collect()
 }
 
-fn object(value: Value) -> Result<Object, String> {
+pub(crate) fn object(value: &Value) -> Result<Object, String> {
     let kind = value.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
-    fn typed<T: DeserializeOwned>(value: Value) -> Result<T, String> {
+    fn typed<T: DeserializeOwned>(value: &Value) -> Result<T, String> {
         serde_json::from_value(value.clone()).map_err(|e| format!("{e} in {value}"))
     }
     Ok(match kind.as_str() {
@@ -95,6 +102,23 @@ fn object(value: Value) -> Result<Object, String> {
     })
 }
 
+/// Another object that says the same.
+pub(crate) fn copy(object: &Object) -> Object {
+    match object {
+        Object::GatewayClass(o) => api::GatewayClass::clone(o).into(),
+        Object::Gateway(o) => api::Gateway::clone(o).into(),
+        Object::HttpRoute(o) => api::HttpRoute::clone(o).into(),
+        Object::GrpcRoute(o) => api::GrpcRoute::clone(o).into(),
+        Object::ReferenceGrant(o) => api::ReferenceGrant::clone(o).into(),
+        Object::BackendTlsPolicy(o) => api::BackendTlsPolicy::clone(o).into(),
+        Object::Service(o) => api::Service::clone(o).into(),
+        Object::EndpointSlice(o) => api::EndpointSlice::clone(o).into(),
+        Object::Secret(o) => api::Secret::clone(o).into(),
+        Object::ConfigMap(o) => api::ConfigMap::clone(o).into(),
+        Object::Namespace(o) => api::Namespace::clone(o).into(),
+    }
+}
+
 /// What `now` says beyond `base`, as YAML.
 pub(crate) fn print(now: &Translation, base: &Translation) -> String {
     let resources: Vec<Value> = now
@@ -104,8 +128,7 @@ pub(crate) fn print(now: &Translation, base: &Translation) -> String {
         .map(|(key, resource)| {
             let mut value = serde_json::to_value(&**resource).unwrap();
             if let config::Resource::Certificate(certificate) = &**resource {
-                value["chain"] = format!("[{} bytes]", certificate.chain.len()).into();
-                value["key"] = "[redacted]".into();
+                value = json!({ "chain": format!("[{} bytes]", certificate.chain.len()), "privateKey": "[redacted]" });
             }
             let mut printed = Map::from_iter([("key".to_owned(), key.to_string().into())]);
             let Value::Object(fields) = value else { unreachable!() };
@@ -136,7 +159,11 @@ fn difference(before: &Value, now: Value) -> Option<Value> {
                 "name" => Some(value),
                 name => difference(before.get(name).unwrap_or(&Value::Null), value),
             };
-            Some(now.into_iter().filter_map(|(name, value)| Some((name.clone(), differs(&name, value)?))).collect())
+            Some(
+                now.into_iter()
+                    .filter_map(|(name, value)| Some((name.clone(), differs(&name, value)?)))
+                    .collect(),
+            )
         }
         (Value::Array(before), Value::Array(now)) if before.len() == now.len() => {
             Some(before.iter().zip(now).filter_map(|(before, now)| difference(before, now)).collect())
@@ -168,7 +195,8 @@ pub(crate) fn compact(value: Value) -> Value {
 fn conditions(value: &Value) -> Value {
     let text = |condition: &Value, field: &str| condition[field].as_str().unwrap().to_owned();
     let line = |c: &Value| {
-        let generation = c.get("observedGeneration").map(|g| format!(" (generation {g})")).unwrap_or_default();
+        let generation =
+            c.get("observedGeneration").map(|g| format!(" (generation {g})")).unwrap_or_default();
         let (kind, status, reason) = (text(c, "type"), text(c, "status"), text(c, "reason"));
         format!("{kind} {status} {reason}{generation}: {}", text(c, "message"))
     };
