@@ -7,6 +7,8 @@
     reason = "only tests use it"
 )]
 
+pub(crate) mod expect;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,8 +17,10 @@ use fairway_controller::{Object, Options, Translation, api, status};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-pub(crate) fn testdata() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata")
+/// Where cases are, each root with its own `base.yaml`: the translator's own, and those written from the specification.
+pub(crate) fn roots() -> [PathBuf; 2] {
+    let testdata = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata");
+    [testdata.join("spec"), testdata]
 }
 
 pub(crate) struct Case {
@@ -32,14 +36,14 @@ impl Case {
 }
 
 /// Every `<area>/<case>.in.yaml`, by name.
-pub(crate) fn cases() -> Vec<Case> {
-    named(".in.yaml").into_iter().map(|(name, path)| Case { name, path }).collect()
+pub(crate) fn cases(root: &Path) -> Vec<Case> {
+    named(root, ".in.yaml").into_iter().map(|(name, path)| Case { name, path }).collect()
 }
 
 /// Outputs and request files without input.
-pub(crate) fn orphans() -> Vec<PathBuf> {
-    let inputs = named(".in.yaml");
-    [named(".out.yaml"), named(".requests.yaml")]
+pub(crate) fn orphans(root: &Path) -> Vec<PathBuf> {
+    let inputs = named(root, ".in.yaml");
+    [named(root, ".out.yaml"), named(root, ".requests.yaml")]
         .into_iter()
         .flatten()
         .filter(|(name, _)| !inputs.contains_key(name))
@@ -47,9 +51,9 @@ pub(crate) fn orphans() -> Vec<PathBuf> {
         .collect()
 }
 
-fn named(suffix: &str) -> BTreeMap<String, PathBuf> {
+fn named(root: &Path, suffix: &str) -> BTreeMap<String, PathBuf> {
     let mut found = BTreeMap::new();
-    for area in fs::read_dir(testdata()).unwrap().map(|entry| entry.unwrap().path()).filter(|p| p.is_dir()) {
+    for area in fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).filter(|p| p.is_dir()) {
         for path in fs::read_dir(&area).unwrap().map(|entry| entry.unwrap().path()) {
             if let Some(case) = path.file_name().unwrap().to_str().unwrap().strip_suffix(suffix) {
                 let area = area.file_name().unwrap().to_str().unwrap();
