@@ -82,7 +82,7 @@ impl Listeners {
         let (stop, stopped) = oneshot::channel();
         Ok(Open {
             address: bound.local_addr()?,
-            gate: Arc::new(Gate::new(bind)),
+            gate: Arc::new(Gate::new(bind, &self.server.telemetry)),
             bound: Some(bound),
             _stop: stop,
             stopped: Some(stopped),

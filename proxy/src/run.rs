@@ -131,7 +131,7 @@ fn server(options: &Options, telemetry: &Arc<Telemetry>, reader: Reader) -> Serv
     };
     let mut proxy = pingora_proxy::http_proxy(&Arc::new(conf), engine);
     proxy.server_options = Some(HttpServerOptions::default());
-    Server::new(proxy, reader)
+    Server::new(proxy, reader, telemetry.clone())
 }
 
 /// The one task that changes what is served.
