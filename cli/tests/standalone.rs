@@ -1,4 +1,5 @@
 //! The real binary on the real examples: its curl lines, its reactions to saves, its end.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use notify::event::{AccessKind, AccessMode, CreateKind, ModifyKind};
+use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 
@@ -102,18 +102,14 @@ fn read(event: &Event) -> Option<Seen> {
     if event.need_rescan() {
         return Some(Seen::Anything);
     }
-    let is_complete = match event.kind {
-        EventKind::Access(AccessKind::Close(AccessMode::Write))
-        | EventKind::Modify(ModifyKind::Name(_))
-        | EventKind::Remove(_) => true,
-        // A link is complete at once and is never closed.
-        EventKind::Create(CreateKind::Any | CreateKind::File | CreateKind::Other) => {
-            event.paths.iter().any(|path| is_link(path))
-        }
-        // Other systems do not tell when a file is closed.
-        EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Any) => cfg!(not(target_os = "linux")),
-        _ => false,
-    };
+    let is_closed = event.kind == EventKind::Access(AccessKind::Close(AccessMode::Write));
+    let is_moved_or_gone =
+        matches!(event.kind, EventKind::Modify(ModifyKind::Name(_)) | EventKind::Remove(_));
+    // A link is complete at once and is never closed.
+    let is_linked = event.kind.is_create() && event.paths.iter().any(|path| is_link(path));
+    // Other systems do not tell when a file is closed.
+    let is_written = cfg!(not(target_os = "linux")) && event.kind.is_modify();
+    let is_complete = is_closed || is_moved_or_gone || is_linked || is_written;
     if !is_complete {
         return None;
     }
@@ -134,6 +130,7 @@ fn is_link(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use notify::event::CreateKind;
     use std::fs;
     use std::time::Duration;
 

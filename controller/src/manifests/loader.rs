@@ -14,7 +14,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::finding::{Code, Finding};
 use super::object::{self, Parsed};
-use super::split::split;
+use super::split::{Piece, split};
 use super::{Change, ChangeKind, Ignored, Reload};
 use crate::{Object, ObjectKey};
 
@@ -35,6 +35,9 @@ struct Document {
 struct Version {
     text: Box<str>,
     documents: Vec<Document>,
+    /// What differs from the state before it: documents that were parsed anew, and those that are gone.
+    fresh: Vec<Arc<Parsed>>,
+    gone: Vec<Arc<Parsed>>,
 }
 
 impl Version {
@@ -78,7 +81,7 @@ impl Loader {
             readable.map_err(|e| unreadable(&Arc::new(root.clone()), &e))?;
         }
         let mut loader = Self { roots: roots.to_vec(), files: BTreeMap::new() };
-        loader.reload(&[]);
+        loader.reload_all();
         Ok(loader)
     }
 
@@ -141,22 +144,26 @@ impl Loader {
             .collect()
     }
 
-    /// Reads `changed` again, or everything when it is empty. Paths that are none of ours are passed over.
+    /// Reads these files again. Paths that are none of ours are passed over.
     pub fn reload(&mut self, changed: &[PathBuf]) -> Reload {
-        let paths: FxHashSet<PathBuf> = if changed.is_empty() {
-            self.list().into_iter().chain(self.files.keys().cloned()).collect()
-        } else {
-            changed.iter().filter_map(|path| self.ours(path)).map(Path::to_path_buf).collect()
-        };
-        let mut touched: Vec<PathBuf> = paths.into_iter().collect();
-        touched.sort();
-        for path in &touched {
+        let ours = changed.iter().filter_map(|path| self.ours(path)).map(Path::to_path_buf).collect();
+        self.read_all(ours)
+    }
+
+    /// Reads everything again.
+    pub fn reload_all(&mut self) -> Reload {
+        self.read_all(self.list().into_iter().chain(self.files.keys().cloned()).collect())
+    }
+
+    fn read_all(&mut self, mut paths: Vec<PathBuf>) -> Reload {
+        paths.sort();
+        paths.dedup();
+        for path in &paths {
             self.read(path);
         }
         self.settle_duplicates();
         let changes = self.commit();
-        let findings =
-            touched.iter().filter_map(|path| self.files.get(path)).flat_map(|f| f.findings.clone());
+        let findings = paths.iter().filter_map(|path| self.files.get(path)).flat_map(|f| f.findings.clone());
         let reload = Reload { changes, findings: findings.collect() };
         self.files.retain(|_, file| !file.is_gone || file.waiting.is_some());
         reload
@@ -203,7 +210,7 @@ impl Loader {
         match read_text(&file.path) {
             Ok(None) => {
                 file.is_gone = true;
-                file.waiting = Some(Version::default());
+                file.waiting = Some(nothing(&file.served));
             }
             Ok(Some(text)) if *text == *file.served.text => {}
             Ok(Some(text)) => match parse(text, &file.served, &file.path) {
@@ -237,13 +244,10 @@ impl Loader {
 
     /// Whether any waiting file has a key that it does not serve: else nothing can be there twice.
     fn brings_keys(&self) -> bool {
-        self.files.values().any(|file| {
-            let Some(waiting) = &file.waiting else { return false };
-            let old: FxHashSet<*const Parsed> = pointers(&file.served);
-            let new: FxHashSet<*const Parsed> = pointers(waiting);
-            let mut keys: FxHashSet<&ObjectKey> = fresh(&file.served, &new).map(|(key, _)| key).collect();
+        self.files.values().filter_map(|file| file.waiting.as_ref()).any(|waiting| {
+            let mut keys: FxHashSet<&ObjectKey> = objects(&waiting.gone).map(|(key, _)| key).collect();
             // A key used up is a key there twice.
-            waiting.documents.len() != new.len() || fresh(waiting, &old).any(|(key, _)| !keys.remove(key))
+            objects(&waiting.fresh).any(|(key, _)| !keys.remove(key))
         })
     }
 
@@ -287,10 +291,10 @@ impl Loader {
         let mut old: BTreeMap<ObjectKey, Object> = BTreeMap::new();
         let mut new: BTreeMap<ObjectKey, Object> = BTreeMap::new();
         for file in self.files.values_mut().filter(|file| file.findings.is_empty()) {
-            let Some(waiting) = file.waiting.take() else { continue };
+            let Some(mut waiting) = file.waiting.take() else { continue };
             let copy = |(key, object): (&ObjectKey, &Object)| (key.clone(), object.clone());
-            old.extend(fresh(&file.served, &pointers(&waiting)).map(copy));
-            new.extend(fresh(&waiting, &pointers(&file.served)).map(copy));
+            old.extend(objects(&std::mem::take(&mut waiting.gone)).map(copy));
+            new.extend(objects(&std::mem::take(&mut waiting.fresh)).map(copy));
             file.served = waiting;
         }
         let mut changes: Vec<Change> = Vec::new();
@@ -308,17 +312,14 @@ impl Loader {
     }
 }
 
-fn pointers(version: &Version) -> FxHashSet<*const Parsed> {
-    version.documents.iter().map(|document| Arc::as_ptr(&document.parsed)).collect()
+fn objects(documents: &[Arc<Parsed>]) -> impl Iterator<Item = (&ObjectKey, &Object)> {
+    documents.iter().flat_map(|parsed| parsed.objects.iter().map(|(key, object, _)| (key, object)))
 }
 
-/// Objects of documents that are not among `known`.
-fn fresh<'v>(
-    version: &'v Version,
-    known: &FxHashSet<*const Parsed>,
-) -> impl Iterator<Item = (&'v ObjectKey, &'v Object)> {
-    let documents = version.documents.iter().filter(|d| !known.contains(&Arc::as_ptr(&d.parsed)));
-    documents.flat_map(|document| document.parsed.objects.iter().map(|(key, object, _)| (key, object)))
+/// What is left of a file that is gone.
+fn nothing(before: &Version) -> Version {
+    let gone = before.documents.iter().map(|document| document.parsed.clone()).collect();
+    Version { gone, ..Version::default() }
 }
 
 /// Whether a rewritten document says what it said: comments and order of keys do not count.
@@ -340,10 +341,10 @@ fn is_manifest(path: &Path) -> bool {
 }
 
 fn unreadable(path: &Arc<PathBuf>, error: &io::Error) -> Finding {
-    let remedy = match error.kind() {
-        io::ErrorKind::NotFound => "name a directory or file that is there",
-        io::ErrorKind::PermissionDenied => "allow this user to read it",
-        _ => "make it readable",
+    let remedy = if error.kind() == io::ErrorKind::NotFound {
+        "name a directory or file that is there"
+    } else {
+        "allow this user to read it"
     };
     whole_file(path, Code::Unreadable, format!("cannot be read: {error}"), remedy)
 }
@@ -386,7 +387,7 @@ fn parse(text: String, before: &Version, path: &Arc<PathBuf>) -> Result<Version,
     let pieces = split(&text);
     let old = &before.documents;
     let old_text = |d: &Document| before.text.get(d.start..d.end);
-    let is_same = |piece: &super::split::Piece, d: &Document| text.get(piece.start..piece.end) == old_text(d);
+    let is_same = |piece: &Piece, d: &Document| text.get(piece.start..piece.end) == old_text(d);
     // Nearly every edit leaves a common head and tail; what is between is found by its text.
     let head = pieces.iter().zip(old).take_while(|(piece, d)| is_same(piece, d)).count();
     let rest = pieces.len().min(old.len()) - head;
@@ -397,13 +398,12 @@ fn parse(text: String, before: &Version, path: &Arc<PathBuf>) -> Result<Version,
         .take(rest)
         .take_while(|(piece, d)| is_same(piece, d))
         .count();
-    let middle: FxHashMap<&str, &Document> = old
-        .get(head..old.len() - tail)
-        .unwrap_or_default()
-        .iter()
-        .filter_map(|d| old_text(d).map(|text| (text, d)))
-        .collect();
-    let mut documents = Vec::with_capacity(pieces.len());
+    let middle = old.get(head..old.len() - tail).unwrap_or_default();
+    let mut by_text: FxHashMap<&str, Vec<&Document>> = FxHashMap::default();
+    for document in middle {
+        by_text.entry(old_text(document).unwrap_or_default()).or_default().push(document);
+    }
+    let mut version = Version { documents: Vec::with_capacity(pieces.len()), ..Version::default() };
     let mut findings = Vec::new();
     for (index, piece) in pieces.iter().enumerate() {
         let source = text.get(piece.start..piece.end).unwrap_or_default();
@@ -412,19 +412,29 @@ fn parse(text: String, before: &Version, path: &Arc<PathBuf>) -> Result<Version,
         } else if index >= pieces.len() - tail {
             old.get(old.len() + index - pieces.len())
         } else {
-            middle.get(source).copied()
+            // Each is taken once: a copy of a document is a second object of one name, and has to be seen as such.
+            by_text.get_mut(source).and_then(Vec::pop)
         };
         let parsed = match known {
             Some(document) => document.parsed.clone(),
             None => match object::parse(source) {
-                Ok(parsed) => Arc::new(parsed),
+                Ok(parsed) => {
+                    let parsed = Arc::new(parsed);
+                    version.fresh.push(parsed.clone());
+                    parsed
+                }
                 Err(problems) => {
                     findings.extend(problems.iter().map(|problem| problem.at(path, piece.line)));
                     continue;
                 }
             },
         };
-        documents.push(Document { start: piece.start, end: piece.end, line: piece.line, parsed });
+        version.documents.push(Document { start: piece.start, end: piece.end, line: piece.line, parsed });
     }
-    if findings.is_empty() { Ok(Version { text: text.into(), documents }) } else { Err(findings) }
+    if !findings.is_empty() {
+        return Err(findings);
+    }
+    version.gone = by_text.into_values().flatten().map(|document| document.parsed.clone()).collect();
+    version.text = text.into();
+    Ok(version)
 }
