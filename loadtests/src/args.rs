@@ -57,6 +57,10 @@ pub(crate) struct CompareArgs {
     /// fairway-gateway to measure [default: built with `cargo build --profile dist`].
     #[arg(long)]
     pub(crate) fairway: Option<PathBuf>,
+    /// loadtests as floor; profile and allocator should be Fairway's [default: built with `cargo build --profile
+    /// dist`; with --quick this program].
+    #[arg(long)]
+    pub(crate) floor: Option<PathBuf>,
     /// Who takes part, of fairway, floor, envoy, nginx, haproxy [default: all that are present].
     #[arg(long, value_delimiter = ',')]
     pub(crate) peers: Vec<String>,

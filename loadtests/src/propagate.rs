@@ -4,10 +4,12 @@
 //! backend. An answer whose three marks disagree saw half a change; one whose state is neither the last confirmed nor
 //! the one just saved went back in time.
 
-use std::collections::BTreeMap;
+mod files;
+mod states;
+
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -19,13 +21,11 @@ use crate::origin::Origin;
 use crate::peers::route;
 use crate::proxy::Scratch;
 use crate::report::{Table, complain, figure, say};
-use crate::standalone::manifests::{Route, endpoints, gateway, service};
-use crate::standalone::traffic::{Ask, Outcome, Reply, Scene, Traffic};
+use crate::standalone::manifests::{endpoints, gateway, service};
+use crate::standalone::traffic::{Outcome, Traffic};
 use crate::standalone::{Standalone, get};
-
-/// Routes in a file, unless all are in one.
-const PER_FILE: usize = 100;
-const BACKENDS: [&str; 2] = ["even", "odd"];
+use files::Files;
+use states::{BACKENDS, States};
 
 /// Figures of one size.
 #[derive(Debug, Serialize)]
@@ -131,9 +131,9 @@ async fn measure(args: &PropagateArgs, scratch: &Path, routes: usize, changes: u
     let result = change_all(&fairway, &scene, &mut files, changes, &mut times).await;
     let cpu = fairway.cpu_seconds() - cpu;
     let outcome = traffic.stop().await?;
-    complain(outcome.examples());
+    outcome.complain();
     result?;
-    Ok(row(routes, &times, &outcome, Figures { memory_mib, cpu, start_seconds }))
+    Ok(row(routes, &times, &outcome, &Figures { memory_mib, cpu, start_seconds }))
 }
 
 struct Figures {
@@ -142,7 +142,7 @@ struct Figures {
     start_seconds: f64,
 }
 
-fn row(routes: usize, times: &Histogram, outcome: &Outcome, figures: Figures) -> Row {
+fn row(routes: usize, times: &Histogram, outcome: &Outcome, figures: &Figures) -> Row {
     let changes = usize::try_from(times.count()).unwrap_or(0);
     Row {
         routes,
@@ -189,153 +189,4 @@ async fn change_all(
         tokio::time::sleep(Duration::from_millis(20 + (change as u64 * 13) % 31)).await;
     }
     Ok(())
-}
-
-/// The manifests as text, a piece for each route.
-struct Files {
-    base: String,
-    pieces: Vec<String>,
-    per_file: usize,
-}
-
-impl Files {
-    fn new(routes: usize, is_single: bool, base: String) -> Self {
-        let pieces = (0..routes).map(|i| piece(i, 0)).collect();
-        Self { base, pieces, per_file: if is_single { usize::MAX } else { PER_FILE } }
-    }
-
-    /// With the file of the Gateway and the Services, if that is one of its own.
-    fn count(&self) -> usize {
-        if self.per_file == usize::MAX { 1 } else { 1 + self.pieces.len().div_ceil(self.per_file) }
-    }
-
-    fn name(&self, file: usize) -> String {
-        if file == 0 { "base.yaml".to_owned() } else { format!("routes-{file:04}.yaml") }
-    }
-
-    const fn file_of(&self, route: usize) -> usize {
-        if self.per_file == usize::MAX { 0 } else { 1 + route / self.per_file }
-    }
-
-    fn set(&mut self, route: usize, state: u64) {
-        if let Some(text) = self.pieces.get_mut(route) {
-            *text = piece(route, state);
-        }
-    }
-
-    fn text(&self, file: usize) -> String {
-        if self.per_file == usize::MAX {
-            return self.base.clone() + &self.pieces.concat();
-        }
-        let Some(first) = file.checked_sub(1).map(|f| f * self.per_file) else { return self.base.clone() };
-        self.pieces.iter().skip(first).take(self.per_file).map(String::as_str).collect()
-    }
-}
-
-fn piece(i: usize, state: u64) -> String {
-    let (host, prefix) = route(i);
-    let route = Route {
-        name: &format!("r{i}"),
-        hosts: &[&host],
-        prefix: prefix.trim_end_matches('/'),
-        state,
-        rewrite: None,
-        fields: &[],
-        backends: &[(backend(state), 1)],
-    };
-    route.manifest()
-}
-
-const fn backend(state: u64) -> &'static str {
-    if state.is_multiple_of(2) { BACKENDS[0] } else { BACKENDS[1] }
-}
-
-/// What each route may show.
-struct States {
-    routes: Vec<Shown>,
-    /// The route under change gets a good share of the traffic.
-    changing: AtomicUsize,
-}
-
-#[derive(Default)]
-struct Shown {
-    /// In a file.
-    saved: AtomicU64,
-    /// Seen by the probe: nothing older may follow.
-    confirmed: AtomicU64,
-}
-
-impl States {
-    fn new(routes: usize) -> Self {
-        Self { routes: (0..routes).map(|_| Shown::default()).collect(), changing: AtomicUsize::new(0) }
-    }
-}
-
-impl Scene for States {
-    /// The route, and the state confirmed when it was asked.
-    type Mark = (usize, u64);
-
-    fn ask(&self, id: u64) -> (Ask, (usize, u64)) {
-        let number = if id.is_multiple_of(4) {
-            self.changing.load(Ordering::SeqCst)
-        } else {
-            usize::try_from(id * 104_729).unwrap_or(0) % self.routes.len()
-        };
-        let confirmed = self.routes.get(number).map_or(0, |r| r.confirmed.load(Ordering::SeqCst));
-        let (host, prefix) = route(number);
-        (Ask { id, is_post: id % 5 == 1, host, path: prefix + "x" }, (number, confirmed))
-    }
-
-    fn judge(&self, ask: &Ask, (number, confirmed): (usize, u64), reply: &Reply) -> Result<(), String> {
-        let saved = self.routes.get(number).map_or(0, |r| r.saved.load(Ordering::SeqCst));
-        judge(&ask.host, confirmed, saved, reply)
-    }
-}
-
-fn judge(host: &str, confirmed: u64, saved: u64, reply: &Reply) -> Result<(), String> {
-    let marks: BTreeMap<&str, Option<&str>> =
-        ["x-state", "x-echo-state", "x-origin"].into_iter().map(|name| (name, reply.field(name))).collect();
-    let Some(state) = reply.number("x-state") else { return Err(format!("{host}: no state: {marks:?}")) };
-    if reply.number("x-echo-state") != Some(state) || reply.field("x-origin") != Some(backend(state)) {
-        return Err(format!("{host}: half a change: {marks:?}"));
-    }
-    if !(confirmed..=saved).contains(&state) {
-        return Err(format!("{host}: state {state} although {confirmed} was served and {saved} is saved"));
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn reply(state: &'static str, echo: &'static str, origin: &'static str) -> Reply {
-        let fields = [("x-state", state), ("x-echo-state", echo), ("x-origin", origin)];
-        let fields = fields.into_iter().map(|(n, v)| (n.parse().unwrap(), v.parse().unwrap())).collect();
-        Reply { status: 200, body: 2, fields }
-    }
-
-    #[test]
-    fn half_a_change_and_a_step_back_are_seen() {
-        assert_eq!(judge("a", 3, 4, &reply("3", "3", "odd")), Ok(()));
-        assert_eq!(judge("a", 3, 4, &reply("4", "4", "even")), Ok(()));
-        assert!(judge("a", 3, 4, &reply("4", "3", "even")).unwrap_err().contains("half"));
-        assert!(judge("a", 3, 4, &reply("4", "4", "odd")).unwrap_err().contains("half"));
-        assert!(judge("a", 4, 4, &reply("3", "3", "odd")).unwrap_err().contains("although"));
-        assert!(judge("a", 4, 4, &reply("x", "x", "odd")).unwrap_err().contains("no state"));
-    }
-
-    #[test]
-    fn every_route_is_in_one_file_in_both_layouts() {
-        for is_single in [false, true] {
-            let files = Files::new(250, is_single, "base\n".to_owned());
-            assert_eq!(files.count(), if is_single { 1 } else { 4 });
-            let all: String = (0..files.count()).map(|f| files.text(f)).collect();
-            assert_eq!(all.matches("kind: HTTPRoute").count(), 250);
-            for route in [0, 99, 100, 249] {
-                let name = format!("{{name: r{route}, ");
-                assert!(files.text(files.file_of(route)).contains(&name), "{route}");
-            }
-        }
-    }
 }

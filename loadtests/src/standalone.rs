@@ -52,7 +52,7 @@ impl Standalone {
     /// Starts it and waits until `host` and `path` are answered with 200.
     pub(crate) async fn start(&mut self, host: &str, path: &str) -> Result<()> {
         let mut command = Command::new(&self.program);
-        command.arg("standalone").arg(&self.dir).args(["--access-log", "off"]);
+        command.arg("standalone").arg(&self.dir).args(["--access-log", "off", "--admin", "off"]);
         let mut child = Leashed::spawn(&command, None, &self.log)?;
         let end = Instant::now() + Duration::from_secs(120);
         while let Err(error) = self.ask_once(host, path).await {

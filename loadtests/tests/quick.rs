@@ -1,6 +1,8 @@
 //! The harness works: it starts a proxy, loads it, and writes a report. The figures are not looked at.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail")]
 
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 fn loadtests(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_loadtests")).args(args).output().unwrap()
@@ -32,6 +34,51 @@ fn compare_measures_the_floor_and_reports() {
     let plot = std::fs::read_to_string(out.path().join("compare.svg")).unwrap();
     assert!(plot.contains("gRPC unary") && plot.ends_with("</svg>\n"));
     assert!(std::fs::read_to_string(out.path().join("compare.md")).unwrap().contains("## idle"));
+}
+
+/// Processes below `pid`, found by the parent in /proc/PID/stat.
+fn below(pid: u32) -> Vec<u32> {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let parents: Vec<(u32, u32)> = processes
+        .filter_map(|entry| {
+            let child = entry.file_name().to_str()?.parse().ok()?;
+            let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+            Some((child, stat[stat.rfind(')')? + 2..].split(' ').nth(1)?.parse().ok()?))
+        })
+        .collect();
+    let mut found = vec![pid];
+    let mut next = 0;
+    while let Some(&parent) = found.get(next) {
+        found.extend(parents.iter().filter(|(_, p)| *p == parent).map(|(child, _)| *child));
+        next += 1;
+    }
+    found.split_off(1)
+}
+
+#[test]
+fn a_run_that_is_killed_leaves_no_process_behind() {
+    let out = tempfile::tempdir().unwrap();
+    let dir = out.path().to_str().unwrap();
+    let mut run = Command::new(env!("CARGO_BIN_EXE_loadtests"))
+        .args(["compare", "--quick", "--peers", "floor", "--scenario", "idle", "--out", dir])
+        .env("TMPDIR", out.path())
+        .spawn()
+        .unwrap();
+    let until = |what: &str, holds: &dyn Fn() -> bool| {
+        let end = Instant::now() + Duration::from_secs(60);
+        while !holds() {
+            assert!(Instant::now() < end, "{what}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    };
+    // The leash and the proxy.
+    until("no proxy was started", &|| below(run.id()).len() >= 2);
+    let children = below(run.id());
+    run.kill().unwrap();
+    run.wait().unwrap();
+    let is_alive =
+        |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|s| !s.contains(") Z "));
+    until("a process was left behind", &|| !children.iter().any(is_alive));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Everything is read-only, but it names what runs inside: it belongs on a loopback address, and [`serve`] refuses any
 //! other unless told that somebody made sure who can reach it.
 
+mod body;
 mod pages;
 mod server;
 

@@ -121,9 +121,10 @@ fn routes(resources: &Resources, statuses: &Statuses) -> Vec<Vec<String>> {
         let Status::Route(status) = &**status else { continue };
         let kind = if object.kind == ObjectKind::GrpcRoute { Kind::GrpcRoute } else { Kind::HttpRoute };
         let key = Key::new(kind, &*object.namespace, &*object.name);
-        let route = routes_of(&Resources::from_iter(resources.get(&key).map(|r| (key.clone(), r.clone()))))
-            .next()
-            .map(|(_, route)| route.clone());
+        let route = resources.get(&key).and_then(|resource| match &**resource {
+            Resource::HttpRoute(route) | Resource::GrpcRoute(route) => Some(route),
+            _ => None,
+        });
         let parents: Vec<String> =
             status.parents.iter().map(|parent| parent.parent_ref.to_string()).collect();
         let all: Vec<Condition> =
@@ -131,9 +132,9 @@ fn routes(resources: &Resources, statuses: &Statuses) -> Vec<Vec<String>> {
         rows.push(vec![
             format!("{}/{}/{}", object.kind.as_str(), object.namespace, object.name),
             short(&parents, 2),
-            short(&route.as_ref().map(hostnames).unwrap_or_default(), 2),
-            route.as_ref().map_or(0, |route| route.rules.len()).to_string(),
-            short(&route.as_ref().map(backends).unwrap_or_default(), 2),
+            short(&route.map(hostnames).unwrap_or_default(), 2),
+            route.map_or(0, |route| route.rules.len()).to_string(),
+            short(&route.map(backends).unwrap_or_default(), 2),
             conditions(&all),
         ]);
     }

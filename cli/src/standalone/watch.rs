@@ -13,7 +13,8 @@ use tokio::sync::mpsc;
 /// Watches directories.
 pub(crate) struct Watch {
     watcher: RecommendedWatcher,
-    directories: Vec<PathBuf>,
+    /// As given, and as events name them.
+    directories: Vec<(PathBuf, PathBuf)>,
     events: mpsc::UnboundedReceiver<Seen>,
 }
 
@@ -43,11 +44,24 @@ impl Watch {
             }
         })
         .context("cannot watch files")?;
-        let mut watch = Self { watcher, directories, events };
-        for directory in watch.directories.clone() {
-            watch.add(&directory).with_context(|| format!("cannot watch {}", directory.display()))?;
+        let mut watch = Self { watcher, directories: Vec::new(), events };
+        for directory in directories {
+            let absolute = std::path::absolute(&directory)
+                .map_err(notify::Error::io)
+                .and_then(|absolute| watch.add(&absolute).map(|()| absolute))
+                .with_context(|| format!("cannot watch {}", directory.display()))?;
+            watch.directories.push((directory, absolute));
         }
         Ok(watch)
+    }
+
+    /// The path as the directory was given: people know that one.
+    fn as_given(&self, path: PathBuf) -> PathBuf {
+        let given = self
+            .directories
+            .iter()
+            .find_map(|(given, absolute)| path.strip_prefix(absolute).ok().map(|rest| given.join(rest)));
+        given.unwrap_or(path)
     }
 
     fn add(&mut self, directory: &Path) -> notify::Result<()> {
@@ -70,14 +84,17 @@ impl Watch {
         files.sort();
         files.dedup();
         // A directory that was replaced is another one: watch that. Until it is there its files are gone anyway.
-        for directory in self.directories.clone() {
+        for (_, directory) in self.directories.clone() {
             if files.contains(&directory) {
                 is_anything = true;
                 let _ = self.watcher.unwatch(&directory);
                 let _ = self.add(&directory);
             }
         }
-        if is_anything { Changed::Anything } else { Changed::Files(files) }
+        if is_anything {
+            return Changed::Anything;
+        }
+        Changed::Files(files.into_iter().map(|path| self.as_given(path)).collect())
     }
 }
 

@@ -146,7 +146,7 @@ impl Loader {
         let paths: FxHashSet<PathBuf> = if changed.is_empty() {
             self.list().into_iter().chain(self.files.keys().cloned()).collect()
         } else {
-            changed.iter().filter(|path| self.is_ours(path)).cloned().collect()
+            changed.iter().filter_map(|path| self.ours(path)).map(Path::to_path_buf).collect()
         };
         let mut touched: Vec<PathBuf> = paths.into_iter().collect();
         touched.sort();
@@ -162,12 +162,16 @@ impl Loader {
         reload
     }
 
-    fn is_ours(&self, path: &Path) -> bool {
-        self.files.contains_key(path)
-            || self
-                .roots
-                .iter()
-                .any(|root| root == path || (path.parent() == Some(root) && is_manifest(path)))
+    /// The path by which a file is known here; a file `a.yaml` is seen to change as `./a.yaml`.
+    fn ours<'p>(&self, path: &'p Path) -> Option<&'p Path> {
+        let is_ours = |path: &Path| {
+            self.files.contains_key(path)
+                || self
+                    .roots
+                    .iter()
+                    .any(|root| root == path || (path.parent() == Some(root) && is_manifest(path)))
+        };
+        [path, path.strip_prefix(".").unwrap_or(path)].into_iter().find(|path| is_ours(path))
     }
 
     fn list(&self) -> Vec<PathBuf> {

@@ -58,7 +58,9 @@ impl<'a> Surroundings<'a> {
     /// responsible for".
     pub(crate) fn attach<T: Route>(&self, route: &T) -> Attached {
         let mut attached = Attached::default();
-        let hostnames_are_valid = route.hostnames().iter().all(|h| hostname::wildcard_problem(h).is_none());
+        // What it asks for as a whole cannot be done: it stands nowhere.
+        let is_refused = route.wants_default_gateways()
+            || route.hostnames().iter().any(|h| hostname::wildcard_problem(h).is_some());
         for parent in route.parents() {
             if attached.parents.iter().any(|(known, _)| *known == parent) {
                 continue;
@@ -75,7 +77,7 @@ impl<'a> Surroundings<'a> {
                 Some(Err(problem)) => attached.parents.push((parent, Some(problem))),
                 Some(Ok(places)) => {
                     attached.parents.push((parent, None));
-                    if hostnames_are_valid {
+                    if !is_refused {
                         let places = places.into_iter();
                         attached.candidates.extend(places.map(|(at, hostnames)| Candidate {
                             parent: index,

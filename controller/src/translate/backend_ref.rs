@@ -136,11 +136,6 @@ impl Backends {
         id
     }
 
-    /// Why a backend cannot be used; `None` if it can.
-    pub(crate) fn problem(&self, id: u32) -> Option<&Problem> {
-        self.list.get(id as usize)?.outcome.as_ref().err()
-    }
-
     /// Notes who uses a backend in this translation: only used ones are published.
     pub(crate) fn use_by(&mut self, id: u32, route: ObjectKind) {
         if let Some(entry) = self.list.get_mut(id as usize) {

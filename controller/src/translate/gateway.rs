@@ -46,6 +46,8 @@ pub(crate) struct Draft<'a> {
     pub(crate) address: Option<IpAddr>,
     /// Where it can be reached.
     pub(crate) addresses: Vec<GatewayAddress>,
+    /// It names an address of this host that cannot be bound: binding all instead would open what nobody asked for.
+    pub(crate) is_unbindable: bool,
 }
 
 impl Draft<'_> {
@@ -56,7 +58,7 @@ impl Draft<'_> {
 
     /// Whether proxies are told to open a listener.
     pub(crate) fn is_live(&self, listener: &ListenerDraft<'_>) -> bool {
-        self.is_accepted() && listener.is_usable()
+        self.is_accepted() && !self.is_unbindable && listener.is_usable()
     }
 }
 
@@ -97,6 +99,7 @@ pub(crate) fn draft<'a>(
             notes: Vec::new(),
             address: None,
             addresses: Vec::new(),
+            is_unbindable: false,
         };
         refuse_unsupported(&mut draft);
         assign_addresses(&mut draft, options);
@@ -221,6 +224,7 @@ fn assign_addresses(draft: &mut Draft<'_>, options: &Options) {
             "No address is assigned to the Gateway yet.",
         ));
     }
+    draft.is_unbindable = options.shared_host && !requested.is_empty() && draft.addresses.is_empty();
     if let Some(message) = refused {
         draft.problems.push(Problem::accepted(reason::UNSUPPORTED_ADDRESS, message));
     }

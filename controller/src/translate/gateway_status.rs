@@ -71,8 +71,12 @@ fn listener_conditions(draft: &Draft<'_>, listener: &ListenerDraft<'_>) -> Condi
             reason::INVALID,
             "The listener has no certificate to show.".to_owned(),
         )
+    } else if draft.problems.iter().any(|problem| problem.condition == PENDING) {
+        programmed(ConditionStatus::Unknown, reason::PENDING, "The Gateway is not accepted yet.".to_owned())
     } else if !draft.is_accepted() {
         programmed(ConditionStatus::False, reason::INVALID, "The Gateway is not accepted.".to_owned())
+    } else if draft.is_unbindable {
+        programmed(ConditionStatus::False, reason::INVALID, "The Gateway has no usable address.".to_owned())
     } else {
         programmed(ConditionStatus::Unknown, reason::PENDING, WAITING.to_owned())
     };
@@ -115,32 +119,17 @@ fn gateway_conditions(draft: &Draft<'_>) -> Conditions {
     }
     let accepted = accepted(draft);
     let live = draft.listeners.iter().any(|listener| draft.is_live(listener));
+    let r#type = condition_type::PROGRAMMED;
+    let judged = Condition::judge(r#type, &draft.problems, "", "", generation);
     let programmed = if accepted.status == ConditionStatus::False {
-        condition(
-            condition_type::PROGRAMMED,
-            ConditionStatus::False,
-            reason::INVALID,
-            accepted.message.to_string(),
-        )
+        condition(r#type, ConditionStatus::False, reason::INVALID, accepted.message.to_string())
+    } else if judged.status == ConditionStatus::False {
+        judged
     } else if !live {
-        condition(
-            condition_type::PROGRAMMED,
-            ConditionStatus::False,
-            reason::INVALID,
-            "No listener can be opened: see their conditions.".to_owned(),
-        )
+        let message = "No listener can be opened: see their conditions.".to_owned();
+        condition(r#type, ConditionStatus::False, reason::INVALID, message)
     } else {
-        let judged = Condition::judge(condition_type::PROGRAMMED, &draft.problems, "", "", generation);
-        if judged.status == ConditionStatus::False {
-            judged
-        } else {
-            condition(
-                condition_type::PROGRAMMED,
-                ConditionStatus::Unknown,
-                reason::PENDING,
-                WAITING.to_owned(),
-            )
-        }
+        condition(r#type, ConditionStatus::Unknown, reason::PENDING, WAITING.to_owned())
     };
     vec![accepted, programmed, resolved_refs(draft)]
 }
@@ -170,7 +159,7 @@ fn accepted(draft: &Draft<'_>) -> Condition {
     let any_accepted = draft.listeners.iter().any(ListenerDraft::is_accepted);
     let status = if any_accepted { ConditionStatus::True } else { ConditionStatus::False };
     let served = if usable.is_empty() { "none".to_owned() } else { names(usable) };
-    let message = format!("Listeners that cannot be served: {}; that can: {served}.{note}", names(unusable));
+    let message = format!("Listeners not valid: {}; valid: {served}.{note}", names(unusable));
     Condition::new(condition_type::ACCEPTED, status, reason::LISTENERS_NOT_VALID, message, generation)
 }
 
@@ -185,7 +174,7 @@ fn resolved_refs(draft: &Draft<'_>) -> Condition {
     let (status, reason, message) = if unresolved.is_empty() {
         (ConditionStatus::True, reason::RESOLVED_REFS, "All references are resolved.".to_owned())
     } else {
-        let message = format!("Listeners with references that are not: {}.", unresolved.join(", "));
+        let message = format!("Listeners with unresolved references: {}.", unresolved.join(", "));
         (ConditionStatus::False, reason::LISTENERS_NOT_RESOLVED, message)
     };
     Condition::new(condition_type::RESOLVED_REFS, status, reason, message, generation)

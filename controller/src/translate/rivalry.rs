@@ -13,40 +13,48 @@ use crate::resources::{Named, ObjectKind};
 /// On a listener, Gateway API: "the implementation MUST accept exactly one of these two routes … The oldest Route based on
 /// creation timestamp. The Route appearing first in alphabetical order by `{namespace}/{name}`." On a Service port,
 /// GEP-1294: the more specific kind, GRPCRoute before HTTPRoute.
-pub(crate) fn settle(http: &mut Memory<HttpRoute>, grpc: &mut Memory<GrpcRoute>) {
-    if http.entries.is_empty() || grpc.entries.is_empty() {
+pub(crate) fn settle(http: &mut Memory<HttpRoute>, grpc_routes: &mut Memory<GrpcRoute>) {
+    if http.entries.is_empty() || grpc_routes.entries.is_empty() {
         return;
     }
     let mut listeners: FxHashMap<(usize, usize), Hosts> = FxHashMap::default();
-    let mut ports: FxHashMap<(usize, usize), String> = FxHashMap::default();
-    for entry in grpc.entries.iter().filter(|entry| !entry.is_invalid) {
+    let mut ports = Ports::default();
+    for entry in &grpc_routes.entries {
         for candidate in &entry.attached.candidates {
             match candidate.at {
                 At::Listener(gateway, listener) => drop(listeners.entry((gateway, listener)).or_default()),
+                At::Port(..) if entry.is_invalid => {}
                 At::Port(service, port) => {
-                    ports
-                        .entry((service, port))
-                        .or_insert_with(|| name(&*entry.object, ObjectKind::GrpcRoute));
+                    take_port(&mut ports, (service, port), entry, ObjectKind::GrpcRoute)
                 }
             }
         }
     }
-    let mut grpc = grpc.entries.iter_mut().filter(|entry| !entry.is_invalid).peekable();
+    let mut http_ports = Ports::default();
+    let mut grpc = grpc_routes.entries.iter_mut().filter(|entry| !entry.is_invalid).peekable();
     for http in http.entries.iter_mut().filter(|entry| !entry.is_invalid) {
         while let Some(older) = grpc.next_if(|grpc| age(&*grpc.object) < age(&*http.object)) {
             settle_one(older, ObjectKind::GrpcRoute, &mut listeners);
         }
-        for (index, candidate) in http.attached.candidates.iter().enumerate() {
-            if let At::Port(service, port) = candidate.at
-                && let Some(owner) = ports.get(&(service, port))
-            {
-                http.lost.push((index, owner.clone()));
+        lose_ports(http, &ports);
+        for candidate in &http.attached.candidates {
+            if let At::Port(service, port) = candidate.at {
+                take_port(&mut http_ports, (service, port), http, ObjectKind::HttpRoute);
             }
         }
         settle_one(http, ObjectKind::HttpRoute, &mut listeners);
     }
     for younger in grpc {
         settle_one(younger, ObjectKind::GrpcRoute, &mut listeners);
+    }
+    // Routes that are invalid anyway take no place; where the other kind stands, they do not answer 500 either.
+    for invalid in grpc_routes.entries.iter_mut().filter(|entry| entry.is_invalid) {
+        lose_ports(invalid, &http_ports);
+        settle_one(invalid, ObjectKind::GrpcRoute, &mut listeners);
+    }
+    for invalid in http.entries.iter_mut().filter(|entry| entry.is_invalid) {
+        lose_ports(invalid, &ports);
+        settle_one(invalid, ObjectKind::HttpRoute, &mut listeners);
     }
 }
 
@@ -55,6 +63,23 @@ pub(crate) fn settle(http: &mut Memory<HttpRoute>, grpc: &mut Memory<GrpcRoute>)
 struct Hosts {
     http: HostSet,
     grpc: HostSet,
+}
+
+/// Who stands at a Service port.
+type Ports = FxHashMap<(usize, usize), String>;
+
+fn take_port<T: Named>(ports: &mut Ports, at: (usize, usize), entry: &Entry<T>, kind: ObjectKind) {
+    ports.entry(at).or_insert_with(|| name(&*entry.object, kind));
+}
+
+fn lose_ports<T>(entry: &mut Entry<T>, ports: &Ports) {
+    for (index, candidate) in entry.attached.candidates.iter().enumerate() {
+        if let At::Port(service, port) = candidate.at
+            && let Some(owner) = ports.get(&(service, port))
+        {
+            entry.lost.push((index, owner.clone()));
+        }
+    }
 }
 
 fn settle_one<T: Named>(
@@ -66,13 +91,17 @@ fn settle_one<T: Named>(
         let At::Listener(gateway, listener) = candidate.at else { continue };
         // Only listeners that some GRPCRoute wants are in the map.
         let Some(hosts) = listeners.get_mut(&(gateway, listener)) else { continue };
-        let (own, rivals) = match kind {
-            ObjectKind::GrpcRoute => (&mut hosts.grpc, &hosts.http),
-            _ => (&mut hosts.http, &hosts.grpc),
+        let (own, rivals) = if kind == ObjectKind::GrpcRoute {
+            (&mut hosts.grpc, &hosts.http)
+        } else {
+            (&mut hosts.http, &hosts.grpc)
         };
         let owner = candidate.hostnames.iter().find_map(|hostname| rivals.owner(hostname));
         if let Some(owner) = owner.filter(|_| !rivals.is_empty()) {
             entry.lost.push((index, owner.to_owned()));
+            continue;
+        }
+        if entry.is_invalid {
             continue;
         }
         let owner = name(&*entry.object, kind);

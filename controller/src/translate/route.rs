@@ -131,9 +131,6 @@ impl<T: Route> Memory<T> {
         out: &mut Output,
     ) {
         for entry in &mut self.entries {
-            for id in &entry.uses {
-                backends.use_by(*id, T::KIND);
-            }
             let outcome = match entry.outcome.take() {
                 Some(outcome) if outcome.lost == entry.lost => outcome,
                 _ => {
@@ -147,6 +144,7 @@ impl<T: Route> Memory<T> {
             };
             let (namespace, name) = (entry.object.namespace(), entry.object.name());
             if let Some(resource) = &outcome.resource {
+                entry.uses.iter().for_each(|id| backends.use_by(*id, T::KIND));
                 out.resources.push((Key::new(T::RESOURCE_KIND, namespace, name), Arc::clone(resource)));
             }
             out.statuses.push((ObjectKey::new(T::KIND, namespace, name), Arc::clone(&outcome.status)));
@@ -235,13 +233,13 @@ fn rules<T: Route>(
 }
 
 fn outcome<T: Route>(entry: &Entry<T>, prepared: Prepared, surroundings: &Surroundings<'_>) -> Outcome {
-    let status = route_status::status(entry, &prepared.verdict, surroundings);
+    let status = route_status::status(entry, &prepared.verdict);
     let parents: Vec<Parent> = entry
         .survivors()
         .filter_map(|(_, candidate)| surroundings.parent(&candidate.at, &candidate.hostnames))
         .collect();
-    // A route without valid host names stands nowhere; one without valid rules stands, and its rules answer 500: left out,
-    // its requests would fall through to a route that was never meant for them.
+    // A route without valid rules still stands, and its rules answer 500: left out, its requests would fall through to a
+    // route that was never meant for them.
     let resource = (!parents.is_empty()).then(|| {
         let created = entry.object.created();
         Arc::new(T::resource(config::HttpRoute { created, parents, rules: prepared.rules }))

@@ -1,12 +1,11 @@
 //! What we say of a route, per parent.
 
-use super::attach::Surroundings;
 use super::route::{Entry, Route, Verdict};
 use crate::CONTROLLER_NAME;
 use crate::status::{Condition, ConditionStatus, ParentStatus, Problem, RouteStatus, condition_type, reason};
 
 /// The status of a route.
-pub(crate) fn status<T: Route>(entry: &Entry<T>, verdict: &Verdict, _: &Surroundings<'_>) -> RouteStatus {
+pub(crate) fn status<T: Route>(entry: &Entry<T>, verdict: &Verdict) -> RouteStatus {
     let generation = entry.object.meta().generation;
     let resolved = Condition::judge(
         condition_type::RESOLVED_REFS,
@@ -65,7 +64,7 @@ fn accepted<T: Route>(
         );
     };
     if stays {
-        let message = format!("The route is attached, save where {owner} is: it came first.");
+        let message = format!("The route is attached, save where {owner} stands.");
         return Condition::new(
             condition_type::ACCEPTED,
             ConditionStatus::True,
@@ -92,7 +91,7 @@ fn partially_invalid(verdict: &Verdict, generation: Option<i64>) -> Option<Condi
             condition_type::PARTIALLY_INVALID,
             ConditionStatus::True,
             reason::UNSUPPORTED_VALUE,
-            format!("Dropped Rule: {}. What it would have served is answered 500.", dropped.join("; ")),
+            format!("Dropped Rule: {}. Requests it still matches get an error.", dropped.join("; ")),
             generation,
         )
     })

@@ -156,7 +156,7 @@ pub(super) async fn run(program: Option<&Path>, scratch: &Path, plan: &Plan) -> 
     let result = change_all(&fairway, &scene, &mut times).await;
     let seconds = begun.elapsed().as_secs_f64();
     let outcome = traffic.stop().await?;
-    complain(outcome.examples());
+    outcome.complain();
     result?;
     let (failed, wrong) = (outcome.failures.len(), outcome.wrong.len());
     let (sent, p99) = (outcome.sent(), times.micros(0.99) / 1e3);

@@ -146,7 +146,7 @@ pub(super) async fn run(program: Option<&Path>, scratch: &Path, plan: &Plan, way
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let outcome = traffic.stop().await?;
-    complain(outcome.examples());
+    outcome.complain();
     let deaths = deaths?;
     Ok(judge(name, way, &outcome, &deaths, twice(&backends)))
 }

@@ -86,3 +86,23 @@ async fn drive(
         timer.readable().await?.clear_ready();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn requests_are_due_at_their_rate_however_late_they_are_taken() {
+        let (paces, _) = open(2, 1000.0, Instant::now() + Duration::from_secs(3600), 40);
+        let mut due = Vec::new();
+        for mut pace in paces {
+            tokio::time::sleep(Duration::from_millis(60)).await; // a worker that is held up
+            while let Some(at) = pace.next().await {
+                due.push(at);
+            }
+        }
+        due.sort();
+        assert_eq!(due.len(), 40);
+        assert!(due.windows(2).all(|w| (w[1] - w[0]).as_micros() == 1000), "{due:?}");
+    }
+}

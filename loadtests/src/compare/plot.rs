@@ -64,7 +64,7 @@ fn panels(report: &Report) -> Vec<Panel> {
         .map(|outcome| {
             let bars = outcome.contestants.iter().map(|c| {
                 let cpu = c.closed(|s| s.cpu_micros_per_request);
-                let ratio = outcome.ratio(c, Kind::Floor).map(|r| format!("  {r:.2} ×")).unwrap_or_default();
+                let ratio = outcome.ratio(c, Kind::Floor).map(|r| format!(" · {r:.2} ×")).unwrap_or_default();
                 Bar {
                     label: job_name(c.kind, c.job, outcome.jobs),
                     value: cpu,

@@ -24,6 +24,8 @@ pub(super) struct Outcome {
     pub(super) rate: f64,
     pub(super) jobs: usize,
     pub(super) contestants: Vec<Contestant>,
+    /// Share of the machine's CPUs that other programs used meanwhile, 0 to 1.
+    pub(super) foreign: f64,
 }
 
 /// One proxy with one job in one scenario.
@@ -91,13 +93,18 @@ impl Report {
 impl Outcome {
     pub(super) const fn new(scenario: &Scenario, rate: f64) -> Self {
         let Scenario { name, title, jobs, .. } = *scenario;
-        Self { name, title, rate, jobs: jobs.len(), contestants: Vec::new() }
+        Self { name, title, rate, jobs: jobs.len(), contestants: Vec::new(), foreign: 0.0 }
     }
 
     /// CPU of `of` over that of the peer `to` with the same job: the median of the ratios of each round.
     pub(super) fn ratio(&self, of: &Contestant, to: Kind) -> Option<f64> {
         let to = self.contestants.iter().find(|c| c.kind == to && c.job == of.job)?;
         ratio(of, to)
+    }
+
+    /// True when other programs were so busy that the figures say little.
+    pub(super) fn is_disturbed(&self) -> bool {
+        self.foreign > 0.1
     }
 
     /// CPU over that of the same proxy with the first job of the scenario; none for the first itself.

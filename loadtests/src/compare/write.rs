@@ -30,6 +30,14 @@ pub(super) fn all(report: &Report, out: &Path) -> Result<()> {
         say(format_args!("\n{}: {}", outcome.name, outcome.title));
         say(table.aligned());
         let _ = write!(markdown, "\n## {}: {}\n\n{}", outcome.name, outcome.title, table.markdown());
+        if outcome.is_disturbed() {
+            let note = format!(
+                "Other programs used {:.0} % of the CPUs meanwhile: the figures say little.",
+                outcome.foreign * 100.0
+            );
+            say(format_args!("  DISTURBED: {note}"));
+            let _ = writeln!(markdown, "\n**{note}**");
+        }
         for (who, why) in errors(outcome) {
             say(format_args!("  INVALID {who}: {why}"));
             let _ = writeln!(markdown, "\n**Invalid: {who}:** {why}");
@@ -145,7 +153,7 @@ fn json(report: &Report) -> Value {
     };
     let outcome = |o: &Outcome| {
         let contestants: Vec<Value> = o.contestants.iter().map(|c| contestant(o, c)).collect();
-        json!({ "scenario": o.name, "title": o.title, "rate": o.rate, "contestants": contestants })
+        json!({ "scenario": o.name, "title": o.title, "rate": o.rate, "foreignCpuShare": o.foreign, "contestants": contestants })
     };
     json!({
         "valid": report.is_valid(),

@@ -13,6 +13,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use crate::client::io::Address;
 use crate::client::pace::{self, Pace};
 use crate::histogram::Histogram;
+use crate::report::complain;
 use sender::Sender;
 
 /// A request.
@@ -88,11 +89,10 @@ impl Outcome {
         self.latency.count() + self.failures.len() as u64
     }
 
-    /// The first few things that went wrong, one a line.
-    pub(crate) fn examples(&self) -> String {
-        let failures = self.failures.iter().map(|f| format!("  failed: {}", f.why));
-        let wrong = self.wrong.iter().map(|w| format!("  wrong: {w}"));
-        failures.take(5).chain(wrong.take(5)).collect::<Vec<_>>().join("\n")
+    /// Shows the first few things that went wrong.
+    pub(crate) fn complain(&self) {
+        self.failures.iter().take(5).for_each(|f| complain(format_args!("  failed: {}", f.why)));
+        self.wrong.iter().take(5).for_each(|w| complain(format_args!("  wrong: {w}")));
     }
 }
 

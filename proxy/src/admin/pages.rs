@@ -1,19 +1,17 @@
 //! What the admin port answers.
 
-use std::fmt::{self, Write};
+use std::fmt::Write;
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use config::{Key, Rejection, Resource};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use hyper::body::{Body, Frame};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::Status;
+use super::body::{Page, Pieces};
 use crate::telemetry::{Format, render};
 
 const INDEX: &str = "\
@@ -96,7 +94,7 @@ fn metrics(site: &Site, accept: Option<&HeaderValue>) -> Response<Page> {
     // In pieces: 5,000 routes in use make 15 MB. The scraper's pace holds the writer back.
     let (chunks, pieces) = mpsc::channel(2);
     tokio::task::spawn_blocking(move || {
-        let mut pieces = Pieces { chunks, piece: String::new() };
+        let mut pieces = Pieces::new(chunks);
         // Fails only when the scraper went away.
         _ = render(&telemetries, format, &mut pieces).and_then(|()| pieces.send());
     });
@@ -199,65 +197,4 @@ fn page(status: StatusCode, content_type: &'static str, page: Page) -> Response<
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
-}
-
-/// A body: known, or still being written.
-#[derive(Debug)]
-pub(super) enum Page {
-    Whole(Option<Bytes>),
-    Pieces(mpsc::Receiver<Bytes>),
-}
-
-impl Page {
-    fn whole(body: impl Into<Bytes>) -> Self {
-        Self::Whole(Some(body.into()))
-    }
-}
-
-impl Body for Page {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let data = match &mut *self {
-            Self::Whole(body) => Poll::Ready(body.take()),
-            Self::Pieces(pieces) => pieces.poll_recv(cx),
-        };
-        data.map(|data| data.map(|data| Ok(Frame::data(data))))
-    }
-
-    fn size_hint(&self) -> hyper::body::SizeHint {
-        match self {
-            Self::Whole(body) => {
-                let length = body.as_ref().map_or(0, Bytes::len);
-                hyper::body::SizeHint::with_exact(u64::try_from(length).unwrap_or(u64::MAX))
-            }
-            Self::Pieces(_) => hyper::body::SizeHint::default(),
-        }
-    }
-}
-
-/// Hands text on in pieces of some size. Only for threads that may block.
-struct Pieces {
-    chunks: mpsc::Sender<Bytes>,
-    piece: String,
-}
-
-const PIECE: usize = 64 * 1024;
-
-impl Pieces {
-    fn send(&mut self) -> fmt::Result {
-        let piece = std::mem::take(&mut self.piece);
-        self.chunks.blocking_send(piece.into()).map_err(|_| fmt::Error)
-    }
-}
-
-impl Write for Pieces {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.piece.push_str(text);
-        if self.piece.len() >= PIECE { self.send() } else { Ok(()) }
-    }
 }

@@ -4,6 +4,8 @@
 //! every 100 ms or at 64 KiB. When that thread falls behind (a full disk, a reader of our pipe that stalls), lines are
 //! dropped and counted; requests never wait.
 
+mod clock;
+mod escape;
 mod line;
 mod sink;
 
@@ -83,7 +85,7 @@ impl Log {
     }
 
     /// Logs one request.
-    pub(super) fn log(&self, role: &str, record: &Record<'_>) {
+    pub(super) fn log(&self, role: &'static str, record: &Record<'_>) {
         LINE.with_borrow_mut(|line| {
             line.clear();
             line::format(line, role, record);

@@ -86,12 +86,24 @@ impl TraceContext {
     }
 }
 
+/// Both digits of every byte.
+const DIGITS: [[u8; 2]; 256] = {
+    let mut digits = [[0; 2]; 256];
+    let hexadecimal = b"0123456789abcdef";
+    let mut byte = 0;
+    #[allow(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+    while byte < 256 {
+        digits[byte] = [hexadecimal[byte >> 4], hexadecimal[byte & 0xf]];
+        byte += 1;
+    }
+    digits
+};
+
 /// Writes bytes as lower-case hexadecimal digits; `out` has two places for each.
 pub(crate) fn hex(out: Option<&mut [u8]>, bytes: &[u8]) {
-    let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble };
     let places = out.unwrap_or_default().chunks_exact_mut(2);
     for (place, byte) in places.zip(bytes) {
-        place.copy_from_slice(&[digit(byte >> 4), digit(byte & 0xf)]);
+        place.copy_from_slice(DIGITS.get(usize::from(*byte)).unwrap_or(b"00"));
     }
 }
 
@@ -121,23 +133,34 @@ pub(crate) fn parse(text: &[u8]) -> Option<(u128, u64, u8)> {
     if !is_complete || !is_dashed {
         return None;
     }
-    let trace_id = unhex(head.get(3..35)?)?;
-    let parent_id = u64::try_from(unhex(head.get(36..52)?)?).ok()?;
+    let (high, low) = (unhex(head.get(3..19)?)?, unhex(head.get(19..35)?)?);
+    let trace_id = u128::from(high) << 64 | u128::from(low);
+    let parent_id = unhex(head.get(36..52)?)?;
     let flags = u8::try_from(unhex(head.get(53..55)?)?).ok()?;
     (trace_id != 0 && parent_id != 0).then_some((trace_id, parent_id, flags & KNOWN))
 }
 
 /// A number from lower-case hexadecimal digits; the specification allows no others.
-fn unhex(digits: &[u8]) -> Option<u128> {
-    digits.iter().try_fold(0u128, |number, digit| {
-        let nibble = match digit {
-            b'0'..=b'9' => digit - b'0',
-            b'a'..=b'f' => digit - b'a' + 10,
-            _ => return None,
-        };
-        Some(number << 4 | u128::from(nibble))
-    })
+fn unhex(digits: &[u8]) -> Option<u64> {
+    // Without a branch in the loop: what is no digit sets the high bits of `broken`.
+    let (number, broken) = digits.iter().fold((0u64, 0u8), |(number, broken), digit| {
+        let nibble = NIBBLES.get(usize::from(*digit)).copied().unwrap_or(0xff);
+        (number << 4 | u64::from(nibble & 0xf), broken | nibble)
+    });
+    (broken & 0xf0 == 0).then_some(number)
 }
+
+/// The value of every byte as a digit; 0xff: it is none.
+const NIBBLES: [u8; 256] = {
+    let mut nibbles = [0xff; 256];
+    let mut nibble: u8 = 0;
+    #[allow(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+    while nibble < 16 {
+        nibbles[if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble } as usize] = nibble;
+        nibble += 1;
+    }
+    nibbles
+};
 
 #[cfg(test)]
 mod tests;

@@ -96,7 +96,7 @@ fn view(snapshot: &Snapshot, requests: &[Asked]) -> Vec<String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn changes_one_by_one_come_to_the_same_as_all_at_once(

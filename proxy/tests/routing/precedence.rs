@@ -135,11 +135,11 @@ pub(super) fn to_request(asked: &Asked) -> policies::Request {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1250, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// 2,500 tables, 20,000 requests.
+    /// 1,250 tables, 20,000 requests.
     #[test]
-    fn find_equals_a_naive_matcher(resources in resources(), requests in vec(asked(), 8)) {
+    fn find_equals_a_naive_matcher(resources in resources(), requests in vec(asked(), 16)) {
         let (snapshot, rejections) = compile(resources.clone());
         prop_assert_eq!(rejections, vec![]);
         let table = &snapshot.ports[&bind(80)].routes;

@@ -2,11 +2,12 @@
 //!
 //! Written by hand: this runs once per request. What came from a client is escaped and cut here, nowhere else.
 
-use std::cell::Cell;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::clock::{self, digit};
+use super::escape::escape;
 use super::{Record, TraceContext};
 use crate::telemetry::trace::hex;
 
@@ -19,18 +20,18 @@ const USER_AGENT: usize = 512;
 const NAME: usize = 640;
 
 /// Appends the line of one request that ends now.
-pub(super) fn format(out: &mut Vec<u8>, role: &str, record: &Record<'_>) {
+pub(super) fn format(out: &mut Vec<u8>, role: &'static str, record: &Record<'_>) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     format_at(out, now, role, record);
 }
 
 /// Appends the line of one request that ends at `now`, since 1970.
-pub(super) fn format_at(out: &mut Vec<u8>, now: Duration, role: &str, record: &Record<'_>) {
+pub(super) fn format_at(out: &mut Vec<u8>, now: Duration, role: &'static str, record: &Record<'_>) {
     out.reserve(1024);
     push(out, b"{\"time\":\"");
-    time(out, now);
+    clock::time(out, now);
     push(out, b"\",\"role\":");
-    text(out, role, NAME);
+    token(out, role);
     push(out, b",\"method\":");
     text(out, record.method, METHOD);
     push(out, b",\"host\":");
@@ -38,11 +39,11 @@ pub(super) fn format_at(out: &mut Vec<u8>, now: Duration, role: &str, record: &R
     push(out, b",\"path\":");
     text(out, record.path, PATH);
     push(out, b",\"protocol\":");
-    text(out, record.version, NAME);
+    token(out, record.version);
     push(out, b",\"status\":");
     number(out, record.status);
     push(out, b",\"reason\":");
-    text(out, record.reason, NAME);
+    token(out, record.reason);
     push(out, b",\"listener\":");
     text(out, record.listener, NAME);
     rule(out, record);
@@ -75,7 +76,7 @@ fn rule(out: &mut Vec<u8>, record: &Record<'_>) {
     match record.rule {
         Some((name, _)) => {
             push(out, b",\"kind\":");
-            text(out, name.kind, NAME);
+            token(out, name.kind);
             push(out, b",\"route\":");
             text(out, &name.route, NAME);
             push(out, b",\"rule\":");
@@ -124,11 +125,6 @@ fn millis(out: &mut Vec<u8>, duration: Duration) {
     push(out, &[b'.', digit(rest / 100), digit(rest / 10), digit(rest)]);
 }
 
-/// The last decimal digit of a number.
-fn digit(number: u64) -> u8 {
-    b'0' + (number % 10) as u8
-}
-
 fn address(out: &mut Vec<u8>, address: SocketAddr) {
     // A socket for both families shows IPv4 clients as ::ffff:192.0.2.1; nobody searches for that.
     match address.ip().to_canonical() {
@@ -147,93 +143,18 @@ fn address(out: &mut Vec<u8>, address: SocketAddr) {
     }
 }
 
+/// A JSON string of this program's own text, which needs no escape.
+fn token(out: &mut Vec<u8>, token: &'static str) {
+    out.push(b'"');
+    push(out, token.as_bytes());
+    out.push(b'"');
+}
+
 /// A JSON string.
 fn text(out: &mut Vec<u8>, text: &str, limit: usize) {
     out.push(b'"');
     escape(out, text.as_bytes(), limit);
     out.push(b'"');
-}
-
-/// The inside of a JSON string: untrusted bytes, cut to `limit`.
-pub(super) fn escape(out: &mut Vec<u8>, bytes: &[u8], limit: usize) {
-    // Without a branch in the loop, so that it becomes vector instructions.
-    let is_plain = bytes.iter().fold(true, |plain, byte| {
-        plain & (*byte >= b' ') & (*byte < 0x7f) & (*byte != b'"') & (*byte != b'\\')
-    });
-    if is_plain && bytes.len() <= limit {
-        return push(out, bytes);
-    }
-    escape_hostile(out, bytes, limit);
-}
-
-/// As [`escape`], when there is something to escape or to cut.
-#[cold]
-fn escape_hostile(out: &mut Vec<u8>, bytes: &[u8], limit: usize) {
-    let mut room = limit;
-    for chunk in bytes.utf8_chunks() {
-        let replaced = if chunk.invalid().is_empty() { None } else { Some('\u{fffd}') };
-        for character in chunk.valid().chars().chain(replaced) {
-            let Some(left) = room.checked_sub(character.len_utf8()) else {
-                return push(out, "…".as_bytes());
-            };
-            room = left;
-            match character {
-                '"' => push(out, b"\\\""),
-                '\\' => push(out, b"\\\\"),
-                // Control characters of both blocks would move a terminal's cursor, the separators end a line for
-                // some readers.
-                '\u{2028}' | '\u{2029}' => escaped(out, character),
-                character if character.is_control() => escaped(out, character),
-                character => push(out, character.encode_utf8(&mut [0; 4]).as_bytes()),
-            }
-        }
-    }
-}
-
-fn escaped(out: &mut Vec<u8>, character: char) {
-    // Writing to a Vec cannot fail.
-    _ = write!(out, "\\u{:04x}", u32::from(character));
-}
-
-/// `2026-01-02T03:04:05.` of the second it was made in.
-type Second = (u64, [u8; 20]);
-
-thread_local! {
-    static SECOND: Cell<Second> = const { Cell::new((0, *b"1970-01-01T00:00:00.")) };
-}
-
-/// RFC 3339, UTC, milliseconds.
-fn time(out: &mut Vec<u8>, now: Duration) {
-    let mut second = SECOND.get();
-    if second.0 != now.as_secs() {
-        second = (now.as_secs(), date(now.as_secs()));
-        SECOND.set(second);
-    }
-    push(out, &second.1);
-    let millis = u64::from(now.subsec_millis());
-    push(out, &[digit(millis / 100), digit(millis / 10), digit(millis), b'Z']);
-}
-
-/// The civil date of a second since 1970: days counted in 400-year eras that begin on 1 March.
-fn date(seconds: u64) -> [u8; 20] {
-    let (days, second) = (seconds / 86_400 + 719_468, seconds % 86_400);
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    let mut text = *b"0000-00-00T00:00:00.";
-    let tens = |number| [digit(number / 10), digit(number)];
-    let fields = [(0, year / 100), (2, year), (5, month), (8, day), (11, hour), (14, minute), (17, second)];
-    for (at, number) in fields {
-        if let Some(place) = text.get_mut(at..at + 2) {
-            place.copy_from_slice(&tens(number));
-        }
-    }
-    text
 }
 
 #[cfg(test)]

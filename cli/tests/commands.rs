@@ -1,0 +1,128 @@
+//! The commands that start nothing: their output, their exit codes.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn fairway(args: &[&str], dir: &Path) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_fairway")).args(args).arg("-f").arg(dir).output().unwrap()
+}
+
+fn quickstart() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/quickstart")
+}
+
+fn stdout(out: &Output) -> String {
+    String::from_utf8(out.stdout.clone()).unwrap()
+}
+
+fn json(out: &Output) -> Value {
+    serde_json::from_slice(&out.stdout).unwrap()
+}
+
+/// A directory with one manifest that does not load and one whose status is bad.
+fn broken() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(
+        dir.path().join("a.yaml"),
+        "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: 0}]}\n",
+    )
+    .unwrap();
+    let route = "apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: {name: f}\nspec: {controllerName: fairway.dev/controller}\n---\napiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: g}\nspec: {gatewayClassName: f, listeners: [{name: l, port: 8080, protocol: HTTP}]}\n---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: r}\nspec: {parentRefs: [{name: g}], rules: [{backendRefs: [{name: nowhere, port: 80}]}]}\n";
+    fs::write(dir.path().join("b.yaml"), route).unwrap();
+    dir
+}
+
+#[test]
+fn findings_have_places_codes_and_exit_code_one() {
+    let dir = broken();
+    let out = fairway(&["validate"], dir.path());
+    assert_eq!(out.status.code(), Some(1));
+    let text = stdout(&out);
+    assert!(
+        text.contains("a.yaml:4:23: FW0110 Service default/a: spec.ports[0].port: 0 is not allowed"),
+        "{text}"
+    );
+    assert!(
+        text.contains("b.yaml:11:1: FW0233 HTTPRoute/default/r: parent Gateway/g: ResolvedRefs is False"),
+        "{text}"
+    );
+    assert!(text.ends_with("2 findings\n"), "{text}");
+}
+
+#[test]
+fn findings_come_in_forms_for_tools() {
+    let dir = broken();
+    let found = json(&fairway(&["validate", "-o", "json"], dir.path()));
+    let codes: Vec<_> = found.as_array().unwrap().iter().map(|one| one["code"].as_str().unwrap()).collect();
+    assert_eq!(codes, ["FW0110", "FW0233"]);
+    let sarif = json(&fairway(&["validate", "-o", "sarif"], dir.path()));
+    assert_eq!(sarif["version"], "2.1.0");
+    assert_eq!(sarif["runs"][0]["results"].as_array().unwrap().len(), 2);
+    let github = stdout(&fairway(&["validate", "-o", "github"], dir.path()));
+    assert!(github.lines().all(|line| line.starts_with("::error file=")), "{github}");
+}
+
+#[test]
+fn a_clean_directory_has_exit_code_zero() {
+    let out = fairway(&["validate"], &quickstart());
+    assert_eq!(out.status.code(), Some(0));
+    assert!(stdout(&out).ends_with("no findings\n"));
+}
+
+#[test]
+fn wrong_usage_has_exit_code_two() {
+    let out = Command::new(env!("CARGO_BIN_EXE_fairway")).arg("validate").output().unwrap();
+    assert_eq!(out.status.code(), Some(2));
+    assert_eq!(fairway(&["validate"], Path::new("does/not/exist")).status.code(), Some(2));
+}
+
+#[test]
+fn a_translation_hides_private_keys_and_is_read_back() {
+    let out = fairway(&["translate", "--resources-only"], &quickstart());
+    let text = stdout(&out);
+    assert!(text.contains("[redacted]") && !text.contains("PRIVATE KEY"), "{text}");
+    let resources = config::decode_documents(&text).unwrap();
+    assert!(resources.keys().any(|key| key.to_string() == "Listener/demo/edge/http"));
+    let whole = json(&fairway(&["translate", "-o", "json"], &quickstart()));
+    assert!(whole["resources"]["HttpRoute/demo/shop"]["rules"].is_array());
+    assert!(whole["statuses"]["HTTPRoute/demo/shop"]["parents"].is_array());
+    assert!(!whole.to_string().contains("PRIVATE KEY"));
+}
+
+#[test]
+fn an_explanation_says_order_sources_and_backends() {
+    let text = stdout(&fairway(&["explain", "httproute/shop.demo"], &quickstart()));
+    for part in [
+        "rule testers\n    when     path under /catalog, header x-tester = yes\n             1 of 4 on demo/edge/http",
+        "from HTTPRoute/demo/shop spec.rules[2].filters[0]",
+        "from HTTPRoute/demo/shop spec.rules[2].timeouts",
+        "90 %  demo/catalog-v1:80 (http)",
+        "parent     Gateway/edge  Accepted, ResolvedRefs",
+    ] {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+    let explained = json(&fairway(&["explain", "orders", "-o", "json"], &quickstart()));
+    assert_eq!(explained["route"], "GRPCRoute/demo/orders");
+    assert_eq!(explained["rules"][1]["policies"][0]["policy"], "requestHeaders");
+    assert_eq!(explained["rules"][1]["backends"][0]["share"], 100.0);
+}
+
+#[test]
+fn an_unknown_route_is_named_with_those_there_are() {
+    let out = fairway(&["explain", "nothing"], &quickstart());
+    assert_eq!(out.status.code(), Some(2));
+    let text = String::from_utf8(out.stderr).unwrap();
+    assert!(text.contains("there are httproute/cart.basket"), "{text}");
+    assert_eq!(fairway(&["explain", "service/cart"], &quickstart()).status.code(), Some(2));
+}
+
+#[test]
+fn every_command_explains_itself_with_examples() {
+    for command in ["standalone", "translate", "validate", "explain"] {
+        let out = Command::new(env!("CARGO_BIN_EXE_fairway")).args([command, "--help"]).output().unwrap();
+        assert!(stdout(&out).contains("Examples:"), "{command}");
+    }
+}

@@ -1,0 +1,242 @@
+//! The real binary on the real examples: its curl lines, its reactions to saves, its end.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+/// Longest wait for anything; loaded machines are slow.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn fairway() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_fairway"))
+}
+
+fn examples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples")
+}
+
+/// A copy of an example whose ports are free ones.
+fn copy_of(example: &str, into: &Path) {
+    for entry in fs::read_dir(examples().join(example)).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|e| e == "yaml") {
+            let mut text = fs::read_to_string(&path).unwrap();
+            for port in ["8080", "8443"] {
+                text = text.replace(&format!("port: {port}"), &format!("port: {}", free_port()));
+            }
+            fs::write(into.join(path.file_name().unwrap()), text).unwrap();
+        }
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A running standalone; killed when dropped.
+struct Running {
+    child: Child,
+    lines: Receiver<String>,
+    seen: Vec<String>,
+}
+
+impl Running {
+    fn start(dir: &Path, more: &[&str]) -> Self {
+        let waypoint = free_port();
+        let mut child = fairway()
+            .arg("standalone")
+            .arg(dir)
+            .args(["--admin", "127.0.0.1:0", "--workers", "1", "--waypoint-ports"])
+            .arg(format!("{waypoint}-{}", waypoint.saturating_add(9)))
+            .args(more)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (sender, lines) = channel();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        std::thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        let mut running = Self { child, lines, seen: Vec::new() };
+        running.wait_for("ready; ");
+        running
+    }
+
+    /// The next line that holds a text.
+    fn wait_for(&mut self, text: &str) -> String {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let Ok(line) = self.lines.recv_timeout(left) else {
+                panic!("no line with {text:?} in:\n{}", self.seen.join("\n"));
+            };
+            self.seen.push(line.clone());
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    fn curls(&self) -> Vec<String> {
+        self.seen
+            .iter()
+            .filter_map(|line| line.strip_prefix("  curl "))
+            .map(|line| format!("curl {line}"))
+            .collect()
+    }
+
+    fn interrupt(&self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What a line for a shell prints.
+fn shell(line: &str) -> String {
+    let out = Command::new("sh").args(["-c", &format!("{line} -i --max-time 30")]).output().unwrap();
+    assert!(out.status.success(), "{line}: {}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8(out.stdout).unwrap()
+}
+
+fn edit(file: &Path, from: &str, to: &str) {
+    let text = fs::read_to_string(file).unwrap();
+    assert!(text.contains(from), "{from:?} is not in {}", file.display());
+    fs::write(file, text.replace(from, to)).unwrap();
+}
+
+#[test]
+fn the_quickstart_serves_what_it_prints_and_follows_its_files() {
+    let dir = tempfile::tempdir().unwrap();
+    copy_of("quickstart", dir.path());
+    let mut running = Running::start(dir.path(), &[]);
+    let table = running.seen.join("\n");
+    for row in ["demo/edge/http ", "demo/edge/https ", "waypoint basket/cart:80 ", "HTTPRoute/demo/shop "] {
+        assert!(table.contains(row), "{row} is not in\n{table}");
+    }
+
+    let curls = running.curls();
+    assert_eq!(curls.len(), 3, "{table}");
+    for (curl, service) in curls.iter().zip(["demo/catalog-v1", "demo/catalog-v1", "basket/cart"]) {
+        let answer = shell(curl);
+        assert!(answer.contains(" 200"), "{curl}: {answer}");
+        let is_demo =
+            answer.contains(service) || (service.ends_with("v1") && answer.contains("demo/catalog-v2"));
+        assert!(is_demo, "{curl}: {answer}");
+    }
+    assert!(shell(&curls[2]).to_lowercase().contains("x-through: waypoint"));
+
+    // A saved change is served once it is told.
+    let shop = dir.path().join("shop.yaml");
+    let api = curls[0].replace("/catalog'", "/api/x'");
+    assert!(shell(&api).contains("x-served-by: fairway"));
+    edit(&shop, "value: fairway", "value: the-edit");
+    let line = running.wait_for("changed HTTPRoute/demo/shop");
+    assert!(line.starts_with("live v2 after "), "{line}");
+    assert!(shell(&api).contains("x-served-by: the-edit"));
+
+    // A status that flips is told, and back.
+    edit(&shop, "name: catalog-v2, port: 80, weight: 10", "name: catalog-v9, port: 80, weight: 10");
+    running.wait_for("ResolvedRefs True -> False (BackendNotFound)");
+    edit(&shop, "catalog-v9", "catalog-v2");
+    running.wait_for("ResolvedRefs False -> True");
+
+    // A broken file is refused, at its place, and what it said last serves on; other files are not held up.
+    edit(&shop, "value: the-edit}", "valeu: the-edit}");
+    let refused = running.wait_for("refused ");
+    for part in
+        ["shop.yaml:", "FW0107", "HTTPRoute demo/shop", "spec.rules[2].filters[2]", "did you mean `value`?"]
+    {
+        assert!(refused.contains(part), "{part} is not in {refused}");
+    }
+    assert!(shell(&api).contains("x-served-by: the-edit"));
+    edit(&dir.path().join("basket.yaml"), "value: waypoint", "value: basket");
+    running.wait_for("changed HTTPRoute/basket/cart");
+    assert!(shell(&curls[2]).contains("x-through: basket"));
+    edit(&shop, "valeu: the-edit}", "value: mended}");
+    running.wait_for("changed HTTPRoute/demo/shop");
+    running.wait_for("good again: ");
+    assert!(shell(&api).contains("x-served-by: mended"));
+
+    // A request in flight is answered during the drain.
+    let slow = api.replace("/api/x'", "/catalog?delay=1s'");
+    let slow = std::thread::spawn(move || shell(&slow));
+    std::thread::sleep(Duration::from_millis(400));
+    running.interrupt();
+    running.wait_for("draining");
+    assert!(slow.join().unwrap().contains(" 200"));
+    running.wait_for("drained");
+    let until = Instant::now() + PATIENCE;
+    let status = loop {
+        if let Some(status) = running.child.try_wait().unwrap() {
+            break status;
+        }
+        assert!(Instant::now() < until, "it does not end");
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn every_example_is_valid_and_its_requests_work() {
+    let mut tried = 0;
+    for example in
+        fs::read_dir(examples()).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir())
+    {
+        let name = example.file_name().unwrap().to_str().unwrap().to_owned();
+        let out = fairway().args(["validate", "-f"]).arg(&example).output().unwrap();
+        assert!(out.status.success(), "{name}: {}", String::from_utf8_lossy(&out.stdout));
+        if name == "quickstart" {
+            continue;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        copy_of(&name, dir.path());
+        let running = Running::start(dir.path(), &["--no-watch"]);
+        for curl in running.curls() {
+            let answer = shell(&curl);
+            assert!(answer.contains(" 200") && answer.contains("\"pod\""), "{name}: {curl}: {answer}");
+            tried += 1;
+        }
+    }
+    assert!(tried >= 3, "only {tried} requests were printed");
+}
+
+#[test]
+fn a_second_interrupt_ends_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    copy_of("quickstart", dir.path());
+    let mut running = Running::start(dir.path(), &["--drain", "50s"]);
+    let slow = running.curls()[0].replace("/catalog'", "/catalog?delay=45s'");
+    let mut client = Command::new("sh").args(["-c", &slow]).stdout(Stdio::null()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(400));
+    running.interrupt();
+    running.wait_for("draining");
+    running.interrupt();
+    running.wait_for("ended at once");
+    assert_eq!(running.child.wait().unwrap().code(), Some(1));
+    let _ = client.kill();
+    let _ = client.wait();
+}
+
+#[test]
+fn what_cannot_start_says_why() {
+    let refused = |args: &[&str]| {
+        let out = fairway().args(args).output().unwrap();
+        assert_eq!(out.status.code(), Some(2), "{args:?}");
+        String::from_utf8(out.stderr).unwrap()
+    };
+    assert!(refused(&["standalone", "does/not/exist"]).contains("does/not/exist: FW0101 cannot be read"));
+    assert!(refused(&["standalone"]).contains("name a directory"));
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().to_str().unwrap();
+    assert!(refused(&["standalone", dir, "--admin", "192.0.2.1:1"]).contains("is no loopback address"));
+    assert!(refused(&["standalone", dir, "--waypoint-ports", "9-1"]).contains("FROM-TO"));
+}

@@ -1,0 +1,167 @@
+//! What the proxies answer becomes conditions.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+use config::{Key, Rejection, Severity};
+use fairway_controller::status::{Condition, ConditionStatus, Status};
+use fairway_controller::{
+    ObjectKey, ObjectKind, Options, Resources, Statuses, Translation, program, translate,
+};
+
+mod golden;
+
+const CASE: &str = r#"
+kind: Gateway
+metadata: {name: two, namespace: infra, generation: 9}
+spec:
+  gatewayClassName: fairway
+  listeners:
+  - {name: http, port: 80, protocol: HTTP, allowedRoutes: {namespaces: {from: All}}}
+  - {name: https, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: example-com}]}}
+  - {name: tcp, port: 1, protocol: TCP}
+---
+kind: HTTPRoute
+metadata: {name: route, namespace: shop, generation: 4}
+spec:
+  parentRefs: [{name: two, namespace: infra}]
+  rules:
+  - backendRefs: [{name: cart, port: 80}]
+    filters: [{type: RequestMirror, requestMirror: {backendRef: {name: catalog, port: 80}}}]
+---
+kind: Service
+metadata: {name: echo, namespace: shop, labels: {fairway.dev/use-waypoint: w}}
+spec: {ports: [{name: http, port: 80}, {name: alt, port: 81}]}
+"#;
+
+fn translation() -> Translation {
+    let base = std::fs::read_to_string(golden::testdata().join("base.yaml")).unwrap();
+    let objects = golden::objects(&base).unwrap().into_iter().chain(golden::objects(CASE).unwrap());
+    let options = golden::options("").unwrap();
+    translate(&Resources::collect(objects), &options)
+}
+
+fn rejected(key: &str, severity: Severity) -> Rejection {
+    Rejection { key: key.parse::<Key>().unwrap(), severity, message: "because".to_owned() }
+}
+
+fn answer(rejections: &[Rejection]) -> Statuses {
+    program(&translation(), rejections, true)
+}
+
+fn condition(
+    statuses: &Statuses,
+    (kind, namespace, name): (ObjectKind, &str, &str),
+    place: &str,
+    of: &str,
+) -> Condition {
+    let status = &statuses.0[&ObjectKey::new(kind, namespace, name)];
+    let conditions = status.conditions();
+    let (_, conditions) = conditions.iter().find(|(at, _)| at == place).unwrap();
+    conditions
+        .iter()
+        .find(|condition| condition.r#type == of)
+        .unwrap_or_else(|| panic!("{conditions:?}"))
+        .clone()
+}
+
+fn says(condition: &Condition) -> (ConditionStatus, &str) {
+    (condition.status, condition.reason)
+}
+
+const GATEWAY: (ObjectKind, &str, &str) = (ObjectKind::Gateway, "infra", "two");
+const ROUTE: (ObjectKind, &str, &str) = (ObjectKind::HttpRoute, "shop", "route");
+const PARENT: &str = "parent Gateway/infra/two";
+use ConditionStatus::{False, True, Unknown};
+
+#[test]
+fn nothing_is_programmed_before_the_proxies_answer() {
+    let statuses = program(&translation(), &[], false);
+    assert_eq!(says(&condition(&statuses, GATEWAY, "", "Programmed")), (Unknown, "Pending"));
+    assert_eq!(says(&condition(&statuses, GATEWAY, "listener http", "Programmed")), (Unknown, "Pending"));
+}
+
+#[test]
+fn everything_is_programmed_when_nothing_is_rejected() {
+    let statuses = answer(&[]);
+    let gateway = condition(&statuses, GATEWAY, "", "Programmed");
+    assert_eq!((says(&gateway), gateway.observed_generation), ((True, "Programmed"), Some(9)));
+    for listener in ["listener http", "listener https"] {
+        assert_eq!(says(&condition(&statuses, GATEWAY, listener, "Programmed")), (True, "Programmed"));
+    }
+    assert_eq!(says(&condition(&statuses, GATEWAY, "listener tcp", "Programmed")), (False, "Invalid"));
+    let service =
+        condition(&statuses, (ObjectKind::Service, "shop", "echo"), "", "fairway.dev/WaypointBound");
+    assert_eq!(says(&service), (True, "Bound"));
+    assert!(service.message.starts_with("Listeners: port 80 on waypoint port"), "{}", service.message);
+    let Status::Gateway(edge) = &*statuses.0[&ObjectKey::new(ObjectKind::Gateway, "infra", "edge")] else {
+        panic!()
+    };
+    assert_eq!(says(&edge.conditions[1]), (True, "Programmed"));
+}
+
+#[test]
+fn a_refused_listener_is_not_programmed_and_its_gateway_says_so() {
+    let statuses = answer(&[rejected("Listener/infra/two/http", Severity::Refused)]);
+    let listener = condition(&statuses, GATEWAY, "listener http", "Programmed");
+    assert_eq!((says(&listener), &*listener.message), ((False, "Invalid"), "because"));
+    assert_eq!(says(&condition(&statuses, GATEWAY, "listener https", "Programmed")), (True, "Programmed"));
+    let gateway = condition(&statuses, GATEWAY, "", "Programmed");
+    assert_eq!(says(&gateway), (True, "Programmed"));
+    assert!(gateway.message.contains("listener http: because"), "{}", gateway.message);
+}
+
+#[test]
+fn a_gateway_without_any_listener_is_not_programmed() {
+    let refused =
+        ["Listener/infra/two/http", "Listener/infra/two/https"].map(|key| rejected(key, Severity::Refused));
+    assert_eq!(says(&condition(&answer(&refused), GATEWAY, "", "Programmed")), (False, "Invalid"));
+}
+
+#[test]
+fn a_refused_certificate_shows_where_it_would_have_been_shown() {
+    let statuses = answer(&[rejected("Certificate/infra/example-com", Severity::Refused)]);
+    let at = "listener https";
+    assert_eq!(says(&condition(&statuses, GATEWAY, at, "ResolvedRefs")), (False, "InvalidCertificateRef"));
+    assert_eq!(says(&condition(&statuses, GATEWAY, at, "Programmed")), (False, "Invalid"));
+    assert_eq!(says(&condition(&statuses, GATEWAY, "listener http", "Programmed")), (True, "Programmed"));
+}
+
+#[test]
+fn a_degraded_route_is_partially_invalid_and_a_refused_one_not_accepted() {
+    let statuses = answer(&[rejected("HttpRoute/shop/route", Severity::Degraded)]);
+    let partially = condition(&statuses, ROUTE, PARENT, "PartiallyInvalid");
+    assert_eq!(says(&partially), (True, "UnsupportedValue"));
+    assert_eq!((&*partially.message, partially.observed_generation), ("Dropped Rule: because", Some(4)));
+    assert_eq!(says(&condition(&statuses, ROUTE, PARENT, "Accepted")), (True, "Accepted"));
+
+    let statuses = answer(&[rejected("HttpRoute/shop/route", Severity::Refused)]);
+    assert_eq!(says(&condition(&statuses, ROUTE, PARENT, "Accepted")), (False, "UnsupportedValue"));
+}
+
+#[test]
+fn a_refused_backend_shows_on_the_routes_that_use_it() {
+    for backend in ["Backend/shop/cart:80", "Backend/shop/catalog:80"] {
+        let statuses = answer(&[rejected(backend, Severity::Refused)]);
+        assert_eq!(says(&condition(&statuses, ROUTE, PARENT, "ResolvedRefs")), (False, "InvalidBackend"));
+    }
+    let statuses = answer(&[rejected("Backend/shop/echo:80", Severity::Refused)]);
+    assert_eq!(says(&condition(&statuses, ROUTE, PARENT, "ResolvedRefs")), (True, "ResolvedRefs"));
+}
+
+#[test]
+fn a_refused_waypoint_listener_unbinds_its_service() {
+    let statuses = answer(&[rejected("Listener/shop/echo:81", Severity::Refused)]);
+    let service =
+        condition(&statuses, (ObjectKind::Service, "shop", "echo"), "", "fairway.dev/WaypointBound");
+    assert_eq!((says(&service), &*service.message), ((False, "Invalid"), "echo:81: because"));
+}
+
+#[test]
+fn a_gateway_without_address_is_not_programmed_by_an_answer() {
+    let objects =
+        golden::objects(&std::fs::read_to_string(golden::testdata().join("base.yaml")).unwrap()).unwrap();
+    let translation = translate(&Resources::collect(objects), &Options::default());
+    let statuses = program(&translation, &[], true);
+    let edge = (ObjectKind::Gateway, "infra", "edge");
+    assert_eq!(says(&condition(&statuses, edge, "", "Programmed")), (False, "AddressNotAssigned"));
+    assert_eq!(says(&condition(&statuses, edge, "listener http", "Programmed")), (True, "Programmed"));
+}

@@ -1,0 +1,86 @@
+//! Every metric family, and how its series are written.
+
+use std::fmt;
+
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, MetricEncoder, NoLabelSet,
+};
+use prometheus_client::metrics::MetricType;
+
+use crate::telemetry::counters::Histogram;
+
+/// One metric family; counters are written with `_total` after their name.
+#[derive(Debug)]
+pub(super) struct Family {
+    pub(super) name: &'static str,
+    help: &'static str,
+    pub(super) kind: MetricType,
+}
+
+macro_rules! families {
+    ($( $id:ident: $kind:ident $name:literal $help:literal; )*) => {
+        $( pub(super) const $id: Family = Family { name: $name, help: $help, kind: MetricType::$kind }; )*
+        /// Every family, in the order it is written.
+        pub(super) const FAMILIES: &[Family] = &[ $( $id ),* ];
+    };
+}
+
+families! {
+    REQUESTS: Counter "fairway_requests" "Requests that matched a rule, by the status sent and the reason";
+    DURATIONS: Histogram "fairway_request_duration_seconds" "From the first byte of the request head to the last of the response";
+    IN_FLIGHT: Gauge "fairway_requests_in_flight" "Requests of a rule that have not ended";
+    UNMATCHED: Counter "fairway_unmatched_requests" "Requests that matched no rule";
+    ATTEMPTS: Counter "fairway_backend_requests" "Attempts to get a response from a backend";
+    ATTEMPT_DURATIONS: Histogram "fairway_backend_request_duration_seconds" "From sending an attempt to its response head";
+    BACKEND_CONNECTIONS: Counter "fairway_backend_connections" "Connections handed to attempts, new or from the pool";
+    MIRRORED: Counter "fairway_mirrored_requests" "Copies of requests for a backend, sent or dropped";
+    CONNECTIONS: Gauge "fairway_downstream_connections" "Open client connections";
+    CONNECTIONS_OPENED: Counter "fairway_downstream_connections_opened" "Client connections, counted once it is known what they speak";
+    HANDSHAKES: Counter "fairway_tls_handshake_failures" "TLS handshakes with clients that failed";
+    CONFIG_UPDATES: Counter "fairway_config_updates" "Updates of the configuration applied";
+    CONFIG_VERSION: Gauge "fairway_config_version" "Version of the configuration that is served";
+    CONFIG_AGE: Gauge "fairway_config_age_seconds" "Time since an update of the configuration was applied";
+    CONFIG_REJECTIONS: Counter "fairway_config_rejections" "Resources that could not be used, or only in part";
+    LOG_DROPPED: Counter "fairway_access_log_dropped" "Access log lines lost because they could not be written fast enough or at all";
+    SPANS_EXPORTED: Counter "fairway_spans_exported" "Spans the OTLP collector took";
+    SPANS_DROPPED: Counter "fairway_spans_dropped" "Spans lost because the OTLP collector is slow, away or refuses them";
+    BUILD: Gauge "fairway_build_info" "The version that runs; always 1";
+    RESIDENT: Gauge "process_resident_memory_bytes" "Resident memory";
+    OPEN_FDS: Gauge "process_open_fds" "Open file descriptors";
+    MAX_FDS: Gauge "process_max_fds" "Largest number of open file descriptors";
+    CPU: Counter "process_cpu_seconds" "Processor time, user and system";
+    START: Gauge "process_start_time_seconds" "Start of the process, seconds since 1970";
+}
+
+/// A family that is being written.
+pub(super) struct Open<'e>(MetricEncoder<'e>);
+
+impl<'e> Open<'e> {
+    pub(super) fn new(encoder: &'e mut DescriptorEncoder<'_>, family: &Family) -> Result<Self, fmt::Error> {
+        encoder.encode_descriptor(family.name, family.help, None, family.kind).map(Self)
+    }
+
+    pub(super) fn counter(
+        &mut self,
+        labels: &[(&str, &str)],
+        value: &impl EncodeCounterValue,
+    ) -> fmt::Result {
+        if labels.is_empty() {
+            return self.0.encode_counter::<NoLabelSet, _, f64>(value, None);
+        }
+        self.0.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(value, None)
+    }
+
+    pub(super) fn gauge(&mut self, labels: &[(&str, &str)], value: &impl EncodeGaugeValue) -> fmt::Result {
+        if labels.is_empty() {
+            // A family without labels would be written with empty braces.
+            return self.0.encode_gauge(value);
+        }
+        self.0.encode_family(&labels)?.encode_gauge(value)
+    }
+
+    pub(super) fn histogram(&mut self, labels: &[(&str, &str)], histogram: &Histogram) -> fmt::Result {
+        let (sum, count, buckets) = histogram.read();
+        self.0.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+    }
+}
