@@ -69,20 +69,19 @@ impl Proxy {
     /// before its answer is sent; a listener that cannot be opened is a rejection in that answer. When the source ends,
     /// what was served last is served on.
     #[must_use]
+    #[allow(clippy::needless_pass_by_value, reason = "options are the proxy's from here on")]
     pub fn start(options: Options, telemetry: Arc<Telemetry>, source: Source) -> Self {
         let (writer, reader) = crate::snapshot::pair();
         let addresses = Arc::new(Mutex::new(Vec::new()));
         let compiler = Arc::new(Mutex::new(Compiler::new(telemetry.clone())));
         let (stop, stopped) = oneshot::channel();
-        let server = Arc::new(server(&options, &telemetry, reader.clone()));
-        let drain = options.drain;
-        let server = Arc::new(server(options, telemetry, reader.clone()));
+        let server = Arc::new(server(&options, telemetry, reader.clone()));
         let owner = Owner {
             compiler: compiler.clone(),
             current: reader.load(),
             reader: reader.clone(),
             writer,
-            listeners: Listeners::new(server, drain),
+            listeners: Listeners::new(server, options.drain),
             addresses: addresses.clone(),
         };
         tokio::spawn(owner.run(source, stopped));
@@ -116,8 +115,8 @@ impl Proxy {
     }
 }
 
-fn server(options: Options, telemetry: Arc<Telemetry>, reader: Reader) -> Server {
-    let Options { role: _, workers, drain: _, idle_upstreams, trusts_clients } = options;
+fn server(options: &Options, telemetry: Arc<Telemetry>, reader: Reader) -> Server {
+    let &Options { role: _, workers, drain: _, idle_upstreams, trusts_clients } = options;
     let conf = ServerConf {
         threads: workers.max(1),
         upstream_keepalive_pool_size: idle_upstreams.max(1),
