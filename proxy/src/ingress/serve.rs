@@ -91,12 +91,7 @@ async fn open(
         Protocol::Https => {
             let handshake = timeout(HANDSHAKE, tls::accept(tcp, connection, &port)).await;
             let stream = handshake.unwrap_or_else(|late| Err(late.into())).inspect_err(|error| {
-                connection.gate.handshake_failed(match error.kind() {
-                    io::ErrorKind::NotFound => "no_certificate",
-                    io::ErrorKind::TimedOut => "timeout",
-                    io::ErrorKind::InvalidData => "protocol",
-                    _ => "closed",
-                });
+                connection.gate.handshake_failed(tls::reason(error));
             })?;
             let preface = if tls::is_http2(&stream) { Preface::Http2 } else { Preface::Http1 };
             Ok((ClientStream::tls(stream), preface))

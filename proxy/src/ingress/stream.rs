@@ -137,11 +137,15 @@ impl ClientStream {
 
     fn poll_io_write(&mut self, cx: &mut Context<'_>, more: &[u8]) -> Poll<io::Result<usize>> {
         let buffered = self.written.get(self.written_at..).unwrap_or_default();
-        let slices = [IoSlice::new(buffered), IoSlice::new(more)];
-        let slices = if buffered.is_empty() { slices.get(1..).unwrap_or_default() } else { &slices };
+        let both = [IoSlice::new(buffered), IoSlice::new(more)];
+        // One piece by an ordinary write: the kernel has less to do.
+        let one = if buffered.is_empty() { more } else { buffered };
+        let single = buffered.is_empty() || more.is_empty();
         match &mut self.io {
-            Io::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, slices),
-            Io::Tls(tls) => Pin::new(tls.as_mut()).poll_write_vectored(cx, slices),
+            Io::Plain(tcp) if single => Pin::new(tcp).poll_write(cx, one),
+            Io::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, &both),
+            Io::Tls(tls) if single => Pin::new(tls.as_mut()).poll_write(cx, one),
+            Io::Tls(tls) => Pin::new(tls.as_mut()).poll_write_vectored(cx, &both),
         }
     }
 
