@@ -19,7 +19,8 @@ fn every_case_translates_as_its_golden_file_says() {
     let filter = std::env::var("CASE").unwrap_or_default();
     let update = std::env::var_os("UPDATE_GOLDEN").is_some();
     let (mut wrong, mut count) = (Vec::new(), 0);
-    let bases = roots().map(|root| (objects(&fs::read_to_string(root.join("base.yaml")).unwrap()).unwrap(), root));
+    let bases =
+        roots().map(|root| (objects(&fs::read_to_string(root.join("base.yaml")).unwrap()).unwrap(), root));
     let all = bases.iter().flat_map(|(base, root)| cases(root).into_iter().map(move |case| (base, case)));
     for (base, case) in all.filter(|(_, case)| case.name.contains(&filter)) {
         count += 1;

@@ -109,14 +109,14 @@ impl Terminator {
         // The key is revealed only to the TLS library.
         let key = PrivateKeyDer::from_pem_slice(certificate.key.reveal().as_bytes())
             .map_err(|_| "key: no private key in it: give PKCS#8, PKCS#1 or SEC1 as PEM")?;
-        let certified = CertifiedKey::from_der(chain, key, &self.provider).map_err(|e| match e {
-            rustls::Error::InconsistentKeys(_) => {
+        let certified = CertifiedKey::from_der(chain, key, &self.provider).map_err(|e| {
+            if let rustls::Error::InconsistentKeys(_) = e {
                 "key: does not belong to the first certificate of the chain".to_owned()
-            }
-            rustls::Error::InvalidCertificate(e) => {
+            } else if let rustls::Error::InvalidCertificate(e) = e {
                 format!("chain: the first certificate is not usable ({e})")
+            } else {
+                format!("key: not usable ({e}): RSA of 2048 bits or more, ECDSA P-256, P-384 or Ed25519")
             }
-            e => format!("key: not usable ({e}): RSA of 2048 bits or more, ECDSA P-256, P-384 or Ed25519"),
         })?;
         Ok(Identity { certified: Arc::new(certified), names })
     }
@@ -149,9 +149,12 @@ fn names(leaf: &CertificateDer<'_>) -> Option<Box<[Box<str>]>> {
     let names = san.iter().flat_map(|san| &san.value.general_names);
     Some(
         names
-            .filter_map(|name| match name {
-                GeneralName::DNSName(name) => Some(name.to_ascii_lowercase().into()),
-                _ => None,
+            .filter_map(|name| {
+                if let GeneralName::DNSName(name) = name {
+                    Some(name.to_ascii_lowercase().into())
+                } else {
+                    None
+                }
             })
             .collect(),
     )

@@ -33,12 +33,14 @@ fn check(line: &str, translation: &Translation, statuses: &Statuses) -> Result<(
     if let Some(count) = want.strip_prefix("attachedRoutes=") {
         let Status::Gateway(gateway) = status else { return Err("not a Gateway".into()) };
         let name = part.strip_prefix("listener ").ok_or("no listener named")?;
-        let got = gateway.listeners.iter().find(|l| l.name == name).ok_or("no such listener")?.attached_routes;
+        let got =
+            gateway.listeners.iter().find(|l| l.name == name).ok_or("no such listener")?.attached_routes;
         return if got.to_string() == count { Ok(()) } else { Err(got.to_string()) };
     }
     let conditions = status.conditions();
     let at = conditions.iter().find(|(at, _)| at == part);
-    let (_, here) = at.ok_or_else(|| format!("there are {:?}", conditions.iter().map(|c| &c.0).collect::<Vec<_>>()))?;
+    let (_, here) =
+        at.ok_or_else(|| format!("there are {:?}", conditions.iter().map(|c| &c.0).collect::<Vec<_>>()))?;
     let (kind, want) = want.split_once('=').ok_or("no `=`")?;
     let condition = here.iter().find(|c| c.r#type == kind).ok_or_else(|| format!("no {kind} in {here:?}"))?;
     let got = format!("{:?}/{}", condition.status, condition.reason);

@@ -75,7 +75,9 @@ impl HostTable {
 
     /// Takes matches out, then puts others in.
     pub(crate) fn apply(&mut self, edits: &Edits) {
-        let mut regexes: BTreeMap<&str, (Vec<&Arc<Match>>, Vec<&Arc<Match>>)> = BTreeMap::new();
+        // By pattern: the matches that go and those that come.
+        type Edited<'e> = (Vec<&'e Arc<Match>>, Vec<&'e Arc<Match>>);
+        let mut regexes: BTreeMap<&str, Edited<'_>> = BTreeMap::new();
         for old in &edits.removed {
             let precedence = &old.precedence;
             match &old.path {

@@ -61,7 +61,7 @@ fn a_change_copies_one_shard_and_one_entry() {
     assert!(
         (0..3000)
             .filter(|key| *key != 7)
-            .all(|key| Arc::ptr_eq(&before.get(&key).unwrap(), map.get(&key).unwrap()))
+            .all(|key| Arc::ptr_eq(before.get(&key).unwrap(), map.get(&key).unwrap()))
     );
 }
 

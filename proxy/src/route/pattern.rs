@@ -30,11 +30,12 @@ impl Pattern {
             .size_limit(COMPILED)
             .dfa_size_limit(LEARNED)
             .build()
-            .map_err(|e| match e {
-                regex::Error::CompiledTooBig(limit) => {
+            .map_err(|e| {
+                if let regex::Error::CompiledTooBig(limit) = e {
                     format!("the regular expression takes over {limit} bytes compiled: make it simpler")
+                } else {
+                    format!("not a regular expression (RE2 syntax): {}", last_line(&e.to_string()))
                 }
-                e => format!("not a regular expression (RE2 syntax): {}", last_line(&e.to_string())),
             })?;
         Ok(Self { regex, text: text.into() })
     }
@@ -48,9 +49,10 @@ impl Pattern {
     /// walks past them has to be tried.
     pub(crate) fn literal_prefix(&self) -> String {
         let Ok(hir) = parse(&self.text) else { return String::new() };
-        let parts = match hir.kind() {
-            HirKind::Concat(parts) => parts.as_slice(),
-            _ => std::slice::from_ref(&hir),
+        let parts = if let HirKind::Concat(parts) = hir.kind() {
+            parts.as_slice()
+        } else {
+            std::slice::from_ref(&hir)
         };
         let start = |part: &&regex_syntax::hir::Hir| matches!(part.kind(), HirKind::Look(Look::Start));
         match parts.iter().find(|part| !start(part)).map(|part| part.kind()) {
