@@ -150,8 +150,9 @@ fn mirror(engine: &Engine, ctx: &mut RequestContext, req: &Request, has_body: bo
     }
 }
 
-/// Hands a piece of the body to the mirrors, once: a retry goes through the body again.
+/// Takes note of a piece of the body: the mirrors get it, once, because a retry goes through the body again.
 pub(super) fn tee(ctx: &mut RequestContext, body: Option<&bytes::Bytes>, end: bool) {
+    ctx.exchange.set_read(end);
     let mirrors = &mut ctx.mirrors;
     if mirrors.bodies.is_empty() {
         return;

@@ -20,6 +20,7 @@ pub(super) fn head(session: &mut Session, ctx: &mut RequestContext, head: &mut R
         ctx.deadline = None;
         ctx.upstream.deadline = None;
         ctx.exchange.set_deadline(None);
+        ctx.exchange.set_read(false);
         return;
     }
     if head.status.is_informational() {

@@ -36,6 +36,8 @@ pub(crate) struct Exchange {
     pub(crate) connection: Arc<Connection>,
     /// The engine has the request: its head is complete.
     taken: AtomicBool,
+    /// Nothing more of the request is to be read.
+    read: AtomicBool,
     /// Bytes of a response were written.
     answered: AtomicBool,
     /// Status with which Pingora refused the head; 0: it did not.
@@ -50,6 +52,7 @@ impl Exchange {
         Self {
             connection,
             taken: AtomicBool::new(false),
+            read: AtomicBool::new(false),
             answered: AtomicBool::new(false),
             refused: AtomicU16::new(0),
             deadline: AtomicU64::new(0),
@@ -67,6 +70,7 @@ impl Exchange {
     /// Makes it ready for the next request.
     pub(crate) fn reset(&self) {
         self.taken.store(false, Ordering::Relaxed);
+        self.read.store(false, Ordering::Relaxed);
         self.answered.store(false, Ordering::Relaxed);
         self.deadline.store(0, Ordering::Relaxed);
         self.expired.store(false, Ordering::Relaxed);
@@ -75,6 +79,16 @@ impl Exchange {
     /// True once the engine has the request.
     pub(crate) fn is_taken(&self) -> bool {
         self.taken.load(Ordering::Relaxed)
+    }
+
+    /// Says whether the whole request was read.
+    pub(crate) fn set_read(&self, read: bool) {
+        self.read.store(read, Ordering::Relaxed);
+    }
+
+    /// What is read now belongs to no request yet.
+    pub(crate) fn is_read(&self) -> bool {
+        self.read.load(Ordering::Relaxed)
     }
 
     /// Says that bytes of a response were written.
@@ -181,4 +195,74 @@ fn step(
         return request.as_mut().poll(cx);
     }
     CURRENT.sync_scope(exchange.clone(), || request.as_mut().poll(cx))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::ingress::stream::ClientStream;
+
+    /// A client, and a stream of ours with a request under way.
+    async fn pair() -> (TcpStream, ClientStream, Arc<Exchange>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut stream = ClientStream::plain(listener.accept().await.unwrap().0);
+        let exchange = Arc::new(Exchange::default());
+        stream.serve(exchange.clone());
+        stream.begin();
+        (client, stream, exchange)
+    }
+
+    async fn told(mut client: TcpStream) -> String {
+        let mut told = String::new();
+        let read = client.read_to_string(&mut told);
+        tokio::time::timeout(Duration::from_secs(20), read).await.unwrap().unwrap();
+        told
+    }
+
+    #[tokio::test]
+    async fn a_panic_costs_one_request_and_the_client_is_told() {
+        let (client, stream, exchange) = pair().await;
+        let request: Request<'_> = Box::pin(async move {
+            assert!(Exchange::current().is_some());
+            let _held = stream;
+            tokio::task::yield_now().await;
+            panic!("a bug");
+        });
+        let ended = run(request, &exchange, &mut Timer::default(), None).await;
+        assert!(matches!(ended, Ended::Panicked), "{ended:?}");
+        let told = told(client).await;
+        assert!(told.starts_with("HTTP/1.1 500 ") && told.ends_with("\r\n\r\npanic"), "{told}");
+    }
+
+    #[tokio::test]
+    async fn a_request_that_does_not_end_in_time_is_dropped_with_504() {
+        let (client, stream, exchange) = pair().await;
+        let deadline = exchange.clone();
+        let request: Request<'_> = Box::pin(async move {
+            assert!(Exchange::current().is_some());
+            deadline.set_deadline(Some(Instant::now() + Duration::from_millis(50)));
+            let _held = stream;
+            std::future::pending().await
+        });
+        let ended = run(request, &exchange, &mut Timer::default(), None).await;
+        assert!(matches!(ended, Ended::Cut), "{ended:?}");
+        assert!(told(client).await.starts_with("HTTP/1.1 504 "));
+    }
+
+    #[tokio::test]
+    async fn a_head_that_does_not_come_in_time_is_408() {
+        let (client, stream, exchange) = pair().await;
+        let request: Request<'_> = Box::pin(async move {
+            let _held = stream;
+            std::future::pending().await
+        });
+        let head_by = Instant::now() + Duration::from_millis(50);
+        let ended = run(request, &exchange, &mut Timer::default(), Some(head_by)).await;
+        assert!(matches!(ended, Ended::Cut), "{ended:?}");
+        assert!(told(client).await.starts_with("HTTP/1.1 408 "));
+    }
 }

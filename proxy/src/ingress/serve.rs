@@ -117,3 +117,19 @@ async fn open(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<A, B, C, D, F: Future>(_: impl Fn(A, B, C, D) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// What every idle connection pays beside its socket. The bound is close, so that growth is noticed.
+    #[test]
+    fn a_connection_waits_in_a_small_task() {
+        let sizes = [size(serve), size_of::<ClientStream>(), size_of::<Connection>(), size_of::<Exchange>()];
+        assert!(sizes.iter().sum::<usize>() <= 1400, "{sizes:?}");
+    }
+}

@@ -182,8 +182,8 @@ impl ClientStream {
         self.exchange.as_ref().is_some_and(|exchange| exchange.is_expired())
     }
 
-    /// Pingora reads a single byte while a response is on its way, to learn that the client left. A pipelined request
-    /// must not be eaten by that: only the end of the stream is reported.
+    /// Once a request is read, Pingora reads on while its response is on the way, to learn that the client left. A
+    /// request that was sent too early must not be eaten by that: only the end of the stream is reported.
     fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.read_at < self.read.len() {
             return Poll::Pending;
@@ -212,13 +212,14 @@ impl AsyncRead for ClientStream {
         if this.is_expired() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
-        if this.exchange.is_some() {
+        if let Some(exchange) = this.exchange.as_ref().filter(|exchange| exchange.is_taken()) {
+            let is_read = exchange.is_read();
             // Pingora flushes a response with a length only at its end. When it turns to reading instead, the rest is
             // not there yet, and the client should have what is.
             if !this.written.is_empty() && matches!(this.poll_send(cx, &[]), Poll::Ready(Err(_))) {
                 return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
             }
-            if buf.remaining() == 1 {
+            if is_read {
                 return this.poll_left(cx);
             }
         }
