@@ -187,6 +187,7 @@ fn start(c: &mut Criterion) {
 }
 
 /// Resident memory per route, resources, rules, tables and counters together.
+#[allow(clippy::print_stdout, reason = "a bench says what it measured")]
 fn memory(_: &mut Criterion) {
     let resident = || {
         let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
