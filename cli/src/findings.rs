@@ -47,6 +47,8 @@ const REASONS: &[(&str, &str, &str)] = &[
         "name a Secret of type kubernetes.io/tls with a certificate and its key",
     ),
     ("InvalidRouteKinds", "FW0216", "name route kinds that the protocol of the listener takes"),
+    ("ListenersNotResolved", "FW0217", "correct the references of the listeners named"),
+    ("OverlappingHostnames", "FW0218", "use one certificate for names that overlap, or separate ports"),
     (
         "NotAllowedByListeners",
         "FW0221",
@@ -59,10 +61,17 @@ const REASONS: &[(&str, &str, &str)] = &[
     ("RefNotPermitted", "FW0231", "add a ReferenceGrant in the namespace of what is referenced"),
     ("InvalidKind", "FW0232", "reference a kind that is supported, such as Service"),
     ("BackendNotFound", "FW0233", "create what is referenced, or correct its name, namespace or port"),
+    ("InvalidBackend", "FW0234", "correct the Service or its endpoints as the message says"),
     ("TargetNotFound", "FW0241", "create the target, or correct its name"),
     ("Conflicted", "FW0242", "keep one policy per target"),
     ("NoValidCACertificate", "FW0243", "reference a ConfigMap with a certificate under ca.crt"),
     ("InvalidCACertificateRef", "FW0244", "reference a ConfigMap with a certificate under ca.crt"),
+    ("InvalidBackendTLSPolicy", "FW0245", "correct the BackendTLSPolicy of the backend"),
+    ("NotCaptured", "FW0251", "label the Service's namespace fairway.dev/use-waypoint"),
+    ("NoUsablePort", "FW0252", "give the Service a TCP port that speaks HTTP"),
+    ("ExternalName", "FW0253", "use a Service with endpoints, or label it fairway.dev/use-waypoint: none"),
+    ("Headless", "FW0254", "use a Service with a cluster IP, or label it fairway.dev/use-waypoint: none"),
+    ("PortsExhausted", "FW0255", "allow more ports with --waypoint-ports"),
 ];
 
 /// Conditions that are good news when False.
@@ -255,6 +264,29 @@ mod tests {
         codes.sort_unstable();
         codes.dedup();
         assert_eq!(codes.len(), all);
+    }
+
+    #[test]
+    fn every_bad_reason_has_a_code_and_every_code_is_documented() {
+        let source = include_str!("../../controller/src/status/condition.rs");
+        let reasons = source.split_once("pub mod reason {").unwrap().1.split_once("\n}").unwrap().0;
+        let good =
+            ["Accepted", "Bound", "NoConflicts", "Pending", "Programmed", "ResolvedRefs", "SupportedVersion"];
+        let mut seen = 0;
+        let constants = reasons.lines().filter(|line| line.trim_start().starts_with("pub const "));
+        for reason in constants.filter_map(|line| line.split('"').nth(1)).filter(|r| !good.contains(r)) {
+            assert!(REASONS.iter().any(|(known, _, _)| *known == reason), "{reason} has no code");
+            seen += 1;
+        }
+        assert!(seen > 20);
+        let docs = include_str!("../../docs/cli.md");
+        for (reason, code, remedy) in REASONS {
+            let row = format!("| {code} | {reason} | {remedy} |");
+            assert!(docs.contains(&row), "docs/cli.md lacks: {row}");
+        }
+        for code in Code::ALL {
+            assert!(docs.contains(&format!("| {code} | ")), "docs/cli.md lacks {code}");
+        }
     }
 
     #[test]

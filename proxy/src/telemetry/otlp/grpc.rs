@@ -123,8 +123,10 @@ impl Client {
         let Some(tls) = &self.tls else {
             return open(h2::client::handshake(tcp).await.map_err(later)?).await;
         };
+        // A certificate does not become good by asking again.
+        let untrusted = |error: std::io::Error| Failure::Refused(error.to_string());
         let name = ServerName::try_from(self.host.clone()).map_err(later)?;
-        let stream = tls.connect(name, tcp).await.map_err(later)?;
+        let stream = tls.connect(name, tcp).await.map_err(untrusted)?;
         open(h2::client::handshake(stream).await.map_err(later)?).await
     }
 }

@@ -229,6 +229,33 @@ async fn a_collector_that_is_away_for_a_moment_gets_everything() {
 }
 
 #[tokio::test]
+async fn a_collector_nobody_vouches_for_gets_nothing() {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let key = rustls_pki_types::PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (tried_tx, mut tried) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            tried_tx.send(acceptor.accept(stream).await.is_err()).unwrap();
+        }
+    });
+    let settings = Settings { otlp: Some(format!("https://localhost:{port}")), ..Settings::default() };
+    let telemetry = Telemetry::new("gateway", &settings).unwrap();
+    telemetry.finish(&record(None, 200, "ok"));
+    assert_eq!(settled(&telemetry, 1).await, (0, 1));
+    assert_eq!(tried.recv().await, Some(true), "the handshake fails");
+}
+
+#[tokio::test]
 async fn no_collector_costs_no_more_than_the_queue() {
     // A port nobody listens on.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
