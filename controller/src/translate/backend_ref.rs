@@ -201,9 +201,12 @@ impl Backends {
     }
 }
 
-/// The port of a Service.
+/// The port of a Service; of two with one number, as for DNS, the one that is TCP.
 pub(crate) fn find_port(service: &Service, port: u16) -> Option<&ServicePort> {
-    service.spec.as_ref()?.ports.as_ref()?.iter().find(|p| p.port == i32::from(port))
+    let ports = service.spec.as_ref()?.ports.as_deref()?;
+    let mut alike = ports.iter().filter(|p| p.port == i32::from(port));
+    let first = alike.clone().next();
+    alike.find(|port| port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP")).or(first)
 }
 
 fn ready(cluster: &Cluster<'_>, backend: &BackendRef) -> Result<Ready, Problem> {

@@ -7,6 +7,8 @@
     reason = "only tests use it"
 )]
 
+pub(crate) mod expect;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,9 +22,15 @@ pub(crate) fn testdata() -> PathBuf {
 }
 
 pub(crate) struct Case {
-    /// `area/case`.
+    /// `area/case` or `spec/area/case`.
     pub(crate) name: String,
     pub(crate) path: PathBuf,
+}
+
+/// The objects beside every case of a name: those of `base.yaml`.
+pub(crate) fn base(name: &str) -> Vec<Object> {
+    let root = if name.starts_with("spec/") { testdata().join("spec") } else { testdata() };
+    objects(&fs::read_to_string(root.join("base.yaml")).unwrap()).unwrap()
 }
 
 impl Case {
@@ -49,11 +57,15 @@ pub(crate) fn orphans() -> Vec<PathBuf> {
 
 fn named(suffix: &str) -> BTreeMap<String, PathBuf> {
     let mut found = BTreeMap::new();
-    for area in fs::read_dir(testdata()).unwrap().map(|entry| entry.unwrap().path()).filter(|p| p.is_dir()) {
-        for path in fs::read_dir(&area).unwrap().map(|entry| entry.unwrap().path()) {
-            if let Some(case) = path.file_name().unwrap().to_str().unwrap().strip_suffix(suffix) {
-                let area = area.file_name().unwrap().to_str().unwrap();
-                found.insert(format!("{area}/{case}"), path);
+    for (prefix, root) in [("", testdata()), ("spec/", testdata().join("spec"))] {
+        for area in
+            fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir())
+        {
+            for path in fs::read_dir(&area).unwrap().map(|entry| entry.unwrap().path()) {
+                if let Some(case) = path.file_name().unwrap().to_str().unwrap().strip_suffix(suffix) {
+                    let area = area.file_name().unwrap().to_str().unwrap();
+                    found.insert(format!("{prefix}{area}/{case}"), path);
+                }
             }
         }
     }
@@ -77,7 +89,10 @@ pub(crate) fn options(text: &str) -> Result<Options, String> {
 /// Typed objects of several YAML documents. Lenient on purpose: what an API server would refuse must not harm the
 /// translator either.
 pub(crate) fn objects(text: &str) -> Result<Vec<Object>, String> {
-    let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|e| e.to_string())?;
+    // As kubectl reads it: `y` and `on` are strings.
+    let options = serde_saphyr::options! { strict_booleans: true };
+    let documents: Vec<Value> =
+        serde_saphyr::from_multiple_with_options(text, options).map_err(|e| e.to_string())?;
     documents.into_iter().filter(|document| !document.is_null()).map(|document| object(&document)).collect()
 }
 
