@@ -178,8 +178,8 @@ fn kinds(allowed: &GatewayListenersAllowedRoutes, problems: &mut Vec<Problem>) -
             (group, kind) => problems.push(Problem::unresolved(
                 reason::INVALID_ROUTE_KINDS,
                 format!(
-                    "allowedRoutes.kinds[{index}]: kind {kind} of group {group:?} is not supported here: use HTTPRoute or \
-                     GRPCRoute"
+                    "allowedRoutes.kinds[{index}]: kind {kind} of group {group:?} is not supported here: use HTTPRoute \
+                     or GRPCRoute"
                 ),
             )),
         }

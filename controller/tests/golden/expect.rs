@@ -1,5 +1,5 @@
-//! What the specification says of a case, as `# expect:` comments in its input: regenerating outputs cannot make a wrong
-//! answer right. See `testdata/spec/README.md`.
+//! What the specification says of a case, as `# expect:` comments in its input: regenerating outputs cannot
+//! make a wrong answer right. See `testdata/spec/README.md`.
 
 use fairway_controller::Translation;
 use fairway_controller::status::Status;

@@ -72,7 +72,8 @@ fn named(suffix: &str) -> BTreeMap<String, PathBuf> {
     found
 }
 
-/// The options of a leading `# options:` comment. Without addresses there, a Gateway is reachable at 192.0.2.1.
+/// The options of a leading `# options:` comment. Without addresses there, a Gateway is reachable at
+/// 192.0.2.1.
 pub(crate) fn options(text: &str) -> Result<Options, String> {
     let comment = text.lines().take_while(|l| l.starts_with('#')).find_map(|l| l.strip_prefix("# options:"));
     let mut options: Options = match comment {
@@ -86,8 +87,8 @@ pub(crate) fn options(text: &str) -> Result<Options, String> {
     Ok(options)
 }
 
-/// Typed objects of several YAML documents. Lenient on purpose: what an API server would refuse must not harm the
-/// translator either.
+/// Typed objects of several YAML documents. Lenient on purpose: what an API server would refuse must not harm
+/// the translator either.
 pub(crate) fn objects(text: &str) -> Result<Vec<Object>, String> {
     // As kubectl reads it: `y` and `on` are strings.
     let options = serde_saphyr::options! { strict_booleans: true };
@@ -164,8 +165,8 @@ pub(crate) fn print(now: &Translation, base: &Translation) -> String {
     serde_saphyr::to_string(&json!({ "resources": resources, "status": status })).unwrap()
 }
 
-/// What `now` says beyond `before`: of a mapping the fields that differ, with its name; of lists of one length the
-/// entries that differ.
+/// What `now` says beyond `before`: of a mapping the fields that differ, with its name; of lists of one
+/// length the entries that differ.
 fn difference(before: &Value, now: Value) -> Option<Value> {
     match (before, now) {
         (before, now) if *before == now => None,
