@@ -8,6 +8,7 @@ mod input;
 mod output;
 mod standalone;
 mod table;
+mod view;
 
 use std::process::ExitCode;
 

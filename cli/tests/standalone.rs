@@ -1,4 +1,5 @@
 //! The real binary on the real examples: its curl lines, its reactions to saves, its end.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -133,6 +134,24 @@ fn the_quickstart_serves_what_it_prints_and_follows_its_files() {
         assert!(is_demo, "{curl}: {answer}");
     }
     assert!(shell(&curls[2]).to_lowercase().contains("x-through: waypoint"));
+
+    // gRPC: the health check's answer is SERVING.
+    let health = curls[0]
+        .replace("shop.example.com", "orders.example.com")
+        .replace("/catalog'", "/grpc.health.v1.Health/Check'");
+    let health = format!(
+        "{health} --http2-prior-knowledge -H 'content-type: application/grpc' -H 'te: trailers' --data-binary @- | od -An -tx1"
+    );
+    let out =
+        Command::new("sh").args(["-c", &format!("printf '\\0\\0\\0\\0\\0' | {health}")]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&out.stdout).trim(), "00 00 00 00 02 08 01");
+
+    // The admin port knows both roles.
+    let admin = running.seen.iter().find_map(|line| line.strip_prefix("admin: http://")).unwrap();
+    let admin = format!("curl -s http://{}", admin.split('/').next().unwrap());
+    assert!(shell(&format!("{admin}/readyz")).contains(" 200"));
+    let metrics = shell(&format!("{admin}/metrics"));
+    assert!(metrics.contains("gateway") && metrics.contains("waypoint"), "{metrics}");
 
     // A saved change is served once it is told.
     let shop = dir.path().join("shop.yaml");

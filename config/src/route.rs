@@ -116,7 +116,7 @@ pub struct HttpMatch {
     pub query: Vec<ValueMatch>,
 }
 
-/// How a path is matched. Precedence: exact, regex (longer pattern first), longest prefix, gRPC method.
+/// How a path is matched. Precedence: exact, regex (longer pattern first), longest prefix, gRPC method, prefix `/`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum PathMatch {
@@ -126,7 +126,7 @@ pub enum PathMatch {
     Prefix(String),
     /// A regular expression (RE2 syntax) for the whole path.
     Regex(String),
-    /// `/any.Service/This`: a gRPC method of whatever service.
+    /// `This` for `/any.Service/This`: a gRPC method of whatever service.
     GrpcMethod(String),
 }
 

@@ -1,7 +1,10 @@
 //! Where a proxy's configuration comes from.
 
+mod file;
+
 use tokio::sync::mpsc;
 
+pub use self::file::{FileError, file};
 use crate::{Rejection, Update};
 
 /// A stream of updates with a way to answer each: the pair that every transport becomes.

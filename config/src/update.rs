@@ -1,5 +1,6 @@
 //! Changes, and what a proxy says of them.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -22,20 +23,26 @@ pub struct Update {
 }
 
 impl Update {
-    /// What turns `old` into `new`.
+    /// What turns `old` into `new`. One pass over both, in key order; the same `Arc` is equal without a look inside.
     #[must_use]
     pub fn between(version: u64, old: &Resources, new: &Resources) -> Self {
-        Self {
-            version,
-            upserts: new
-                .iter()
-                // The same `Arc` is equal without a look inside: a change costs its own size, not that of the rest.
-                .filter(|(key, resource)| {
-                    old.get(key).is_none_or(|old| !Arc::ptr_eq(old, resource) && old != *resource)
-                })
-                .map(|(key, resource)| (key.clone(), resource.clone()))
-                .collect(),
-            removes: old.keys().filter(|key| !new.contains_key(key)).cloned().collect(),
+        let mut update = Self { version, ..Self::default() };
+        let (mut old, mut new) = (old.iter().peekable(), new.iter().peekable());
+        loop {
+            let order = match (old.peek(), new.peek()) {
+                (None, None) => return update,
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some((old, _)), Some((new, _))) => old.cmp(new),
+            };
+            let before = if order.is_le() { old.next() } else { None };
+            let after = if order.is_ge() { new.next() } else { None };
+            match (before, after) {
+                (Some((_, before)), Some((_, after))) if Arc::ptr_eq(before, after) || before == after => {}
+                (_, Some((key, after))) => drop(update.upserts.insert(key.clone(), after.clone())),
+                (Some((key, _)), None) => update.removes.push(key.clone()),
+                (None, None) => {}
+            }
         }
     }
 

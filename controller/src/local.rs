@@ -34,10 +34,7 @@ pub struct DemoService {
 pub fn demo_services(objects: &[Object]) -> Vec<DemoService> {
     let mut services: Vec<DemoService> = objects
         .iter()
-        .filter_map(|object| match object {
-            Object::Service(service) => demo_service(service),
-            _ => None,
-        })
+        .filter_map(|object| if let Object::Service(service) = object { demo_service(service) } else { None })
         .collect();
     services.sort();
     services

@@ -11,6 +11,7 @@ mod object;
 mod scalar;
 mod schema;
 mod split;
+mod version;
 mod yaml;
 
 #[cfg(test)]

@@ -109,7 +109,7 @@ proptest! {
 
 #[test]
 fn what_did_not_change_is_the_same_arc() {
-    let text = std::fs::read_to_string(golden::testdata().join("base.yaml")).unwrap();
+    let text = std::fs::read_to_string(golden::roots()[1].join("base.yaml")).unwrap();
     let route = |name: &str, path: &str| {
         golden::object(&json!({"kind": "HTTPRoute", "metadata": {"name": name, "namespace": "shop"}, "spec": {
             "parentRefs": [{"name": "edge", "namespace": "infra"}],

@@ -33,7 +33,7 @@ spec: {ports: [{name: http, port: 80}, {name: alt, port: 81}]}
 "#;
 
 fn translation() -> Translation {
-    let base = std::fs::read_to_string(golden::testdata().join("base.yaml")).unwrap();
+    let base = std::fs::read_to_string(golden::roots()[1].join("base.yaml")).unwrap();
     let objects = golden::objects(&base).unwrap().into_iter().chain(golden::objects(CASE).unwrap());
     let options = golden::options("").unwrap();
     translate(&Resources::collect(objects), &options)
@@ -158,7 +158,7 @@ fn a_refused_waypoint_listener_unbinds_its_service() {
 #[test]
 fn a_gateway_without_address_is_not_programmed_by_an_answer() {
     let objects =
-        golden::objects(&std::fs::read_to_string(golden::testdata().join("base.yaml")).unwrap()).unwrap();
+        golden::objects(&std::fs::read_to_string(golden::roots()[1].join("base.yaml")).unwrap()).unwrap();
     let translation = translate(&Resources::collect(objects), &Options::default());
     let statuses = program(&translation, &[], true);
     let edge = (ObjectKind::Gateway, "infra", "edge");

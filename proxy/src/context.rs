@@ -208,14 +208,17 @@ impl Drop for RequestContext {
         if self.accounted {
             return;
         }
-        self.reason = if std::thread::panicking() {
-            "panic"
+        let (status, reason) = if std::thread::panicking() {
+            (500, "panic")
         } else if self.exchange.is_expired() {
-            "request_timeout"
+            (504, "request_timeout")
         } else {
-            "cut"
+            (0, "cut")
         };
-        self.account(0, 0, 0);
+        self.reason = reason;
+        // An HTTP/1 connection says so as it closes, if nothing was said before; an HTTP/2 stream is only reset.
+        let says = self.sent.version != Some(Version::HTTP_2) && !self.exchange.is_answered();
+        self.account(if says { status } else { 0 }, 0, 0);
     }
 }
 

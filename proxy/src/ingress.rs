@@ -6,6 +6,7 @@
 
 pub(crate) mod connection;
 pub(crate) mod exchange;
+mod farewell;
 pub(crate) mod gate;
 pub(crate) mod http1;
 pub(crate) mod http2;

@@ -28,6 +28,7 @@ mod context;
 mod engine;
 mod ingress;
 mod listeners;
+pub mod process;
 mod reply;
 pub mod route;
 pub mod rule;

@@ -82,7 +82,7 @@ impl Listeners {
         let (stop, stopped) = oneshot::channel();
         Ok(Open {
             address: bound.local_addr()?,
-            gate: Arc::new(Gate::new(bind)),
+            gate: Arc::new(Gate::new(bind, &self.server.telemetry)),
             bound: Some(bound),
             _stop: stop,
             stopped: Some(stopped),
@@ -152,6 +152,7 @@ impl Listeners {
     }
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "only some kinds have a remedy")]
 fn reject(bind: Bind, port: &Port, error: &io::Error) -> Vec<Rejection> {
     let address = bind.address.map_or_else(|| "all addresses".to_owned(), |address| address.to_string());
     let remedy = match error.kind() {
@@ -176,10 +177,10 @@ fn listen(bind: Bind) -> io::Result<TcpListener> {
         Some(address) => listen_on(SocketAddr::new(address, bind.port)),
         // Both families through one socket; a host without IPv6 has only the other.
         None => listen_on(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), bind.port)).or_else(|error| {
-            match error.kind() {
-                io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied => Err(error),
-                _ => listen_on(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), bind.port)),
+            if matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied) {
+                return Err(error);
             }
+            listen_on(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), bind.port))
         }),
     }
 }

@@ -1,7 +1,7 @@
 //! The routing table: from a request head to a rule, at a cost that does not grow with the number of routes.
 //!
 //! ```text
-//! port ─ host ─► listener ─ host ─► table of one host name ─► exact path ► regex ► longest prefix ► gRPC method
+//! port ─ host ─► listener ─ host ─► table of one host name ─► exact path ► regex ► longest prefix ► gRPC method ► /
 //!        one only (GEP-3567)        falls through to less     each: the matches in order of precedence, the first
 //!                                   specific names            whose method, headers and query hold
 //! ```

@@ -69,12 +69,13 @@ impl Proxy {
     /// before its answer is sent; a listener that cannot be opened is a rejection in that answer. When the source ends,
     /// what was served last is served on.
     #[must_use]
+    #[allow(clippy::needless_pass_by_value, reason = "options are the proxy's from here on")]
     pub fn start(options: Options, telemetry: Arc<Telemetry>, source: Source) -> Self {
         let (writer, reader) = crate::snapshot::pair();
         let addresses = Arc::new(Mutex::new(Vec::new()));
         let compiler = Arc::new(Mutex::new(Compiler::new(telemetry.clone())));
         let (stop, stopped) = oneshot::channel();
-        let server = Arc::new(server(&options, &telemetry, reader.clone()));
+        let server = Arc::new(server(&options, telemetry, reader.clone()));
         let owner = Owner {
             compiler: compiler.clone(),
             current: reader.load(),
@@ -100,7 +101,6 @@ impl Proxy {
     }
 
     /// Reads the resources as last told; copies them when it is called.
-    #[must_use]
     pub fn resources(&self) -> impl Fn() -> Resources + Send + Sync + 'static {
         let compiler = self.compiler.clone();
         move || compiler.lock().store().resources().clone()
@@ -115,10 +115,11 @@ impl Proxy {
     }
 }
 
-fn server(options: &Options, telemetry: &Arc<Telemetry>, reader: Reader) -> Server {
+fn server(options: &Options, telemetry: Arc<Telemetry>, reader: Reader) -> Server {
+    let &Options { role: _, workers, drain: _, idle_upstreams, trusts_clients } = options;
     let conf = ServerConf {
-        threads: options.workers.max(1),
-        upstream_keepalive_pool_size: options.idle_upstreams.max(1),
+        threads: workers.max(1),
+        upstream_keepalive_pool_size: idle_upstreams.max(1),
         max_retries: ATTEMPTS,
         ca_file: Some(trust_file().to_owned()),
         ..ServerConf::default()
@@ -126,12 +127,12 @@ fn server(options: &Options, telemetry: &Arc<Telemetry>, reader: Reader) -> Serv
     let engine = Engine {
         reader: reader.clone(),
         telemetry: telemetry.clone(),
-        net: Net::new(options.idle_upstreams.min(128)),
-        trusts_clients: options.trusts_clients,
+        net: Net::new(idle_upstreams.min(128)),
+        trusts_clients,
     };
     let mut proxy = pingora_proxy::http_proxy(&Arc::new(conf), engine);
     proxy.server_options = Some(HttpServerOptions::default());
-    Server::new(proxy, reader)
+    Server::new(proxy, reader, telemetry)
 }
 
 /// The one task that changes what is served.

@@ -9,7 +9,8 @@ use proxy::{Options, Proxy};
 /// What a waypoint runs with unless told otherwise.
 #[must_use]
 pub fn options() -> Options {
-    Options::new("waypoint")
+    // Its clients are workloads and gateways of the mesh: what a gateway says of scheme and host holds behind it.
+    Options { trusts_clients: true, ..Options::new("waypoint") }
 }
 
 /// Starts a waypoint on the current runtime.

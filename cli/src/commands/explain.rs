@@ -6,9 +6,7 @@ mod sources;
 use std::fmt::Write as _;
 
 use anyhow::bail;
-use config::{
-    Action, Endpoints, HttpMatch, HttpRoute, Key, Kind, Parent, PathMatch, Resource, Target, ValueKind,
-};
+use config::{Action, Endpoints, HttpMatch, Key, Kind, Parent, PathMatch, Resource, Target, ValueKind};
 use controller::status::{ConditionStatus, Status};
 use controller::{ObjectKey, ObjectKind};
 use serde::Serialize;
@@ -16,6 +14,7 @@ use serde::Serialize;
 use crate::args::{Explain, Explanation};
 use crate::input::Input;
 use crate::output;
+use crate::view::route_of;
 use order::Place;
 use sources::PolicySource;
 
@@ -124,9 +123,10 @@ fn names<'k>(keys: impl Iterator<Item = &'k ObjectKey>) -> String {
 }
 
 fn explain(key: &ObjectKey, input: &Input) -> Explained {
-    let (kind, sources) = match key.kind {
-        ObjectKind::GrpcRoute => (Kind::GrpcRoute, sources::grpc(key, input)),
-        _ => (Kind::HttpRoute, sources::http(key, input)),
+    let (kind, sources) = if key.kind == ObjectKind::GrpcRoute {
+        (Kind::GrpcRoute, sources::grpc(key, input))
+    } else {
+        (Kind::HttpRoute, sources::http(key, input))
     };
     let resource_key = Key::new(kind, &*key.namespace, &*key.name);
     let route = input.translation.resources.get(&resource_key).and_then(|resource| route_of(resource));
@@ -164,15 +164,6 @@ fn explain(key: &ObjectKey, input: &Input) -> Explained {
     }
 }
 
-fn route_of(resource: &Resource) -> Option<&HttpRoute> {
-    match resource {
-        Resource::HttpRoute(route) | Resource::GrpcRoute(route) => Some(route),
-        Resource::Certificate(_) | Resource::Backend(_) | Resource::Endpoints(_) | Resource::Listener(_) => {
-            None
-        }
-    }
-}
-
 fn parents(key: &ObjectKey, input: &Input) -> Vec<ExplainedParent> {
     let Some(status) = input.translation.statuses.0.get(key) else { return Vec::new() };
     let Status::Route(status) = &**status else { return Vec::new() };
@@ -184,14 +175,12 @@ fn parents(key: &ObjectKey, input: &Input) -> Vec<ExplainedParent> {
             conditions: parent
                 .conditions
                 .iter()
-                .map(|condition| match condition.status {
-                    ConditionStatus::True if !crate::findings::is_wrong(condition) => {
-                        condition.r#type.to_owned()
+                .map(|condition| {
+                    let (r#type, status) = (condition.r#type, condition.status);
+                    if status == ConditionStatus::True && !crate::findings::is_wrong(condition) {
+                        return r#type.to_owned();
                     }
-                    status => format!(
-                        "{}={status:?} ({}): {}",
-                        condition.r#type, condition.reason, condition.message
-                    ),
+                    format!("{type}={status:?} ({}): {}", condition.reason, condition.message)
                 })
                 .collect(),
         })

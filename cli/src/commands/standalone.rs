@@ -14,6 +14,8 @@ use proxy::Proxy;
 use proxy::admin;
 use proxy::telemetry::{Settings, Telemetry};
 use tokio::runtime::{Builder, Runtime};
+#[cfg(unix)]
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args::{Admin, Standalone};
 use crate::certificates::Authority;
@@ -150,28 +152,39 @@ fn start(
     Ok((Started { proxy, telemetry }, Live::new(publisher, status)))
 }
 
-/// Ctrl-C and SIGTERM.
+/// Ctrl-C and SIGTERM, kept while nobody waits for them.
+#[cfg(unix)]
 struct Interrupts {
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
+    interrupt: Signal,
+    terminate: Signal,
 }
 
+#[cfg(unix)]
 impl Interrupts {
     fn new() -> anyhow::Result<Self> {
-        Ok(Self {
-            #[cfg(unix)]
-            terminate: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-                .context("cannot wait for signals")?,
-        })
+        let listen = |kind| signal(kind).context("cannot wait for signals");
+        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
     }
 
     async fn next(&mut self) {
-        #[cfg(unix)]
         tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
+            _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
         }
-        #[cfg(not(unix))]
+    }
+}
+
+/// Ctrl-C.
+#[cfg(not(unix))]
+struct Interrupts;
+
+#[cfg(not(unix))]
+impl Interrupts {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) {
         let _ = tokio::signal::ctrl_c().await;
     }
 }

@@ -1,6 +1,5 @@
 //! The control loop: from a changed file to served configuration and the statuses that follow.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,15 +42,20 @@ impl Live {
         self.publisher.updates.send(update).await.ok().context("a proxy has ended")
     }
 
-    async fn hear(&mut self) -> anyhow::Result<()> {
-        let answer = tokio::time::timeout(PATIENCE, self.publisher.answers.recv()).await;
-        let Ok(answer) = answer else {
-            bail!("the {} does not answer; what it served last serves on", self.status.role());
-        };
-        let answer = answer.context("a proxy has ended")?;
-        self.status.applied(answer.version, &answer.rejections);
-        self.rejections = answer.rejections;
-        Ok(())
+    async fn hear(&mut self, version: u64) -> anyhow::Result<()> {
+        loop {
+            let answer = tokio::time::timeout(PATIENCE, self.publisher.answers.recv()).await;
+            let Ok(answer) = answer else {
+                bail!("the {} does not answer; what it served last serves on", self.status.role());
+            };
+            let answer = answer.context("a proxy has ended")?;
+            self.status.applied(answer.version, &answer.rejections);
+            self.rejections = answer.rejections;
+            // A late answer to a change that was given up.
+            if answer.version >= version {
+                return Ok(());
+            }
+        }
     }
 }
 
@@ -110,11 +114,10 @@ impl Control {
     /// Applies a change and tells what it did.
     pub(crate) async fn apply(&mut self, changed: Changed) -> anyhow::Result<()> {
         let started = Instant::now();
-        let files: Vec<PathBuf> = match changed {
-            Changed::Files(files) => files,
-            Changed::Anything => Vec::new(),
+        let reload = match changed {
+            Changed::Files(files) => self.loader.reload(&files),
+            Changed::Anything => self.loader.reload_all(),
         };
-        let reload = self.loader.reload(&files);
         if !reload.changes.is_empty() {
             let flips = self.publish().await?;
             output::line(&report::changed(self.version, started.elapsed(), &reload.changes, &flips));
@@ -153,7 +156,7 @@ impl Control {
             role.tell(part).await?;
         }
         for (role, _) in self.roles.iter_mut().zip(&told).filter(|(_, told)| **told) {
-            role.hear().await?;
+            role.hear(self.version).await?;
         }
         self.pods.settle();
         let rejections: Vec<Rejection> = self.roles.iter().flat_map(|role| role.rejections.clone()).collect();

@@ -9,6 +9,7 @@ use controller::status::{Condition, ConditionStatus, Status};
 use controller::{ObjectKey, ObjectKind, Statuses};
 
 use crate::table::{aligned, short};
+use crate::view::{listener_of, route_of};
 
 /// Rows per table.
 const ROWS: usize = 30;
@@ -50,13 +51,6 @@ fn table(heading: &[&str], mut rows: Vec<Vec<String>>) -> String {
     text
 }
 
-fn listener<'r>(resources: &'r Resources, key: &Key) -> Option<&'r Listener> {
-    match &**resources.get(key)? {
-        Resource::Listener(listener) => Some(listener),
-        _ => None,
-    }
-}
-
 fn listeners(resources: &Resources, statuses: &Statuses) -> Vec<Vec<String>> {
     let mut rows = Vec::new();
     for (object, status) in &statuses.0 {
@@ -64,7 +58,7 @@ fn listeners(resources: &Resources, statuses: &Statuses) -> Vec<Vec<String>> {
         for one in &gateway.listeners {
             let key = Key::new(Kind::Listener, &*object.namespace, format!("{}/{}", object.name, one.name));
             let name = format!("{}/{}/{}", object.namespace, object.name, one.name);
-            let spec = listener(resources, &key);
+            let spec = resources.get(&key).and_then(|resource| listener_of(resource));
             let protocol =
                 spec.map_or("-".into(), |spec| format!("{:?}", spec.protocol).to_ascii_uppercase());
             let hostname =
@@ -84,7 +78,7 @@ fn listeners(resources: &Resources, statuses: &Statuses) -> Vec<Vec<String>> {
         let Resource::Listener(spec) = &**resource else { continue };
         let Scope::Service(service) = &spec.scope else { continue };
         let parent = Parent::Service(service.clone());
-        let attached = routes_of(resources).filter(|(_, route)| route.parents.contains(&parent)).count();
+        let attached = routes_of(resources).filter(|route| route.parents.contains(&parent)).count();
         let status =
             statuses.0.get(&ObjectKey::new(ObjectKind::Service, &*service.namespace, &*service.name));
         let status = status.and_then(|status| status.conditions().first().map(|(_, c)| conditions(c)));
@@ -108,11 +102,8 @@ fn address(listener: &Listener) -> String {
     }
 }
 
-fn routes_of(resources: &Resources) -> impl Iterator<Item = (&Key, &HttpRoute)> {
-    resources.iter().filter_map(|(key, resource)| match &**resource {
-        Resource::HttpRoute(route) | Resource::GrpcRoute(route) => Some((key, route)),
-        _ => None,
-    })
+fn routes_of(resources: &Resources) -> impl Iterator<Item = &HttpRoute> {
+    resources.values().filter_map(|resource| route_of(resource))
 }
 
 fn routes(resources: &Resources, statuses: &Statuses) -> Vec<Vec<String>> {
@@ -121,10 +112,7 @@ fn routes(resources: &Resources, statuses: &Statuses) -> Vec<Vec<String>> {
         let Status::Route(status) = &**status else { continue };
         let kind = if object.kind == ObjectKind::GrpcRoute { Kind::GrpcRoute } else { Kind::HttpRoute };
         let key = Key::new(kind, &*object.namespace, &*object.name);
-        let route = resources.get(&key).and_then(|resource| match &**resource {
-            Resource::HttpRoute(route) | Resource::GrpcRoute(route) => Some(route),
-            _ => None,
-        });
+        let route = resources.get(&key).and_then(|resource| route_of(resource));
         let parents: Vec<String> =
             status.parents.iter().map(|parent| parent.parent_ref.to_string()).collect();
         let all: Vec<Condition> =
@@ -167,17 +155,18 @@ fn backends(route: &HttpRoute) -> Vec<String> {
     all
 }
 
-/// Statuses of the other kinds, when they are not simply good.
+/// Statuses of the other kinds.
 fn others(statuses: &Statuses) -> Vec<Vec<String>> {
     let mut rows = Vec::new();
     for (object, status) in &statuses.0 {
         if matches!(object.kind, ObjectKind::HttpRoute | ObjectKind::GrpcRoute) {
             continue;
         }
-        let all: Vec<Condition> = match &**status {
+        let all: Vec<Condition> = if let Status::Gateway(gateway) = &**status {
             // Its listeners are told with the listeners.
-            Status::Gateway(gateway) => gateway.conditions.clone(),
-            other => other.conditions().into_iter().flat_map(|(_, conditions)| conditions.clone()).collect(),
+            gateway.conditions.clone()
+        } else {
+            status.conditions().into_iter().flat_map(|(_, conditions)| conditions.clone()).collect()
         };
         rows.push(vec![object.to_string(), conditions(&all)]);
     }

@@ -1,14 +1,21 @@
 //! Tells which files changed, as soon as they are complete.
 //!
-//! A file that is being written is not complete: only its closing, its moving into place (as editors save) and its
-//! removal count. Nothing waits for more to come: what comes while a change is applied is taken together after it.
+//! A file that is being written is not complete: only its closing, its moving into place and its removal count. Many
+//! editors save by moving the old file away and writing a new one: a file that is gone is given a moment to come back, and
+//! one that is back is not looked at until it is closed. Nothing else waits: what comes while a change is applied is taken
+//! together after it.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context as _;
-use notify::event::{AccessKind, AccessMode, CreateKind, ModifyKind};
+use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
+
+/// How long a file may be gone between two steps of one save.
+const GRACE: Duration = Duration::from_millis(5);
 
 /// Watches directories.
 pub(crate) struct Watch {
@@ -16,12 +23,17 @@ pub(crate) struct Watch {
     /// As given, and as events name them.
     directories: Vec<(PathBuf, PathBuf)>,
     events: mpsc::UnboundedReceiver<Seen>,
+    /// Created and not closed yet.
+    writing: HashSet<PathBuf>,
 }
 
 /// What an event says.
 #[derive(Debug, PartialEq, Eq)]
 enum Seen {
+    /// These are complete, or gone.
     Files(Vec<PathBuf>),
+    /// These are there and not complete yet.
+    Writing(Vec<PathBuf>),
     /// Some may have been missed: look at all.
     Anything,
 }
@@ -44,7 +56,7 @@ impl Watch {
             }
         })
         .context("cannot watch files")?;
-        let mut watch = Self { watcher, directories: Vec::new(), events };
+        let mut watch = Self { watcher, directories: Vec::new(), events, writing: HashSet::new() };
         for directory in directories {
             let absolute = std::path::absolute(&directory)
                 .map_err(notify::Error::io)
@@ -70,52 +82,74 @@ impl Watch {
 
     /// The next change; everything that is known by now.
     pub(crate) async fn next(&mut self) -> Changed {
-        let Some(first) = self.events.recv().await else { return std::future::pending().await };
-        let mut files = Vec::new();
-        let mut is_anything = false;
+        loop {
+            let Some(first) = self.events.recv().await else { return std::future::pending().await };
+            let mut gathered = Gathered::default();
+            self.gather(first, &mut gathered);
+            if gathered.files.iter().any(|file| !file.exists()) {
+                tokio::time::sleep(GRACE).await;
+                self.gather(Seen::Files(Vec::new()), &mut gathered);
+            }
+            // A directory that was replaced is another one: watch that. Until it is there its files are gone anyway.
+            for (_, directory) in self.directories.clone() {
+                if gathered.files.contains(&directory) {
+                    gathered.is_anything = true;
+                    let _ = self.watcher.unwatch(&directory);
+                    let _ = self.add(&directory);
+                }
+            }
+            if gathered.is_anything {
+                self.writing.clear();
+                return Changed::Anything;
+            }
+            let mut files = gathered.files;
+            files.retain(|file| !self.writing.contains(file));
+            files.sort();
+            files.dedup();
+            if !files.is_empty() {
+                return Changed::Files(files.into_iter().map(|path| self.as_given(path)).collect());
+            }
+        }
+    }
+
+    fn gather(&mut self, first: Seen, gathered: &mut Gathered) {
         let mut next = Some(first);
         while let Some(seen) = next {
             match seen {
-                Seen::Files(more) => files.extend(more),
-                Seen::Anything => is_anything = true,
+                Seen::Files(files) => {
+                    files.iter().for_each(|file| drop(self.writing.remove(file)));
+                    gathered.files.extend(files);
+                }
+                Seen::Writing(files) => self.writing.extend(files),
+                Seen::Anything => gathered.is_anything = true,
             }
             next = self.events.try_recv().ok();
         }
-        files.sort();
-        files.dedup();
-        // A directory that was replaced is another one: watch that. Until it is there its files are gone anyway.
-        for (_, directory) in self.directories.clone() {
-            if files.contains(&directory) {
-                is_anything = true;
-                let _ = self.watcher.unwatch(&directory);
-                let _ = self.add(&directory);
-            }
-        }
-        if is_anything {
-            return Changed::Anything;
-        }
-        Changed::Files(files.into_iter().map(|path| self.as_given(path)).collect())
     }
+}
+
+/// What some events say together.
+#[derive(Default)]
+struct Gathered {
+    files: Vec<PathBuf>,
+    is_anything: bool,
 }
 
 fn read(event: &Event) -> Option<Seen> {
     if event.need_rescan() {
         return Some(Seen::Anything);
     }
-    let is_complete = match event.kind {
-        EventKind::Access(AccessKind::Close(AccessMode::Write))
-        | EventKind::Modify(ModifyKind::Name(_))
-        | EventKind::Remove(_) => true,
-        // A link is complete at once and is never closed.
-        EventKind::Create(CreateKind::Any | CreateKind::File | CreateKind::Other) => {
-            event.paths.iter().any(|path| is_link(path))
-        }
-        // Other systems do not tell when a file is closed.
-        EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Any) => cfg!(not(target_os = "linux")),
-        _ => false,
-    };
-    if !is_complete {
-        return None;
+    let is_closed = event.kind == EventKind::Access(AccessKind::Close(AccessMode::Write));
+    let is_moved_or_gone =
+        matches!(event.kind, EventKind::Modify(ModifyKind::Name(_)) | EventKind::Remove(_));
+    // A link is complete at once and is never closed.
+    let is_created = event.kind.is_create();
+    let is_linked = is_created && event.paths.iter().any(|path| is_link(path));
+    // Other systems do not tell when a file is closed.
+    let is_written = cfg!(not(target_os = "linux")) && (event.kind.is_modify() || is_created);
+    if !(is_closed || is_moved_or_gone || is_linked || is_written) {
+        let is_file = is_created && event.paths.iter().any(|path| path.is_file());
+        return is_file.then(|| Seen::Writing(event.paths.clone()));
     }
     // A mounted ConfigMap changes as a whole, by its link `..data`.
     let is_mount = event.paths.iter().any(|path| path.file_name().is_some_and(|name| name == "..data"));
@@ -134,6 +168,7 @@ fn is_link(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use notify::event::CreateKind;
     use std::fs;
     use std::time::Duration;
 
@@ -170,10 +205,40 @@ mod tests {
         }
     }
 
+    #[cfg(target_os = "linux")]
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_save_in_several_steps_is_one_change() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().to_path_buf();
+        let file = root.join("a.yaml");
+        fs::write(&file, "old").unwrap();
+        let mut watch = Watch::new(vec![root.clone()]).unwrap();
+        let (writer, at) = (file.clone(), root.join("a.yaml~"));
+        let saved = std::thread::spawn(move || {
+            use std::io::Write as _;
+            fs::rename(&writer, &at).unwrap();
+            let mut out = fs::File::create(&writer).unwrap();
+            for part in ["n", "e", "w"] {
+                std::thread::sleep(Duration::from_millis(30));
+                out.write_all(part.as_bytes()).unwrap();
+            }
+            drop(out);
+            fs::remove_file(&at).unwrap();
+        });
+        loop {
+            let Changed::Files(files) = next(&mut watch).await else { continue };
+            if files.contains(&file) {
+                assert_eq!(fs::read_to_string(&file).unwrap(), "new");
+                break;
+            }
+        }
+        saved.join().unwrap();
+    }
+
     #[test]
     fn a_file_that_is_being_written_is_left_alone() {
         let kinds = [
-            EventKind::Create(CreateKind::File),
+            EventKind::Create(CreateKind::Folder),
             EventKind::Modify(ModifyKind::Metadata(notify::event::MetadataKind::Any)),
             EventKind::Access(AccessKind::Open(AccessMode::Any)),
         ];

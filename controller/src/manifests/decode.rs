@@ -30,8 +30,11 @@ impl de::Error for Error {
     }
 }
 
+/// Line, column and path of a field that a type does not have.
+pub(super) type Dropped = (u32, u32, String);
+
 /// Decodes a tree; also returns the places and paths of the fields that the type does not have.
-pub(super) fn decode<T: DeserializeOwned>(node: &Node) -> Result<(T, Vec<(u32, u32, String)>), Error> {
+pub(super) fn decode<T: DeserializeOwned>(node: &Node) -> Result<(T, Vec<Dropped>), Error> {
     let dropped = RefCell::default();
     let value = T::deserialize(Decoder { node, path: &Path::Root, dropped: &dropped })?;
     Ok((value, dropped.into_inner()))
@@ -55,13 +58,11 @@ impl fmt::Display for Path<'_> {
     }
 }
 
-type Dropped = RefCell<Vec<(u32, u32, String)>>;
-
 #[derive(Clone, Copy)]
 struct Decoder<'a> {
     node: &'a Node,
     path: &'a Path<'a>,
-    dropped: &'a Dropped,
+    dropped: &'a RefCell<Vec<Dropped>>,
 }
 
 impl<'de> de::Deserializer<'de> for Decoder<'_> {
@@ -82,10 +83,7 @@ impl<'de> de::Deserializer<'de> for Decoder<'_> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        match self.node.value {
-            Value::Null => visitor.visit_none(),
-            _ => visitor.visit_some(self),
-        }
+        if self.node.value == Value::Null { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -102,10 +100,10 @@ impl<'de> de::Deserializer<'de> for Decoder<'_> {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        match &self.node.value {
-            Value::Text(name) => visitor.visit_enum(IntoDeserializer::<Error>::into_deserializer(&**name)),
-            other => Err(Error(format!("{} where a string is due", other.type_name()))),
-        }
+        let Value::Text(name) = &self.node.value else {
+            return Err(Error(format!("{} where a string is due", self.node.value.type_name())));
+        };
+        visitor.visit_enum(IntoDeserializer::<Error>::into_deserializer(&**name))
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {

@@ -6,45 +6,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::finding::{Code, Finding};
-use super::object::{self, Parsed};
-use super::split::split;
+use super::version::{Version, nothing, objects, parse, read_text, unreadable};
 use super::{Change, ChangeKind, Ignored, Reload};
 use crate::{Object, ObjectKey};
-
-/// The largest file we read.
-const MAX_FILE: u64 = 64 << 20;
-
-/// A document of a file.
-#[derive(Debug, Clone)]
-struct Document {
-    start: usize,
-    end: usize,
-    line: u32,
-    parsed: Arc<Parsed>,
-}
-
-/// One state of a file that loads.
-#[derive(Debug, Default)]
-struct Version {
-    text: Box<str>,
-    documents: Vec<Document>,
-}
-
-impl Version {
-    fn objects(&self) -> impl Iterator<Item = (&ObjectKey, &Object, u32)> {
-        self.documents.iter().flat_map(|document| {
-            let first = document.line;
-            document.parsed.objects.iter().map(move |(key, object, line)| (key, object, first + line - 1))
-        })
-    }
-}
 
 #[derive(Debug)]
 struct File {
@@ -78,7 +48,7 @@ impl Loader {
             readable.map_err(|e| unreadable(&Arc::new(root.clone()), &e))?;
         }
         let mut loader = Self { roots: roots.to_vec(), files: BTreeMap::new() };
-        loader.reload(&[]);
+        loader.reload_all();
         Ok(loader)
     }
 
@@ -141,22 +111,26 @@ impl Loader {
             .collect()
     }
 
-    /// Reads `changed` again, or everything when it is empty. Paths that are none of ours are passed over.
+    /// Reads these files again. Paths that are none of ours are passed over.
     pub fn reload(&mut self, changed: &[PathBuf]) -> Reload {
-        let paths: FxHashSet<PathBuf> = if changed.is_empty() {
-            self.list().into_iter().chain(self.files.keys().cloned()).collect()
-        } else {
-            changed.iter().filter_map(|path| self.ours(path)).map(Path::to_path_buf).collect()
-        };
-        let mut touched: Vec<PathBuf> = paths.into_iter().collect();
-        touched.sort();
-        for path in &touched {
+        let ours = changed.iter().filter_map(|path| self.ours(path)).map(Path::to_path_buf).collect();
+        self.read_all(ours)
+    }
+
+    /// Reads everything again.
+    pub fn reload_all(&mut self) -> Reload {
+        self.read_all(self.list().into_iter().chain(self.files.keys().cloned()).collect())
+    }
+
+    fn read_all(&mut self, mut paths: Vec<PathBuf>) -> Reload {
+        paths.sort();
+        paths.dedup();
+        for path in &paths {
             self.read(path);
         }
         self.settle_duplicates();
         let changes = self.commit();
-        let findings =
-            touched.iter().filter_map(|path| self.files.get(path)).flat_map(|f| f.findings.clone());
+        let findings = paths.iter().filter_map(|path| self.files.get(path)).flat_map(|f| f.findings.clone());
         let reload = Reload { changes, findings: findings.collect() };
         self.files.retain(|_, file| !file.is_gone || file.waiting.is_some());
         reload
@@ -203,7 +177,7 @@ impl Loader {
         match read_text(&file.path) {
             Ok(None) => {
                 file.is_gone = true;
-                file.waiting = Some(Version::default());
+                file.waiting = Some(nothing(&file.served));
             }
             Ok(Some(text)) if *text == *file.served.text => {}
             Ok(Some(text)) => match parse(text, &file.served, &file.path) {
@@ -237,13 +211,10 @@ impl Loader {
 
     /// Whether any waiting file has a key that it does not serve: else nothing can be there twice.
     fn brings_keys(&self) -> bool {
-        self.files.values().any(|file| {
-            let Some(waiting) = &file.waiting else { return false };
-            let old: FxHashSet<*const Parsed> = pointers(&file.served);
-            let new: FxHashSet<*const Parsed> = pointers(waiting);
-            let mut keys: FxHashSet<&ObjectKey> = fresh(&file.served, &new).map(|(key, _)| key).collect();
+        self.files.values().filter_map(|file| file.waiting.as_ref()).any(|waiting| {
+            let mut keys: FxHashSet<&ObjectKey> = objects(&waiting.gone).map(|(key, _)| key).collect();
             // A key used up is a key there twice.
-            waiting.documents.len() != new.len() || fresh(waiting, &old).any(|(key, _)| !keys.remove(key))
+            objects(&waiting.fresh).any(|(key, _)| !keys.remove(key))
         })
     }
 
@@ -287,10 +258,10 @@ impl Loader {
         let mut old: BTreeMap<ObjectKey, Object> = BTreeMap::new();
         let mut new: BTreeMap<ObjectKey, Object> = BTreeMap::new();
         for file in self.files.values_mut().filter(|file| file.findings.is_empty()) {
-            let Some(waiting) = file.waiting.take() else { continue };
+            let Some(mut waiting) = file.waiting.take() else { continue };
             let copy = |(key, object): (&ObjectKey, &Object)| (key.clone(), object.clone());
-            old.extend(fresh(&file.served, &pointers(&waiting)).map(copy));
-            new.extend(fresh(&waiting, &pointers(&file.served)).map(copy));
+            old.extend(objects(&std::mem::take(&mut waiting.gone)).map(copy));
+            new.extend(objects(&std::mem::take(&mut waiting.fresh)).map(copy));
             file.served = waiting;
         }
         let mut changes: Vec<Change> = Vec::new();
@@ -306,19 +277,6 @@ impl Loader {
         changes.sort_by(|a, b| a.object.cmp(&b.object));
         changes
     }
-}
-
-fn pointers(version: &Version) -> FxHashSet<*const Parsed> {
-    version.documents.iter().map(|document| Arc::as_ptr(&document.parsed)).collect()
-}
-
-/// Objects of documents that are not among `known`.
-fn fresh<'v>(
-    version: &'v Version,
-    known: &FxHashSet<*const Parsed>,
-) -> impl Iterator<Item = (&'v ObjectKey, &'v Object)> {
-    let documents = version.documents.iter().filter(|d| !known.contains(&Arc::as_ptr(&d.parsed)));
-    documents.flat_map(|document| document.parsed.objects.iter().map(|(key, object, _)| (key, object)))
 }
 
 /// Whether a rewritten document says what it said: comments and order of keys do not count.
@@ -337,94 +295,4 @@ fn is_manifest(path: &Path) -> bool {
     let is_hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
     !is_hidden && matches!(extension, "yaml" | "yml" | "json")
-}
-
-fn unreadable(path: &Arc<PathBuf>, error: &io::Error) -> Finding {
-    let remedy = match error.kind() {
-        io::ErrorKind::NotFound => "name a directory or file that is there",
-        io::ErrorKind::PermissionDenied => "allow this user to read it",
-        _ => "make it readable",
-    };
-    whole_file(path, Code::Unreadable, format!("cannot be read: {error}"), remedy)
-}
-
-fn whole_file(path: &Arc<PathBuf>, code: Code, reason: String, remedy: &str) -> Finding {
-    let (object, field) = (String::new(), String::new());
-    Finding { file: path.clone(), line: 0, column: 0, code, object, field, reason, remedy: remedy.into() }
-}
-
-/// The text of a file; `None` when it is gone.
-fn read_text(path: &Arc<PathBuf>) -> Result<Option<String>, Finding> {
-    let bytes = match fs::metadata(path.as_path()) {
-        Ok(metadata) if metadata.len() > MAX_FILE => {
-            let reason = format!("is larger than {} MiB", MAX_FILE >> 20);
-            return Err(whole_file(path, Code::TooLarge, reason, "split it into several files"));
-        }
-        // Not a pipe or a device: reading one could wait for ever.
-        Ok(metadata) if !metadata.is_file() => {
-            return Err(whole_file(
-                path,
-                Code::Unreadable,
-                "is not a file".into(),
-                "put manifests into files",
-            ));
-        }
-        Ok(_) => fs::read(path.as_path()),
-        Err(e) => Err(e),
-    };
-    match bytes {
-        Ok(bytes) => String::from_utf8(bytes)
-            .map(Some)
-            .map_err(|_| whole_file(path, Code::Syntax, "is not UTF-8".into(), "save it as UTF-8")),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(unreadable(path, &e)),
-    }
-}
-
-/// Parses what differs from `before`.
-fn parse(text: String, before: &Version, path: &Arc<PathBuf>) -> Result<Version, Vec<Finding>> {
-    let pieces = split(&text);
-    let old = &before.documents;
-    let old_text = |d: &Document| before.text.get(d.start..d.end);
-    let is_same = |piece: &super::split::Piece, d: &Document| text.get(piece.start..piece.end) == old_text(d);
-    // Nearly every edit leaves a common head and tail; what is between is found by its text.
-    let head = pieces.iter().zip(old).take_while(|(piece, d)| is_same(piece, d)).count();
-    let rest = pieces.len().min(old.len()) - head;
-    let tail = pieces
-        .iter()
-        .rev()
-        .zip(old.iter().rev())
-        .take(rest)
-        .take_while(|(piece, d)| is_same(piece, d))
-        .count();
-    let middle: FxHashMap<&str, &Document> = old
-        .get(head..old.len() - tail)
-        .unwrap_or_default()
-        .iter()
-        .filter_map(|d| old_text(d).map(|text| (text, d)))
-        .collect();
-    let mut documents = Vec::with_capacity(pieces.len());
-    let mut findings = Vec::new();
-    for (index, piece) in pieces.iter().enumerate() {
-        let source = text.get(piece.start..piece.end).unwrap_or_default();
-        let known = if index < head {
-            old.get(index)
-        } else if index >= pieces.len() - tail {
-            old.get(old.len() + index - pieces.len())
-        } else {
-            middle.get(source).copied()
-        };
-        let parsed = match known {
-            Some(document) => document.parsed.clone(),
-            None => match object::parse(source) {
-                Ok(parsed) => Arc::new(parsed),
-                Err(problems) => {
-                    findings.extend(problems.iter().map(|problem| problem.at(path, piece.line)));
-                    continue;
-                }
-            },
-        };
-        documents.push(Document { start: piece.start, end: piece.end, line: piece.line, parsed });
-    }
-    if findings.is_empty() { Ok(Version { text: text.into(), documents }) } else { Err(findings) }
 }

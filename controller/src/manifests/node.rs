@@ -53,10 +53,7 @@ impl Value {
 impl Node {
     /// Of a mapping, the value of a key.
     pub(super) fn get(&self, key: &str) -> Option<&Self> {
-        match &self.value {
-            Value::Map(entries) => entries.iter().find(|(k, _)| &*k.name == key).map(|(_, node)| node),
-            _ => None,
-        }
+        self.entries().iter().find(|(k, _)| &*k.name == key).map(|(_, node)| node)
     }
 
     /// As [`Self::get`], for a path of keys.
@@ -65,31 +62,19 @@ impl Node {
     }
 
     pub(super) fn entries(&self) -> &[(Key, Self)] {
-        match &self.value {
-            Value::Map(entries) => entries,
-            _ => &[],
-        }
+        if let Value::Map(entries) = &self.value { entries } else { &[] }
     }
 
     pub(super) fn items(&self) -> &[Self] {
-        match &self.value {
-            Value::List(items) => items,
-            _ => &[],
-        }
+        if let Value::List(items) = &self.value { items } else { &[] }
     }
 
     pub(super) fn as_str(&self) -> Option<&str> {
-        match &self.value {
-            Value::Text(text) => Some(text),
-            _ => None,
-        }
+        if let Value::Text(text) = &self.value { Some(text) } else { None }
     }
 
     pub(super) fn as_i64(&self) -> Option<i64> {
-        match self.value {
-            Value::Integer(number) => Some(number),
-            _ => None,
-        }
+        if let Value::Integer(number) = self.value { Some(number) } else { None }
     }
 
     /// The text of a key, empty when there is none.

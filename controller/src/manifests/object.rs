@@ -20,7 +20,7 @@ pub(super) struct Parsed {
     pub(super) ignored: Vec<Ignored>,
 }
 
-type Decoded = Result<(Object, Vec<(u32, u32, String)>), decode::Error>;
+type Decoded = Result<(Object, Vec<decode::Dropped>), decode::Error>;
 
 /// A kind that we read.
 struct Entry {

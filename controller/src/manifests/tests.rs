@@ -26,11 +26,12 @@ fn changes(reload: &Reload) -> Vec<String> {
 }
 
 fn value(loader: &Loader, name: &str) -> Option<String> {
-    loader.objects().into_iter().find_map(|object| match object {
-        Object::ConfigMap(map) if map.metadata.name.as_deref() == Some(name) => {
-            map.data.clone().and_then(|d| d.get("v").cloned())
+    loader.objects().into_iter().find_map(|object| {
+        let Object::ConfigMap(map) = object else { return None };
+        if map.metadata.name.as_deref() != Some(name) {
+            return None;
         }
-        _ => None,
+        map.data.as_ref().and_then(|d| d.get("v").cloned())
     })
 }
 
@@ -152,6 +153,32 @@ fn of_two_new_files_with_one_object_the_first_by_path_wins() {
 }
 
 #[test]
+fn a_copied_document_is_a_second_object_of_one_name() {
+    let (_guard, dir) = dir();
+    let file = dir.join("a.yaml");
+    fs::write(&file, config_map("a", "1")).unwrap();
+    let mut loader = Loader::open(std::slice::from_ref(&dir)).unwrap();
+    fs::write(&file, [config_map("a", "1"), config_map("a", "1")].join("---\n")).unwrap();
+    let reload = loader.reload(&[file]);
+    assert_eq!(reload.findings[0].code, Code::DuplicateObject);
+    assert_eq!(value(&loader, "a").as_deref(), Some("1"));
+}
+
+#[test]
+fn a_file_is_known_by_any_spelling_of_its_path() {
+    let (_guard, dir) = dir();
+    let file = dir.join("a.yaml");
+    fs::write(&file, config_map("a", "1")).unwrap();
+    let mut loader = Loader::open(std::slice::from_ref(&file)).unwrap();
+    assert_eq!(loader.directories(), std::slice::from_ref(&dir));
+    fs::write(&file, config_map("a", "2")).unwrap();
+    let other = dir.join("other.yaml");
+    fs::write(&other, config_map("b", "2")).unwrap();
+    // Only the file that was named is read, not its neighbours.
+    assert_eq!(changes(&loader.reload(&[other, file])), ["Changed ConfigMap/default/a"]);
+}
+
+#[test]
 fn files_come_and_go() {
     let (_guard, dir) = dir();
     let mut loader = Loader::open(std::slice::from_ref(&dir)).unwrap();
@@ -160,7 +187,7 @@ fn files_come_and_go() {
     fs::write(&file, config_map("a", "1")).unwrap();
     fs::write(dir.join(".a.yaml.swp"), "junk: [").unwrap();
     fs::write(dir.join("notes.txt"), "junk: [").unwrap();
-    assert_eq!(changes(&loader.reload(&[])), ["Added ConfigMap/default/a"]);
+    assert_eq!(changes(&loader.reload_all()), ["Added ConfigMap/default/a"]);
     fs::remove_file(&file).unwrap();
     assert_eq!(changes(&loader.reload(&[file])), ["Removed ConfigMap/default/a"]);
     assert!(keys(&loader).is_empty() && loader.findings().is_empty());
@@ -183,6 +210,7 @@ fn json_loads_like_yaml() {
 }
 
 #[test]
+#[allow(clippy::wildcard_enum_match_arm)]
 fn what_the_api_server_fills_in_is_filled_in() {
     let (_guard, dir) = dir();
     let text = "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: a}\nspec: {parentRefs: [{name: g}], rules: [{backendRefs: [{name: b, port: 80}]}]}\n---\napiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: g}\nspec: {gatewayClassName: c, listeners: [{name: l, port: 80, protocol: HTTP}]}\n---\napiVersion: v1\nkind: Secret\nmetadata: {name: s}\ndata: {a: aGk=, b: aGk=}\nstringData: {b: plain}\n";

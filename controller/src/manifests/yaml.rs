@@ -151,7 +151,10 @@ impl Builder {
                 }
                 None => Ok(None),
             },
-            _ => Ok(None),
+            // Of the frame there is nothing to know; anchors and unresolved aliases are not asked for.
+            Event::StreamStart | Event::StreamEnd | Event::DocumentStart(..) | Event::DocumentEnd | _ => {
+                Ok(None)
+            }
         }
     }
 
@@ -203,10 +206,12 @@ impl Builder {
         let Some(open) = self.open.last_mut() else { return Ok(Some(node)) };
         match (&mut open.node.value, open.key.take()) {
             (Value::List(items), _) => items.push(node),
-            (Value::Map(_), Some(key)) if &*key.name == "<<" => match node.value {
-                Value::Map(_) => open.merges.push(node),
-                Value::List(items) => open.merges.extend(items),
-                _ => {
+            (Value::Map(_), Some(key)) if &*key.name == "<<" => {
+                if let Value::List(items) = node.value {
+                    open.merges.extend(items);
+                } else if let Value::Map(_) = node.value {
+                    open.merges.push(node);
+                } else {
                     return Err(problem(
                         mark,
                         Code::Syntax,
@@ -214,7 +219,7 @@ impl Builder {
                         "use an alias of one",
                     ));
                 }
-            },
+            }
             (Value::Map(entries), Some(key)) => entries.push((key, node)),
             // An alias where a key is due.
             _ => return Err(problem(mark, Code::Syntax, "an alias as a key".into(), "use a string")),

@@ -1,50 +1,49 @@
-//! What the specification says of a case, as `# expect:` comments in its input: regenerating outputs cannot
-//! make a wrong answer right. See `testdata/spec/README.md`.
+//! What the specification asks for, from the `# expect:` lines of an input (see `testdata/spec/README.md`).
 
-use fairway_controller::Translation;
 use fairway_controller::status::Status;
+use fairway_controller::{Statuses, Translation};
 
-/// Every expectation of an input that `translation` does not meet, with what is there instead.
-pub(crate) fn disappointments(text: &str, translation: &Translation) -> Vec<String> {
-    text.lines()
-        .filter_map(|line| line.strip_prefix("# expect:"))
-        .filter_map(|line| {
-            check(line.trim(), translation).err().map(|found| format!("{}: {found}", line.trim()))
-        })
+/// Every `# expect:` line of `text` that does not hold.
+pub(crate) fn broken(text: &str, translation: &Translation, statuses: &Statuses) -> Vec<String> {
+    let lines = text.lines().take_while(|line| line.starts_with('#'));
+    lines
+        .filter_map(|line| line.strip_prefix("# expect: "))
+        .filter_map(|line| check(line, translation, statuses).err().map(|got| format!("{line} ({got})")))
         .collect()
 }
 
-fn check(line: &str, translation: &Translation) -> Result<(), String> {
-    let has = |key: &str| translation.resources.keys().any(|k| k.to_string() == key);
-    if let Some(key) = line.strip_prefix("no resource ") {
-        return if has(key) { Err("is there".into()) } else { Ok(()) };
-    }
-    if let Some(key) = line.strip_prefix("resource ") {
-        return if has(key) { Ok(()) } else { Err("is not there".into()) };
-    }
-    let (subject, wanted) = line.rsplit_once(": ").ok_or("is no expectation")?;
-    let (object, place) = subject.split_once(' ').unwrap_or((subject, ""));
-    let status =
-        translation.statuses.0.iter().find(|(key, _)| key.to_string() == object).map(|(_, status)| &**status);
-    let conditions = status.map(Status::conditions).unwrap_or_default();
-    if wanted == "none" {
-        return if conditions.is_empty() { Ok(()) } else { Err(format!("there is {status:?}")) };
-    }
-    if let Some(count) = wanted.strip_prefix("attachedRoutes=") {
-        let Some(Status::Gateway(gateway)) = status else { return Err("there is no such Gateway".into()) };
-        let listener = gateway.listeners.iter().find(|l| place == format!("listener {}", l.name));
-        let found = listener.map(|listener| listener.attached_routes.to_string());
-        return if found.as_deref() == Some(count) { Ok(()) } else { Err(format!("there is {found:?}")) };
-    }
-    let Some((_, conditions)) = conditions.iter().find(|(at, _)| at == place) else {
-        let places: Vec<_> = conditions.iter().map(|(place, _)| place).collect();
-        return Err(format!("no such place; there is {places:?}"));
+fn check(line: &str, translation: &Translation, statuses: &Statuses) -> Result<(), String> {
+    let (wanted, key) = match line.strip_prefix("no resource ") {
+        Some(key) => (false, Some(key)),
+        None => (true, line.strip_prefix("resource ")),
     };
-    let (r#type, value) = wanted.split_once('=').ok_or("is no expectation")?;
-    let (truth, reason) = value.split_once('/').ok_or("is no expectation")?;
-    let found = conditions.iter().find(|condition| condition.r#type == r#type);
-    match found {
-        Some(c) if format!("{:?}", c.status) == truth && (reason == "*" || c.reason == reason) => Ok(()),
-        other => Err(format!("there is {other:?}")),
+    if let Some(key) = key {
+        let key = key.parse()?;
+        let there = translation.resources.contains_key(&key);
+        return if there == wanted { Ok(()) } else { Err(format!("there: {there}")) };
     }
+    let (place, want) = line.rsplit_once(": ").ok_or("no `: `")?;
+    let (object, part) = place.split_once(' ').unwrap_or((place, ""));
+    let status = statuses.0.iter().find(|(key, _)| key.to_string() == object).map(|(_, status)| &**status);
+    if want == "none" {
+        let silent = status.is_none_or(|status| status.conditions().is_empty());
+        return if silent { Ok(()) } else { Err(format!("{status:?}")) };
+    }
+    let status = status.ok_or("no status")?;
+    if let Some(count) = want.strip_prefix("attachedRoutes=") {
+        let Status::Gateway(gateway) = status else { return Err("not a Gateway".into()) };
+        let name = part.strip_prefix("listener ").ok_or("no listener named")?;
+        let got =
+            gateway.listeners.iter().find(|l| l.name == name).ok_or("no such listener")?.attached_routes;
+        return if got.to_string() == count { Ok(()) } else { Err(got.to_string()) };
+    }
+    let conditions = status.conditions();
+    let at = conditions.iter().find(|(at, _)| at == part);
+    let (_, here) =
+        at.ok_or_else(|| format!("there are {:?}", conditions.iter().map(|c| &c.0).collect::<Vec<_>>()))?;
+    let (kind, want) = want.split_once('=').ok_or("no `=`")?;
+    let condition = here.iter().find(|c| c.r#type == kind).ok_or_else(|| format!("no {kind} in {here:?}"))?;
+    let got = format!("{:?}/{}", condition.status, condition.reason);
+    let holds = want.strip_suffix('*').map_or(got == want, |start| got.starts_with(start));
+    if holds { Ok(()) } else { Err(format!("{got}: {}", condition.message)) }
 }

@@ -17,20 +17,17 @@ use fairway_controller::{Object, Options, Translation, api, status};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-pub(crate) fn testdata() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata")
+/// Where cases are, each root with its own `base.yaml`: the translator's own, and those written from the
+/// specification.
+pub(crate) fn roots() -> [PathBuf; 2] {
+    let testdata = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata");
+    [testdata.join("spec"), testdata]
 }
 
 pub(crate) struct Case {
-    /// `area/case` or `spec/area/case`.
+    /// `area/case`.
     pub(crate) name: String,
     pub(crate) path: PathBuf,
-}
-
-/// The objects beside every case of a name: those of `base.yaml`.
-pub(crate) fn base(name: &str) -> Vec<Object> {
-    let root = if name.starts_with("spec/") { testdata().join("spec") } else { testdata() };
-    objects(&fs::read_to_string(root.join("base.yaml")).unwrap()).unwrap()
 }
 
 impl Case {
@@ -40,14 +37,14 @@ impl Case {
 }
 
 /// Every `<area>/<case>.in.yaml`, by name.
-pub(crate) fn cases() -> Vec<Case> {
-    named(".in.yaml").into_iter().map(|(name, path)| Case { name, path }).collect()
+pub(crate) fn cases(root: &Path) -> Vec<Case> {
+    named(root, ".in.yaml").into_iter().map(|(name, path)| Case { name, path }).collect()
 }
 
 /// Outputs and request files without input.
-pub(crate) fn orphans() -> Vec<PathBuf> {
-    let inputs = named(".in.yaml");
-    [named(".out.yaml"), named(".requests.yaml")]
+pub(crate) fn orphans(root: &Path) -> Vec<PathBuf> {
+    let inputs = named(root, ".in.yaml");
+    [named(root, ".out.yaml"), named(root, ".requests.yaml")]
         .into_iter()
         .flatten()
         .filter(|(name, _)| !inputs.contains_key(name))
@@ -55,17 +52,13 @@ pub(crate) fn orphans() -> Vec<PathBuf> {
         .collect()
 }
 
-fn named(suffix: &str) -> BTreeMap<String, PathBuf> {
+fn named(root: &Path, suffix: &str) -> BTreeMap<String, PathBuf> {
     let mut found = BTreeMap::new();
-    for (prefix, root) in [("", testdata()), ("spec/", testdata().join("spec"))] {
-        for area in
-            fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir())
-        {
-            for path in fs::read_dir(&area).unwrap().map(|entry| entry.unwrap().path()) {
-                if let Some(case) = path.file_name().unwrap().to_str().unwrap().strip_suffix(suffix) {
-                    let area = area.file_name().unwrap().to_str().unwrap();
-                    found.insert(format!("{prefix}{area}/{case}"), path);
-                }
+    for area in fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).filter(|p| p.is_dir()) {
+        for path in fs::read_dir(&area).unwrap().map(|entry| entry.unwrap().path()) {
+            if let Some(case) = path.file_name().unwrap().to_str().unwrap().strip_suffix(suffix) {
+                let area = area.file_name().unwrap().to_str().unwrap();
+                found.insert(format!("{area}/{case}"), path);
             }
         }
     }
@@ -90,10 +83,7 @@ pub(crate) fn options(text: &str) -> Result<Options, String> {
 /// Typed objects of several YAML documents. Lenient on purpose: what an API server would refuse must not harm
 /// the translator either.
 pub(crate) fn objects(text: &str) -> Result<Vec<Object>, String> {
-    // As kubectl reads it: `y` and `on` are strings.
-    let options = serde_saphyr::options! { strict_booleans: true };
-    let documents: Vec<Value> =
-        serde_saphyr::from_multiple_with_options(text, options).map_err(|e| e.to_string())?;
+    let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|e| e.to_string())?;
     documents.into_iter().filter(|document| !document.is_null()).map(|document| object(&document)).collect()
 }
 

@@ -1,7 +1,7 @@
 //! Certificates, and the TLS settings of the listeners that show them.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use config::{Kind, Resource, Severity};
 use rustc_hash::FxHashMap;
@@ -14,13 +14,14 @@ use crate::tls::{Identity, Terminator};
 /// Certificates by `namespace/name`, the last good version of each.
 #[derive(Debug)]
 pub(super) struct Certificates {
-    terminator: Terminator,
+    /// Made with the first certificate: a port without TLS needs no keys for tickets.
+    terminator: LazyLock<Terminator>,
     good: FxHashMap<String, Arc<Identity>>,
 }
 
 impl Default for Certificates {
     fn default() -> Self {
-        Self { terminator: Terminator::new(), good: FxHashMap::default() }
+        Self { terminator: LazyLock::new(Terminator::new), good: FxHashMap::default() }
     }
 }
 

@@ -114,7 +114,11 @@ fn path(spec: &PathMatch, patterns: &mut Patterns) -> Result<(MatchPath, PathOrd
             // Gateway API: "When specified, a trailing `/` is ignored."
             let path = absolute(path)?;
             let path = path.strip_suffix('/').unwrap_or(path);
-            (MatchPath::Prefix(path.into()), PathOrder::Prefix(Reverse(path.len())))
+            let order = match path.len() {
+                0 => PathOrder::Everything,
+                length => PathOrder::Prefix(Reverse(length)),
+            };
+            (MatchPath::Prefix(path.into()), order)
         }
         PathMatch::Regex(text) => {
             let pattern = patterns.get(text)?;

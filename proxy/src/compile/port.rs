@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use config::{BackendRef, Key, Kind, Resource, Severity};
+use config::{BackendRef, Key, Kind, Protocol, Resource, Scope, Severity};
 use rustc_hash::FxHashMap;
 
 use super::certificate::Certificates;
@@ -52,13 +52,6 @@ impl Ports {
         let certificates = self.certificates.compile(changed.dirty, store, problems);
         // Ports whose set of listeners changed are made anew; in others single listeners are replaced.
         let mut binds = BTreeSet::new();
-        let mut keys: BTreeSet<Key> = changed
-            .parents
-            .iter()
-            .filter_map(|parent| self.by_parent.get(parent))
-            .flatten()
-            .cloned()
-            .collect();
         for key in changed.dirty.keys().filter(|key| key.kind == Kind::Listener) {
             let Some(Resource::Listener(spec)) = store.get(key) else {
                 self.take(key, &mut binds);
@@ -71,24 +64,34 @@ impl Ports {
                 Ok(mut served) => {
                     problems.clear(key, Stage::Resource);
                     served.compile_default(scene);
-                    self.certify(key, &mut served, problems);
+                    certify(&self.certificates, key, &mut served, problems);
                     self.take(key, &mut binds);
                     self.put(key, served, &mut binds);
                 }
                 Err(problem) => problems.set(key, Stage::Resource, vec![(Severity::Refused, problem)]),
             }
         }
-        keys.extend(self.refresh(changed.backends, &certificates, scene, problems));
+        let mut rerouted = self.refresh_defaults(changed.backends, scene);
+        rerouted.extend(
+            changed.parents.iter().filter_map(|parent| self.by_parent.get(parent)).flatten().cloned(),
+        );
+        let recertified = self.refresh_tls(&certificates, problems);
         for bind in &binds {
             self.rebuild(*bind, routes, problems);
         }
+        self.replace(rerouted, &binds, |port, served| place_routes(port, served, routes));
+        self.replace(recertified, &binds, place_tls);
+    }
+
+    /// Replaces the entries of listeners in ports that were not made anew.
+    fn replace(&mut self, keys: BTreeSet<Key>, rebuilt: &BTreeSet<Bind>, place: impl Fn(&mut Port, &Served)) {
         for key in keys {
             if let Some(served) = self.listeners.get(&key)
                 && served.is_placed
-                && !binds.contains(&served.bind)
+                && !rebuilt.contains(&served.bind)
                 && let Some(port) = self.ports.get_mut(&served.bind)
             {
-                place(Arc::make_mut(port), served, routes);
+                place(Arc::make_mut(port), served);
             }
         }
     }
@@ -107,46 +110,34 @@ impl Ports {
         self.listeners.insert(key.clone(), served);
     }
 
-    fn certify(&self, key: &Key, served: &mut Served, problems: &mut Problems) {
-        if served.protocol == config::Protocol::Https {
-            let (tls, found) = self.certificates.settings(&served.certificates);
-            served.tls = tls;
-            problems.set(key, Stage::Certificates, found);
-        } else {
-            problems.clear(key, Stage::Certificates);
-        }
-    }
-
-    /// Brings listeners up to date that are the same but whose certificates or Service changed; says which.
-    fn refresh(
-        &mut self,
-        backends: &BTreeSet<BackendRef>,
-        certificates: &BTreeSet<String>,
-        scene: Scene<'_>,
-        problems: &mut Problems,
-    ) -> Vec<Key> {
+    /// Compiles the forwarding of captured Services again whose backend changed; says of which listeners.
+    fn refresh_defaults(&mut self, backends: &BTreeSet<BackendRef>, scene: Scene<'_>) -> BTreeSet<Key> {
         let mut keys = BTreeSet::new();
         for backend in backends {
-            keys.extend(
-                self.by_parent.get(&Attachable::Service(backend.clone())).into_iter().flatten().cloned(),
-            );
+            for key in self.by_parent.get(&Attachable::Service(backend.clone())).into_iter().flatten() {
+                if let Some(served) = self.listeners.get_mut(key) {
+                    served.compile_default(scene);
+                    keys.insert(key.clone());
+                }
+            }
         }
-        if !certificates.is_empty() {
-            // O(listeners): once per renewed certificate.
-            let shows = |served: &Served| served.certificates.iter().any(|name| certificates.contains(name));
-            keys.extend(
-                self.listeners.iter().filter(|(_, served)| shows(served)).map(|(key, _)| key.clone()),
-            );
+        keys
+    }
+
+    /// Makes the TLS settings again that show a changed certificate; says of which listeners. O(listeners): once per
+    /// renewed certificate.
+    fn refresh_tls(&mut self, certificates: &BTreeSet<String>, problems: &mut Problems) -> BTreeSet<Key> {
+        if certificates.is_empty() {
+            return BTreeSet::new();
         }
-        keys.into_iter()
-            .filter(|key| {
-                let Some(mut served) = self.listeners.remove(key) else { return false };
-                served.compile_default(scene);
-                self.certify(key, &mut served, problems);
-                self.listeners.insert(key.clone(), served);
-                true
-            })
-            .collect()
+        let mut keys = BTreeSet::new();
+        for (key, served) in &mut self.listeners {
+            if served.certificates.iter().any(|name| certificates.contains(name)) {
+                certify(&self.certificates, key, served, problems);
+                keys.insert(key.clone());
+            }
+        }
+        keys
     }
 
     /// Makes a port from its listeners. Of two that cannot share it the first by key is served: the translator has
@@ -168,9 +159,10 @@ impl Ports {
                 protocol: served.protocol,
                 listeners: Arc::default(),
                 routes: Arc::default(),
-                tls: (served.protocol == config::Protocol::Https).then(Arc::default),
+                tls: (served.protocol == Protocol::Https).then(Arc::default),
             });
-            place(port, served, routes);
+            place_routes(port, served, routes);
+            place_tls(port, served);
             members.push((key.clone(), served.scope.clone()));
         }
         match port {
@@ -192,7 +184,7 @@ fn remove<K: std::hash::Hash + Eq>(index: &mut FxHashMap<K, BTreeSet<Key>>, at: 
 }
 
 /// Why a listener cannot share a port with those that have a place there.
-fn conflict(port: &Port, members: &[(Key, config::Scope)], served: &Served) -> Option<String> {
+fn conflict(port: &Port, members: &[(Key, Scope)], served: &Served) -> Option<String> {
     let (first, scope) = members.first()?;
     let number = served.bind.port;
     if port.protocol != served.protocol {
@@ -200,17 +192,29 @@ fn conflict(port: &Port, members: &[(Key, config::Scope)], served: &Served) -> O
             "protocol: {first} has port {number} for another protocol: choose another port"
         ));
     }
-    if *scope != config::Scope::Gateway || served.scope != config::Scope::Gateway {
+    if *scope != Scope::Gateway || served.scope != Scope::Gateway {
         return Some(format!("port: {first} has port {number}, and a Service cannot share one"));
     }
     let other = port.routes.listeners.get(served.pattern())?;
     Some(format!("hostname: Listener/{} has it on port {number}: choose another", other.name()))
 }
 
-/// Puts a listener into the tables of its port, or replaces it there.
-fn place(port: &mut Port, served: &Served, routes: &Routes) {
+fn certify(certificates: &Certificates, key: &Key, served: &mut Served, problems: &mut Problems) {
+    if served.protocol == Protocol::Https {
+        let (tls, found) = certificates.settings(&served.certificates);
+        served.tls = tls;
+        problems.set(key, Stage::Certificates, found);
+    } else {
+        problems.clear(key, Stage::Certificates);
+    }
+}
+
+fn place_routes(port: &mut Port, served: &Served, routes: &Routes) {
     let table: &mut RouteTable = Arc::make_mut(&mut port.routes);
     table.listeners.insert(served.pattern(), served.table(routes));
+}
+
+fn place_tls(port: &mut Port, served: &Served) {
     if let Some(tls) = &mut port.tls {
         let tls: &mut TlsTable = Arc::make_mut(tls);
         tls.insert(served.pattern(), served.tls.clone());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use config::{BackendRef, HttpRule, Kind, Target, WeightedBackend};
-use policies::Chain;
+use policies::{Chain, Invalid};
 
 use super::matches::{self, Patterns};
 use crate::route::host::{Edits, HostTable};
@@ -34,7 +34,7 @@ pub(super) fn compile(
     let (chain, action) = match spec.policies.compile(scene.clusters) {
         Ok(chain) => (chain, action(&spec.action, scene.clusters, &mut problems)),
         Err((policy, invalid)) => {
-            let message = format!("policies.{policy}.{invalid}");
+            let message = policy_problem(policy, &invalid);
             problems.push(message.clone());
             (Chain::default(), Action::Fail(message.into()))
         }
@@ -74,13 +74,29 @@ fn share(at: usize, spec: &WeightedBackend, clusters: &Clusters, problems: &mut 
             (target, chain)
         }
         // Without its policies the backend must not be reached.
-        Err((policy, invalid)) => (Err(format!("policies.{policy}.{invalid}")), Chain::default()),
+        Err((policy, invalid)) => (Err(policy_problem(policy, &invalid)), Chain::default()),
     };
     let target = target.map_err(|problem| {
         problems.push(format!("action.forward[{at}].{problem}"));
         problem.into()
     });
     Share { target, chain }
+}
+
+/// With the policy's name as it is written in the IR.
+fn policy_problem(policy: &str, invalid: &Invalid) -> String {
+    let name: String = policy
+        .split('_')
+        .enumerate()
+        .map(|(at, word)| match word.split_at_checked(1) {
+            Some((first, rest)) if at > 0 => first.to_ascii_uppercase() + rest,
+            _ => word.to_owned(),
+        })
+        .collect();
+    match invalid {
+        Invalid::Field { .. } => format!("policies.{name}.{invalid}"),
+        Invalid::BackendNotFound(_) => format!("policies.{name}: {invalid}"),
+    }
 }
 
 fn missing(backend: &BackendRef) -> String {

@@ -27,13 +27,14 @@ pub(super) async fn admit(engine: &Engine, session: &mut Session, ctx: &mut Requ
     let has_body = !session.as_mut().is_body_done();
     let raw = match session.as_downstream() {
         ServerSession::H1(http1) => Some(http1.get_headers_raw_bytes()),
-        _ => None,
+        ServerSession::H2(_) | ServerSession::Subrequest(_) | ServerSession::Custom(_) => None,
     };
     ctx.is_upgrade = session.is_upgrade_req();
     ctx.trace = engine.telemetry.trace(session.req_header());
+    let formed = head::check_form(session.req_header());
     let mut parts = take(session.req_header_mut());
     ctx.sent = Sent::of(&parts);
-    let checked = head::check(&mut parts, raw.as_deref());
+    let checked = formed.and_then(|()| head::check(&mut parts, raw.as_deref()));
     if let Ok(host) = &checked {
         forward::add(&mut parts.headers, &ctx.exchange.connection, host, ctx.trace, engine.trusts_clients);
     }

@@ -132,7 +132,12 @@ pub(super) fn unreachable(session: &mut Session, ctx: &mut RequestContext, mut e
 }
 
 /// The attempt broke off, on either side.
-pub(super) fn broken(session: &mut Session, ctx: &mut RequestContext, mut error: BError, reused: bool) -> BError {
+pub(super) fn broken(
+    session: &mut Session,
+    ctx: &mut RequestContext,
+    mut error: BError,
+    reused: bool,
+) -> BError {
     if error.etype == Custom(REFUSED) {
         return error;
     }

@@ -55,6 +55,10 @@ pub(super) async fn answer(session: &mut Session, ctx: &mut RequestContext, erro
     FailToProxy { error_code, can_reuse_downstream: false }
 }
 
+#[allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "Pingora's list of errors is long; what is not named means the same"
+)]
 /// What to tell the client; `None` when it is gone.
 fn reply(ctx: &mut RequestContext, error: &Error) -> Option<Reply> {
     if let Some(reply) = ctx.upstream.reply.take() {
@@ -79,6 +83,7 @@ fn reply(ctx: &mut RequestContext, error: &Error) -> Option<Reply> {
     Some(text(status, reason))
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "as above")]
 fn upstream(ctx: &RequestContext, error: &Error) -> (StatusCode, &'static str) {
     let is_late = ctx.limit().is_some_and(|at| at <= Instant::now());
     match error.etype {

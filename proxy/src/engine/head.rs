@@ -8,6 +8,7 @@ use std::ops::Range;
 use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
+use pingora_http::RequestHeader;
 use policies::Reply;
 
 /// Largest HTTP/1 head in bytes (Envoy's default, 60 KiB); HTTP/2 has Pingora's own limit of 64 KiB.
@@ -31,6 +32,24 @@ impl Host {
     pub(crate) fn sent(&self) -> &HeaderValue {
         &self.value
     }
+}
+
+/// Checks the form of the target (RFC 9112 section 3.2): origin-form, absolute-form, `*` for OPTIONS. Pingora keeps any
+/// other one aside and lets `uri` say `/`.
+///
+/// # Errors
+/// The answer to send instead.
+pub(crate) fn check_form(req: &RequestHeader) -> Result<(), Reply> {
+    let target = req.raw_path();
+    let is_absolute = || {
+        let scheme = target.split(|&byte| byte == b':').next().unwrap_or_default();
+        let rest = target.get(scheme.len()..).unwrap_or_default();
+        rest.starts_with(b"://")
+            && [b"http".as_slice(), b"https"].iter().any(|s| scheme.eq_ignore_ascii_case(s))
+    };
+    let fits =
+        target.first() == Some(&b'/') || (target == b"*" && req.method == Method::OPTIONS) || is_absolute();
+    if fits && req.raw_path_is_utf8() { Ok(()) } else { Err(refuse(StatusCode::BAD_REQUEST, "bad_target")) }
 }
 
 /// Checks a head and brings it into the one form. `raw`: the bytes of an HTTP/1 head.
@@ -62,7 +81,8 @@ fn check_raw(head: &Parts, raw: &[u8]) -> Result<(), Reply> {
     }
     let line = raw.split(|&byte| byte == b'\r' || byte == b'\n').next().unwrap_or_default();
     let spaces = line.iter().filter(|&&byte| byte == b' ').count();
-    // RFC 9112 section 3: exactly two spaces, no control or non-ASCII byte; section 3.2: no fragment.
+    // RFC 9112 section 3: exactly two spaces, no control or non-ASCII byte; section 3.2: no fragment. Pingora has escaped
+    // some of these by now; what is left of them does not begin with a slash, or is the same for policy and backend.
     if spaces != 2 || line.iter().any(|&byte| !(0x20..0x7f).contains(&byte) || byte == b'#') {
         return Err(refuse(StatusCode::BAD_REQUEST, "bad_target"));
     }

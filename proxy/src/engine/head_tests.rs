@@ -105,3 +105,26 @@ fn a_request_line_is_looked_at_as_it_was_sent() {
     assert_eq!(reason(check(&mut parts("/a%00b", &[("host", "a")]), None)), "bad_target");
     assert_eq!(reason(check(&mut parts("*", &[("host", "a")]), None)), "bad_target");
 }
+
+#[test]
+fn a_target_must_have_a_form_that_means_something() {
+    for (method, target, fits) in [
+        ("GET", "/", true),
+        ("GET", "/a?b", true),
+        ("GET", "http://a.test/", true),
+        ("GET", "HTTPS://a.test", true),
+        ("OPTIONS", "*", true),
+        ("GET", "*", false),
+        ("GET", "a.test/", false),
+        ("GET", "@a.test/", false),
+        ("GET", "%20/x", false),
+        ("GET", "?x", false),
+        ("GET", "ftp://a.test/", false),
+        ("GET", "http:/a", false),
+    ] {
+        let req = RequestHeader::build(method, target.as_bytes(), None).unwrap();
+        assert_eq!(check_form(&req).is_ok(), fits, "{method} {target}");
+    }
+    let req = RequestHeader::build("GET", b"/\xff", None).unwrap();
+    assert!(check_form(&req).is_err());
+}

@@ -11,6 +11,7 @@ use tokio::task::AbortHandle;
 
 use super::gate::Gate;
 use crate::snapshot::Bind;
+use crate::telemetry::Telemetry;
 
 /// One client connection; shared by its task, its requests and the gate it came through.
 #[derive(Debug)]
@@ -40,7 +41,11 @@ struct Tls {
 impl Default for Connection {
     fn default() -> Self {
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-        Self::new(Arc::new(Gate::new(Bind { address: None, port: 0 })), nowhere, nowhere)
+        Self::new(
+            Arc::new(Gate::new(Bind { address: None, port: 0 }, &Telemetry::default())),
+            nowhere,
+            nowhere,
+        )
     }
 }
 

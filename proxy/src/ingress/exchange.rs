@@ -7,7 +7,7 @@
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -36,6 +36,10 @@ pub(crate) struct Exchange {
     pub(crate) connection: Arc<Connection>,
     /// The engine has the request: its head is complete.
     taken: AtomicBool,
+    /// Bytes of a response were written.
+    answered: AtomicBool,
+    /// Status with which Pingora refused the head; 0: it did not.
+    refused: AtomicU16,
     /// 0: none.
     deadline: AtomicU64,
     expired: AtomicBool,
@@ -46,6 +50,8 @@ impl Exchange {
         Self {
             connection,
             taken: AtomicBool::new(false),
+            answered: AtomicBool::new(false),
+            refused: AtomicU16::new(0),
             deadline: AtomicU64::new(0),
             expired: AtomicBool::new(false),
         }
@@ -61,6 +67,7 @@ impl Exchange {
     /// Makes it ready for the next request.
     pub(crate) fn reset(&self) {
         self.taken.store(false, Ordering::Relaxed);
+        self.answered.store(false, Ordering::Relaxed);
         self.deadline.store(0, Ordering::Relaxed);
         self.expired.store(false, Ordering::Relaxed);
     }
@@ -68,6 +75,25 @@ impl Exchange {
     /// True once the engine has the request.
     pub(crate) fn is_taken(&self) -> bool {
         self.taken.load(Ordering::Relaxed)
+    }
+
+    /// Says that bytes of a response were written.
+    pub(crate) fn answered(&self) {
+        self.answered.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_answered(&self) -> bool {
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    /// Says that the head was refused before the engine saw it.
+    pub(crate) fn refuse(&self, status: u16) {
+        self.refused.store(status, Ordering::Relaxed);
+    }
+
+    /// See [`Exchange::refuse`].
+    pub(crate) fn refused(&self) -> Option<u16> {
+        Some(self.refused.load(Ordering::Relaxed)).filter(|status| *status != 0)
     }
 
     /// Sets or clears when the request must have ended. Called while the request is polled, so the loop sees it next.
@@ -137,10 +163,10 @@ pub(crate) async fn run(
             if timer.poll(at, cx).is_pending() {
                 return Poll::Pending;
             }
+            exchange.expired.store(true, Ordering::Relaxed);
             if late || !exchange.is_taken() {
                 return Poll::Ready(Ended::Cut);
             }
-            exchange.expired.store(true, Ordering::Relaxed);
         }
     })
     .await

@@ -1,6 +1,7 @@
 //! One listening port as its connections see it: who is connected, and whether it is closing.
 
 use std::collections::hash_map::Entry;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -11,12 +12,16 @@ use tokio::sync::Notify;
 
 use super::connection::Connection;
 use crate::snapshot::{Bind, Port};
+use crate::telemetry::{ListenerStats, OpenConnection, Spoken, Telemetry};
 
 /// One listening port and its connections.
 #[derive(Debug)]
 pub(crate) struct Gate {
     /// Which.
     pub(crate) bind: Bind,
+    /// `address:port`: what is counted here is not known to belong to one listener.
+    pub(crate) name: Box<str>,
+    stats: Arc<ListenerStats>,
     draining: AtomicBool,
     next: AtomicUsize,
     open: Mutex<FxHashMap<usize, Arc<Connection>>>,
@@ -27,9 +32,15 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    pub(crate) fn new(bind: Bind) -> Self {
+    pub(crate) fn new(bind: Bind, telemetry: &Telemetry) -> Self {
+        let name = match bind.address {
+            Some(address) => SocketAddr::new(address, bind.port).to_string(),
+            None => format!("*:{}", bind.port),
+        };
         Self {
             bind,
+            stats: telemetry.listener(&name),
+            name: name.into(),
             draining: AtomicBool::new(false),
             next: AtomicUsize::new(0),
             open: Mutex::default(),
@@ -46,7 +57,7 @@ impl Gate {
             // A number comes again only after 2^64 connections; then the next free one does.
             if let Entry::Vacant(entry) = open.entry(id) {
                 entry.insert(connection);
-                return Entered { gate: self.clone(), id };
+                return Entered { gate: self.clone(), id, counted: self.stats.connection_opened() };
             }
         }
     }
@@ -71,6 +82,11 @@ impl Gate {
         for connection in self.open.lock().values() {
             connection.waker.wake();
         }
+    }
+
+    /// Counts a TLS handshake that failed.
+    pub(crate) fn handshake_failed(&self, reason: &'static str) {
+        self.stats.handshake_failed(reason);
     }
 
     /// Connections open now.
@@ -104,6 +120,14 @@ impl Gate {
 pub(crate) struct Entered {
     gate: Arc<Gate>,
     id: usize,
+    counted: OpenConnection,
+}
+
+impl Entered {
+    /// Says what the client speaks, once it is known.
+    pub(crate) fn speaks(&mut self, spoken: Spoken) {
+        self.counted.speaks(spoken);
+    }
 }
 
 impl Drop for Entered {

@@ -16,16 +16,23 @@ use super::serve::Server;
 use super::stream::ClientStream;
 use super::timer::Timer;
 use super::{HEAD, IDLE, LULL};
+use crate::telemetry::{Record, TraceContext};
 
 /// Serves requests until either side is done.
 pub(crate) async fn serve(mut stream: Box<ClientStream>, exchange: Arc<Exchange>, server: &Server) {
     let mut timer = Timer::default();
     while next(&mut stream, &exchange.connection, &mut timer).await {
         exchange.reset();
+        stream.begin();
         let session = ServerSession::new_http1(stream);
         let request = server.proxy.process_new_http(session, &server.never);
-        let head_by = Instant::now() + HEAD;
-        let Ended::Reusable(reused) = run(request, &exchange, &mut timer, Some(head_by)).await else {
+        let begun = Instant::now();
+        let head_by = begun + HEAD;
+        let ended = run(request, &exchange, &mut timer, Some(head_by)).await;
+        let Ended::Reusable(reused) = ended else {
+            if !exchange.is_taken() {
+                account_refused(&exchange, server, begun);
+            }
             return;
         };
         let (returned, _) = reused.consume();
@@ -33,6 +40,37 @@ pub(crate) async fn serve(mut stream: Box<ClientStream>, exchange: Arc<Exchange>
         stream = returned;
         stream.rest();
     }
+}
+
+/// Accounts for a head that never became a request of the engine's.
+fn account_refused(exchange: &Exchange, server: &Server, begun: Instant) {
+    let (status, reason) = match exchange.refused() {
+        Some(405) => (405, "method_not_allowed"),
+        Some(status) => (status, "bad_request"),
+        None if exchange.is_expired() => (408, "head_timeout"),
+        // The client closed between two requests.
+        None => return,
+    };
+    let connection = &exchange.connection;
+    server.telemetry.finish(&Record {
+        method: "",
+        host: "",
+        path: "",
+        version: "HTTP/1.1",
+        status,
+        reason,
+        listener: &connection.gate.name,
+        rule: None,
+        upstream: None,
+        attempts: 0,
+        duration: begun.elapsed(),
+        upstream_duration: None,
+        bytes_in: 0,
+        bytes_out: 0,
+        peer: connection.peer,
+        trace: TraceContext::default(),
+        user_agent: None,
+    });
 }
 
 /// Waits for the next request; false when there will be none.

@@ -27,6 +27,10 @@ const MALFORMED: u32 = 32;
 /// After GOAWAY, how long a client without streams may take to close.
 const GOODBYE: std::time::Duration = std::time::Duration::from_secs(5);
 
+#[allow(
+    clippy::large_enum_variant,
+    reason = "it lives between two lines; a box would cost an allocation a stream"
+)]
 enum Event {
     Accepted(Option<H2Accept>),
     Drain,

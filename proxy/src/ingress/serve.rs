@@ -1,7 +1,9 @@
 //! From an accepted socket to the loop that serves it.
 
+use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
+use std::task::Poll;
 
 use config::Protocol;
 use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
@@ -20,11 +22,13 @@ use super::timer::Timer;
 use super::{HANDSHAKE, IDLE, http1, http2, tls};
 use crate::engine::Engine;
 use crate::snapshot::{Port, Reader};
+use crate::telemetry::{Spoken, Telemetry};
 
 /// What every connection of a proxy shares.
 pub(crate) struct Server {
     pub(crate) proxy: Arc<HttpProxy<Engine>>,
     pub(crate) reader: Reader,
+    pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) http2: H2Options,
     /// Pingora wants to be told of a shutdown; gates do that here, so this one never changes.
     pub(crate) never: ShutdownWatch,
@@ -38,12 +42,12 @@ impl std::fmt::Debug for Server {
 }
 
 impl Server {
-    pub(crate) fn new(proxy: HttpProxy<Engine>, reader: Reader) -> Self {
+    pub(crate) fn new(proxy: HttpProxy<Engine>, reader: Reader, telemetry: Arc<Telemetry>) -> Self {
         let (sender, never) = watch::channel(false);
         let mut http2 = default_h2_options();
         // A stream's window bounds what a slow backend makes us hold of an upload; the connection's, all of them.
         http2.initial_window_size(256 * 1024).initial_connection_window_size(1024 * 1024);
-        Self { proxy: Arc::new(proxy), reader, http2, never, _never: sender }
+        Self { proxy: Arc::new(proxy), reader, telemetry, http2, never, _never: sender }
     }
 
     /// The port a connection belongs to, as configured now.
@@ -57,18 +61,22 @@ pub(crate) async fn serve(
     tcp: TcpStream,
     connection: Arc<Connection>,
     server: Arc<Server>,
-    _entered: Entered,
+    mut entered: Entered,
 ) {
     let _ = tcp.set_nodelay(true);
     // Boxed apart, so that the handshake's state is gone while the connection is served.
     let opened = Box::pin(open(tcp, &connection, &server)).await;
     match opened {
         Ok((mut stream, Preface::Http1)) => {
-            let exchange = Arc::new(Exchange::new(connection.clone()));
+            entered.speaks(Spoken::Http1);
+            let exchange = Arc::new(Exchange::new(connection));
             stream.serve(exchange.clone());
             http1::serve(Box::new(stream), exchange, &server).await;
         }
-        Ok((stream, Preface::Http2)) => Box::pin(http2::serve(stream, connection, &server)).await,
+        Ok((stream, Preface::Http2)) => {
+            entered.speaks(Spoken::Http2);
+            Box::pin(http2::serve(stream, connection, &server)).await;
+        }
         Err(error) => tracing::debug!(peer = %connection.peer, %error, "connection not served"),
     }
 }
@@ -81,7 +89,10 @@ async fn open(
     let port = server.port(connection).ok_or(io::ErrorKind::NotConnected)?;
     match port.protocol {
         Protocol::Https => {
-            let stream = timeout(HANDSHAKE, tls::accept(tcp, connection, &port)).await??;
+            let handshake = timeout(HANDSHAKE, tls::accept(tcp, connection, &port)).await;
+            let stream = handshake.unwrap_or_else(|late| Err(late.into())).inspect_err(|error| {
+                connection.gate.handshake_failed(tls::reason(error));
+            })?;
             let preface = if tls::is_http2(&stream) { Preface::Http2 } else { Preface::Http1 };
             Ok((ClientStream::tls(stream), preface))
         }
@@ -89,14 +100,17 @@ async fn open(
             drop(port);
             let mut stream = ClientStream::plain(tcp);
             let mut timer = Timer::default();
-            let limit = Instant::now() + IDLE;
-            let preface = std::future::poll_fn(|cx| {
-                if timer.poll(limit, cx).is_ready()
-                    || http1::is_quiet(connection, limit - IDLE, &mut timer, cx)
-                {
-                    return std::task::Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            let since = Instant::now();
+            let preface = poll_fn(|cx| {
+                if let Poll::Ready(preface) = stream.poll_preface(cx) {
+                    return Poll::Ready(preface);
                 }
-                stream.poll_preface(cx)
+                if http1::is_quiet(connection, since, &mut timer, cx)
+                    || timer.poll(since + IDLE, cx).is_ready()
+                {
+                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                }
+                Poll::Pending
             })
             .await?;
             Ok((stream, preface))

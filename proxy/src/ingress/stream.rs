@@ -9,7 +9,6 @@ use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora_core::protocols::raw_connect::ProxyDigest;
@@ -17,20 +16,18 @@ use pingora_core::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest,
     UniqueID, UniqueIDType,
 };
-use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::exchange::Exchange;
+use super::farewell::{self, LINGER};
 use super::preface::Preface;
 
 /// What is written in smaller pieces is sent once this much is there, at a flush, or when the response stalls.
 const BUFFER: usize = 16 * 1024;
 /// A request head and a small response fit without growing.
 const FIRST: usize = 2048;
-/// How much of what a client still sends is thrown away before its connection is closed.
-const LINGER_BYTES: usize = 256 * 1024;
-const LINGER: Duration = Duration::from_millis(500);
 
 /// A client's connection, plain or TLS.
 pub(crate) struct ClientStream {
@@ -42,13 +39,24 @@ pub(crate) struct ClientStream {
     unsure: bool,
     written: Vec<u8>,
     written_at: usize,
+    /// HTTP/1: a request is under way.
+    busy: bool,
     /// HTTP/1: its one request at a time. `None` for HTTP/2, which buffers and limits by itself.
     exchange: Option<Arc<Exchange>>,
 }
 
-enum Io {
+pub(super) enum Io {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Io {
+    pub(super) fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(tcp) => tcp,
+            Self::Tls(tls) => tls.get_ref().0,
+        }
+    }
 }
 
 impl ClientStream {
@@ -68,6 +76,7 @@ impl ClientStream {
             unsure: false,
             written: Vec::new(),
             written_at: 0,
+            busy: false,
             exchange: None,
         }
     }
@@ -112,8 +121,14 @@ impl ClientStream {
         }
     }
 
-    /// Gives memory back that only an active request needs.
+    /// A request begins.
+    pub(crate) fn begin(&mut self) {
+        self.busy = true;
+    }
+
+    /// The request has ended: gives memory back that only an active one needs.
     pub(crate) fn rest(&mut self) {
+        self.busy = false;
         if self.written_at == self.written.len() {
             self.written = Vec::new();
             self.written_at = 0;
@@ -122,11 +137,15 @@ impl ClientStream {
 
     fn poll_io_write(&mut self, cx: &mut Context<'_>, more: &[u8]) -> Poll<io::Result<usize>> {
         let buffered = self.written.get(self.written_at..).unwrap_or_default();
-        let slices = [IoSlice::new(buffered), IoSlice::new(more)];
-        let slices = if buffered.is_empty() { slices.get(1..).unwrap_or_default() } else { &slices };
+        let both = [IoSlice::new(buffered), IoSlice::new(more)];
+        // One piece by an ordinary write: the kernel has less to do.
+        let one = if buffered.is_empty() { more } else { buffered };
+        let single = buffered.is_empty() || more.is_empty();
         match &mut self.io {
-            Io::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, slices),
-            Io::Tls(tls) => Pin::new(tls.as_mut()).poll_write_vectored(cx, slices),
+            Io::Plain(tcp) if single => Pin::new(tcp).poll_write(cx, one),
+            Io::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, &both),
+            Io::Tls(tls) if single => Pin::new(tls.as_mut()).poll_write(cx, one),
+            Io::Tls(tls) => Pin::new(tls.as_mut()).poll_write_vectored(cx, &both),
         }
     }
 
@@ -150,6 +169,12 @@ impl ClientStream {
             if more.is_empty() || sent > buffered {
                 return Poll::Ready(Ok(sent - buffered));
             }
+        }
+    }
+
+    fn note_answer(&self) {
+        if let Some(exchange) = &self.exchange {
+            exchange.answered();
         }
     }
 
@@ -221,16 +246,29 @@ impl AsyncRead for ClientStream {
 impl AsyncWrite for ClientStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
+        if let Some(exchange) = &this.exchange
+            && !exchange.is_taken()
+        {
+            // Pingora refuses the head by itself, and would say its own name.
+            if exchange.refused().is_none() {
+                exchange.refuse(farewell::status(buf));
+                exchange.answered();
+                this.written.extend_from_slice(&farewell::refusal(buf));
+            }
+            return Poll::Ready(Ok(buf.len()));
+        }
         if this.exchange.is_some() && this.written.len() + buf.len() <= BUFFER {
             if this.written.capacity() == 0 {
                 this.written.reserve(FIRST);
             }
             this.written.extend_from_slice(buf);
+            this.note_answer();
             return Poll::Ready(Ok(buf.len()));
         }
         if this.is_expired() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
+        this.note_answer();
         this.poll_send(cx, buf)
     }
 
@@ -277,33 +315,18 @@ impl Shutdown for ClientStream {
             let _ = self.flush().await;
             return;
         }
-        let closing = async {
-            if AsyncWriteExt::shutdown(self).await.is_ok() && lingers {
-                self.swallow().await;
-            }
-        };
-        let _ = tokio::time::timeout(LINGER, closing).await;
+        let _ = tokio::time::timeout(LINGER, AsyncWriteExt::shutdown(self)).await;
+        if lingers {
+            farewell::swallow(self.io.tcp()).await;
+        }
     }
 }
 
-impl ClientStream {
-    async fn swallow(&self) {
-        let (Io::Plain(tcp), mut left) = (&self.io, LINGER_BYTES) else { return };
-        let mut sink = [0; 2048];
-        while left > 0 && tcp.ready(Interest::READABLE).await.is_ok() {
-            match tcp.try_read(&mut sink) {
-                Ok(0) => return,
-                Ok(read) => left = left.saturating_sub(read),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => return,
-            }
-        }
-    }
-
-    fn tcp(&self) -> &TcpStream {
-        match &self.io {
-            Io::Plain(tcp) => tcp,
-            Io::Tls(tls) => tls.get_ref().0,
+impl Drop for ClientStream {
+    /// A request that was dropped without an answer still gets one, if one is possible.
+    fn drop(&mut self) {
+        if let Some(exchange) = self.exchange.take().filter(|_| self.busy) {
+            farewell::answer(&mut self.io, &exchange);
         }
     }
 }
@@ -316,7 +339,7 @@ impl fmt::Debug for ClientStream {
 
 impl UniqueID for ClientStream {
     fn id(&self) -> UniqueIDType {
-        self.tcp().as_raw_fd()
+        self.io.tcp().as_raw_fd()
     }
 }
 

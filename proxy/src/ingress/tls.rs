@@ -38,6 +38,20 @@ pub(crate) async fn accept(
     Ok(stream)
 }
 
+/// Why a handshake failed, as a stable token for metrics.
+#[allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "sockets know many more kinds, and all mean that the client is gone"
+)]
+pub(crate) fn reason(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => "no_certificate",
+        io::ErrorKind::TimedOut => "timeout",
+        io::ErrorKind::InvalidData => "protocol",
+        _ => "closed",
+    }
+}
+
 /// True when the handshake settled on HTTP/2.
 pub(crate) fn is_http2(stream: &TlsStream<TcpStream>) -> bool {
     stream.get_ref().1.alpn_protocol() == Some(b"h2")

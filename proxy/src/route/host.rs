@@ -1,4 +1,4 @@
-//! The routes of one host name: exact path, regular expression, longest prefix, gRPC method, in this order.
+//! The routes of one host name: exact path, regular expression, longest prefix, gRPC method, everything.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -64,11 +64,13 @@ impl HostTable {
         if let Some(found) = self.tree.longest_prefix(probe.path, 0, probe) {
             return Some(found);
         }
-        if self.methods.is_empty() {
-            return None;
+        let method = || self.methods.get(grpc_method(probe.path)?)?.matches.first(probe);
+        if !self.methods.is_empty()
+            && let Some(found) = method()
+        {
+            return Some((found, 0));
         }
-        let bucket = self.methods.get(grpc_method(probe.path)?)?;
-        bucket.matches.first(probe).map(|found| (found, 0))
+        self.tree.prefixes.first(probe).map(|found| (found, 0))
     }
 
     /// Takes matches out, then puts others in.

@@ -58,7 +58,11 @@ fn a_change_copies_one_shard_and_one_entry() {
     assert_eq!(map.get(&7).unwrap().values, [0, 1]);
     let shared = before.shards.iter().zip(&map.shards).filter(|(a, b)| Arc::ptr_eq(a, b)).count();
     assert_eq!(shared, map.shards.len() - 1);
-    assert!((0..3000).filter(|key| *key != 7).all(|key| Arc::ptr_eq(&before.get(&key).unwrap(), map.get(&key).unwrap())));
+    assert!(
+        (0..3000)
+            .filter(|key| *key != 7)
+            .all(|key| Arc::ptr_eq(&before.get(&key).unwrap(), map.get(&key).unwrap()))
+    );
 }
 
 proptest! {

@@ -24,7 +24,9 @@ pub(crate) struct Precedence {
 }
 
 /// Kinds of paths, the first to be preferred. "The precedence of RegularExpression path matches are
-/// implementation-specific" (Gateway API): ours stands between exact and prefix.
+/// implementation-specific" (Gateway API): ours stands between exact and prefix. A gRPC method without its service has
+/// no "characters in a matching service", which a prefix has, and more "characters in a matching method" than a match
+/// of everything (GRPCRouteRule.matches).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum PathOrder {
     Exact,
@@ -33,6 +35,8 @@ pub(crate) enum PathOrder {
     /// By length of the prefix without its trailing slash.
     Prefix(Reverse<usize>),
     GrpcMethod,
+    /// The prefix `/`.
+    Everything,
 }
 
 /// Precedence among routes whose matches are equally specific.

@@ -72,20 +72,17 @@ impl Node {
         Some((self.children.get(segment)?, rest))
     }
 
-    /// The winning match of the longest prefix that has one, with the length of that prefix. `path` is what is left of
-    /// the request's path, after `at` bytes.
+    /// The winning match of the longest prefix below this node that has one, with the length of that prefix. `path` is
+    /// what is left of the request's path, after `at` bytes.
     pub(crate) fn longest_prefix(
         &self,
         path: &str,
         at: usize,
         probe: &Probe<'_>,
     ) -> Option<(&Arc<Match>, usize)> {
-        if let Some((child, rest)) = self.child(path)
-            && let Some(found) = child.longest_prefix(rest, at + path.len() - rest.len(), probe)
-        {
-            return Some(found);
-        }
-        self.prefixes.first(probe).map(|found| (found, at))
+        let (child, rest) = self.child(path)?;
+        let at = at + path.len() - rest.len();
+        child.longest_prefix(rest, at, probe).or_else(|| child.prefixes.first(probe).map(|found| (found, at)))
     }
 
     /// The winning match among the regular expressions.

@@ -10,6 +10,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use config::source::{Answer, Publisher, channel};
 use config::{Resources, Update, decode_documents};
+use fairway_proxy::telemetry::Telemetry;
+use fairway_proxy::{Options, Proxy};
 use http::{Request, Response};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
@@ -17,8 +19,6 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
-use fairway_proxy::telemetry::Telemetry;
-use fairway_proxy::{Options, Proxy};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -100,7 +100,9 @@ pub(crate) fn route_on(name: &str, section: &str, hostname: &str, rules: &str) -
 
 /// An action that forwards to `default/NAME:80`.
 pub(crate) fn forward(name: &str) -> String {
-    format!("{{forward: [{{target: {{backend: {{namespace: default, name: {name}, port: 80}}}}, weight: 1}}]}}")
+    format!(
+        "{{forward: [{{target: {{backend: {{namespace: default, name: {name}, port: 80}}}}, weight: 1}}]}}"
+    )
 }
 
 /// Everything to one backend.

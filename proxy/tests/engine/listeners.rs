@@ -115,8 +115,10 @@ async fn a_drain_closes_idle_connections_and_waits_for_busy_ones() {
 #[tokio::test]
 async fn a_drain_cuts_what_does_not_end_in_time() {
     let (origin, _never) = held().await;
-    let options =
-        fairway_proxy::Options { drain: Duration::from_millis(300), ..fairway_proxy::Options::new("gateway") };
+    let options = fairway_proxy::Options {
+        drain: Duration::from_millis(300),
+        ..fairway_proxy::Options::new("gateway")
+    };
     let mesh = Mesh::with(options, &one_backend("http", &[origin.address])).await;
     let mut busy = TcpStream::connect(mesh.address()).await.unwrap();
     busy.write_all(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();

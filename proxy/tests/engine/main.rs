@@ -1,7 +1,14 @@
 //! The whole engine on loopback: real sockets, real clients and origins, an in-process source.
 
+mod change;
+mod grpc;
 mod harness;
 mod http1;
 mod http2;
 mod listeners;
+mod mirror;
+mod replies;
+mod retries;
+mod timeouts;
 mod tls;
+mod websocket;

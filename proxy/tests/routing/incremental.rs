@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use config::{Backend, Endpoints, Key, Kind, Listener, Parent, Protocol, Resource, Resources, Scope, Update};
+use fairway_proxy::snapshot::Snapshot;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
-use fairway_proxy::snapshot::Snapshot;
 
 use super::oracle::Asked;
 use super::precedence::{asked, http_route, to_request};
@@ -25,17 +25,19 @@ fn listener() -> impl Strategy<Value = (Key, Resource)> {
         5 => Just(Scope::Gateway),
         1 => Just(Scope::Service(backend_ref("a"))),
     ];
-    (select(&["one", "two", "three"][..]), hostname, 80u16..83, scope).prop_map(|(section, hostname, port, scope)| {
-        let listener = Listener {
-            address: None,
-            port,
-            protocol: Protocol::Http,
-            hostname: hostname.map(str::to_owned),
-            tls: None,
-            scope,
-        };
-        (Key::new(Kind::Listener, "infra", format!("gw/{section}")), Resource::Listener(listener))
-    })
+    (select(&["one", "two", "three"][..]), hostname, 80u16..83, scope).prop_map(
+        |(section, hostname, port, scope)| {
+            let listener = Listener {
+                address: None,
+                port,
+                protocol: Protocol::Http,
+                hostname: hostname.map(str::to_owned),
+                tls: None,
+                scope,
+            };
+            (Key::new(Kind::Listener, "infra", format!("gw/{section}")), Resource::Listener(listener))
+        },
+    )
 }
 
 fn route() -> impl Strategy<Value = (Key, Resource)> {
@@ -48,7 +50,8 @@ fn route() -> impl Strategy<Value = (Key, Resource)> {
             for (rule, backend) in route.rules.iter_mut().zip(backends) {
                 *rule = super::support::rule(rule.matches.clone(), backend);
             }
-            if is_broken && let Some(spec) = route.rules.iter_mut().flat_map(|rule| &mut rule.matches).next() {
+            if is_broken && let Some(spec) = route.rules.iter_mut().flat_map(|rule| &mut rule.matches).next()
+            {
                 spec.path = config::PathMatch::Regex("(".to_owned());
             }
             (Key::new(Kind::HttpRoute, "ns", name), Resource::HttpRoute(route))
@@ -93,7 +96,7 @@ fn view(snapshot: &Snapshot, requests: &[Asked]) -> Vec<String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn changes_one_by_one_come_to_the_same_as_all_at_once(

@@ -1,7 +1,9 @@
 //! A matcher written from the specification's words, one request against every match of every route: slow, and sharing
 //! no code with the table.
 
+use std::cell::RefCell;
 use std::cmp::Ordering;
+use std::collections::HashMap;
 
 use config::{HttpMatch, HttpRoute, Key, Listener, Parent, PathMatch, Resource, ValueKind, ValueMatch};
 use regex::Regex;
@@ -48,7 +50,13 @@ fn has_prefix(path: &str, prefix: &str) -> bool {
 }
 
 fn whole(pattern: &str, value: &str) -> bool {
-    Regex::new(&format!("^(?:{pattern})$")).is_ok_and(|pattern| pattern.is_match(value))
+    thread_local! {
+        static KNOWN: RefCell<HashMap<String, Regex>> = RefCell::default();
+    }
+    KNOWN.with_borrow_mut(|known| {
+        let compile = || Regex::new(&format!("^(?:{pattern})$")).unwrap();
+        known.entry(pattern.to_owned()).or_insert_with(compile).is_match(value)
+    })
 }
 
 fn path_matches(spec: &PathMatch, path: &str) -> bool {
@@ -94,12 +102,14 @@ fn holds(spec: &HttpMatch, asked: &Asked) -> bool {
         && spec.query.iter().all(query)
 }
 
+/// Exact, ours: regex, prefix by length; of GRPCRoute a method of any service goes before a match of everything.
 fn path_rank(spec: &PathMatch) -> (u8, usize) {
     match spec {
-        PathMatch::Exact(_) => (3, 0),
-        PathMatch::Regex(pattern) => (2, pattern.len()),
-        PathMatch::Prefix(prefix) => (1, prefix.trim_end_matches('/').len()),
-        PathMatch::GrpcMethod(_) => (0, 0),
+        PathMatch::Exact(_) => (4, 0),
+        PathMatch::Regex(pattern) => (3, pattern.len()),
+        PathMatch::Prefix(prefix) if prefix != "/" => (2, prefix.trim_end_matches('/').len()),
+        PathMatch::GrpcMethod(_) => (1, 0),
+        PathMatch::Prefix(_) => (0, 0),
     }
 }
 
@@ -154,12 +164,14 @@ fn candidates<'a>(resources: &'a Plain, listener: &'a Key, host: &'a str) -> Vec
                     // "If no matches are specified, the default is a prefix path match on "/""
                     let default = vec![HttpMatch::default()];
                     let specs = if spec.matches.is_empty() { default } else { spec.matches.clone() };
-                    candidates.extend(
-                        specs
-                            .into_iter()
-                            .enumerate()
-                            .map(|(index, spec)| Candidate { host, spec, route, key, rule, index }),
-                    );
+                    candidates.extend(specs.into_iter().enumerate().map(|(index, spec)| Candidate {
+                        host,
+                        spec,
+                        route,
+                        key,
+                        rule,
+                        index,
+                    }));
                 }
             }
         }

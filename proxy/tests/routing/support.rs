@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use config::{
-    Action, Backend, BackendRef, HttpMatch, HttpRoute, HttpRule, Key, Kind, Listener, Parent, PathMatch, PolicySet,
-    Protocol, Rejection, Resource, Resources, Scope, Target, Update, WeightedBackend,
+    Action, Backend, BackendRef, HttpMatch, HttpRoute, HttpRule, Key, Kind, Listener, Parent, PathMatch,
+    PolicySet, Protocol, Rejection, Resource, Resources, Scope, Target, Update, WeightedBackend,
 };
-use policies::Request;
 use fairway_proxy::compile::Compiler;
 use fairway_proxy::rule::{self, Rule};
 use fairway_proxy::snapshot::{Bind, Snapshot};
 use fairway_proxy::telemetry::Telemetry;
+use policies::Request;
 
 pub(super) fn compiler() -> Compiler {
     Compiler::new(Arc::new(Telemetry::default()))

@@ -6,7 +6,8 @@ use std::fmt;
 use config::{HttpMatch, HttpRoute, Key, Parent, PathMatch, Resources};
 use serde::Serialize;
 
-use super::{parent_name, route_of};
+use super::parent_name;
+use crate::view::route_of;
 
 /// Where a match stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -5,6 +5,8 @@ use config::{
     Resources, Scope, Target, ValueKind,
 };
 
+use crate::view::listener_of;
+
 /// A request that a rule answers from a backend.
 struct Request {
     hostname: Option<String>,
@@ -14,13 +16,8 @@ struct Request {
 
 /// At most three lines for a shell.
 pub(super) fn lines(resources: &Resources, ca: &str) -> Vec<String> {
-    let listeners: Vec<(&Key, &Listener)> = resources
-        .iter()
-        .filter_map(|(key, resource)| match &**resource {
-            Resource::Listener(listener) => Some((key, listener)),
-            _ => None,
-        })
-        .collect();
+    let listeners: Vec<(&Key, &Listener)> =
+        resources.iter().filter_map(|(key, resource)| Some((key, listener_of(resource)?))).collect();
     let first = |wanted: fn(&Listener) -> bool| {
         let mut of_kind = listeners.iter().filter(|(_, listener)| wanted(listener));
         of_kind.find_map(|(key, listener)| line(key, listener, resources, ca))

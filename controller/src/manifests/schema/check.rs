@@ -126,26 +126,24 @@ fn walk(schema: &Schema, node: &mut Node, report: &mut Report<'_>) {
                 report.at(node, "", Code::NotAllowed, format!("{text:?} is not allowed"), remedy);
             }
         }
-        Schema::Integer { min, max } => match node.value {
-            Value::Integer(number) if (*min..=*max).contains(&number) => {}
-            Value::Integer(number) => {
+        Schema::Integer { min, max } => {
+            let Some(number) = expect_integer(node, report) else { return };
+            if !(*min..=*max).contains(&number) {
                 let remedy = match *max {
                     i64::MAX => format!("it must be at least {min}"),
                     max => format!("it must be {min} to {max}"),
                 };
                 report.at(node, "", Code::NotAllowed, format!("{number} is not allowed"), remedy);
             }
-            _ => wrong_type(node, "an integer", report),
-        },
-        Schema::IntegerEnum(values) => match node.value {
-            Value::Integer(number) if values.contains(&number) => {}
-            Value::Integer(number) => {
+        }
+        Schema::IntegerEnum(values) => {
+            let Some(number) = expect_integer(node, report) else { return };
+            if !values.contains(&number) {
                 let values: Vec<String> = values.iter().map(ToString::to_string).collect();
                 let remedy = format!("it takes {}", values.join(", "));
                 report.at(node, "", Code::NotAllowed, format!("{number} is not allowed"), remedy);
             }
-            _ => wrong_type(node, "an integer", report),
-        },
+        }
         Schema::Bool if matches!(node.value, Value::Bool(_)) => {}
         Schema::Bool => wrong_type(node, "a boolean", report),
         Schema::IntegerOrText if matches!(node.value, Value::Integer(_) | Value::Text(_)) => {}
@@ -178,6 +176,14 @@ fn expect_text<'n>(node: &'n Node, report: &mut Report<'_>) -> Option<&'n str> {
         wrong_type(node, "a string", report);
     }
     text
+}
+
+fn expect_integer(node: &Node, report: &mut Report<'_>) -> Option<i64> {
+    let number = node.as_i64();
+    if number.is_none() {
+        wrong_type(node, "an integer", report);
+    }
+    number
 }
 
 fn wrong_type(node: &Node, want: &str, report: &mut Report<'_>) {
@@ -219,10 +225,13 @@ fn duplicates(unique: Unique, node: &Node, report: &mut Report<'_>) {
     let identity = |item: &Node| -> Option<String> {
         match unique {
             Unique::No => None,
-            Unique::Items => Some(format!("{:?}", plain(item))),
-            Unique::By(fields) => {
-                Some(fields.iter().map(|f| format!("{f} {:?} ", item.get(f).map(plain))).collect())
-            }
+            Unique::Items => Some(plain(item)),
+            Unique::By(fields) => Some(
+                fields
+                    .iter()
+                    .map(|f| format!("{f} {} ", item.get(f).map(plain).unwrap_or_default()))
+                    .collect(),
+            ),
         }
     };
     let mut seen: HashMap<String, usize> = HashMap::new();
@@ -238,12 +247,16 @@ fn duplicates(unique: Unique, node: &Node, report: &mut Report<'_>) {
     }
 }
 
-/// A value without its place, for comparison.
+/// A value without its place, for comparison. Only lists of strings, integers and flat objects are compared.
 fn plain(node: &Node) -> String {
     match &node.value {
         Value::Text(text) => format!("{text:?}"),
         Value::Integer(number) => number.to_string(),
-        other => format!("{other:?}"),
+        Value::Map(entries) => {
+            entries.iter().map(|(key, value)| format!("{:?} {} ", key.name, plain(value))).collect()
+        }
+        Value::List(items) => items.iter().map(|item| plain(item) + ", ").collect(),
+        Value::Null | Value::Bool(_) | Value::Float(_) => format!("{:?}", node.value),
     }
 }
 
@@ -255,7 +268,7 @@ fn object(fields: &[Field], node: &mut Node, report: &mut Report<'_>) {
     let mut seen = 0u128;
     for (key, value) in entries.iter_mut() {
         let Some(index) = fields.iter().position(|field| *field.name == *key.name) else {
-            unknown(key, fields, report);
+            seen |= unknown(key, fields, report);
             continue;
         };
         seen |= 1 << index;
@@ -276,9 +289,12 @@ fn object(fields: &[Field], node: &mut Node, report: &mut Report<'_>) {
     }
 }
 
-fn unknown(key: &Key, fields: &[Field], report: &mut Report<'_>) {
+/// Returns the bit of the field that was meant: a misspelt field is not missing too.
+fn unknown(key: &Key, fields: &[Field], report: &mut Report<'_>) -> u128 {
     let names = fields.iter().map(|field| field.name);
-    let remedy = match nearest(&key.name, names.clone()) {
+    let near = nearest(&key.name, names.clone());
+    let meant = fields.iter().position(|field| Some(field.name) == near).map_or(0, |index| 1 << index);
+    let remedy = match near {
         Some(near) => format!("did you mean `{near}`?"),
         None => {
             let mut names: Vec<&str> = names.collect();
@@ -294,6 +310,7 @@ fn unknown(key: &Key, fields: &[Field], report: &mut Report<'_>) {
         "there is no such field".into(),
         remedy,
     );
+    meant
 }
 
 fn entries(

@@ -1,0 +1,85 @@
+//! The waypoint as a process of its own, fed from a file.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::Parser;
+use proxy::Options;
+use proxy::admin::Exposure;
+use proxy::telemetry::{AccessLog, Settings, Telemetry};
+use tracing_subscriber::EnvFilter;
+
+/// Requests make many small, short-lived allocations; the system's allocator costs several percent of CPU there.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Fairway's waypoint, in front of captured Services.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLES)]
+struct Args {
+    /// IR documents, as `fairway translate` prints them. Each change of the file is served at once; a broken one is
+    /// logged, and the last good one is served on.
+    #[arg(long, value_name = "FILE")]
+    config_file: PathBuf,
+    /// Address of the admin port: /livez, /readyz, /metrics, /config.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9900")]
+    admin: SocketAddr,
+    /// Lets `--admin` be an address that others can reach. It shows what runs inside.
+    #[arg(long)]
+    expose_admin: bool,
+    /// Threads that serve requests. Default: one per processor.
+    #[arg(long, value_name = "N")]
+    workers: Option<NonZeroUsize>,
+    /// Seconds that requests in flight may take to end when a port closes or the process ends.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    drain: u64,
+    /// Access log: `off`, `-` for standard output, or a file.
+    #[arg(long, value_name = "WHERE", default_value = "off")]
+    access_log: String,
+    /// OTLP/gRPC collector for traces.
+    #[arg(long, value_name = "URL")]
+    otlp: Option<String>,
+    /// What the process says of itself on standard error: `error`, `warn`, `info`, `debug`, or filters by module.
+    #[arg(long, value_name = "FILTER", default_value = "info")]
+    log: String,
+}
+
+const EXAMPLES: &str = "Examples:
+  fairway translate -f examples/quickstart > ir.yaml
+  fairway-waypoint --config-file ir.yaml
+  fairway-waypoint --config-file ir.yaml --workers 1 --access-log - --log warn
+  curl http://127.0.0.1:9900/readyz";
+
+fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    // Pingora's own lines are about single connections.
+    let filter = EnvFilter::try_new(format!("pingora=off,{}", args.log))?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let workers = match args.workers {
+        Some(workers) => workers.get(),
+        None => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?;
+    runtime.block_on(serve(args, workers))
+}
+
+async fn serve(args: Args, workers: usize) -> anyhow::Result<()> {
+    let settings = Settings {
+        access_log: match args.access_log.as_str() {
+            "off" => AccessLog::Off,
+            "-" => AccessLog::Stdout,
+            file => AccessLog::File(file.into()),
+        },
+        otlp: args.otlp,
+        ..Settings::default()
+    };
+    let telemetry = Telemetry::new("waypoint", &settings)?;
+    let (source, answers) = config::source::file(&args.config_file)?;
+    let drain = std::time::Duration::from_secs(args.drain);
+    let options = Options { workers, drain, ..fairway_waypoint::options() };
+    let proxy = fairway_waypoint::start(options, telemetry.clone(), source);
+    let exposure = if args.expose_admin { Exposure::Anyone } else { Exposure::Loopback };
+    proxy::process::run(proxy, telemetry, answers, Some((args.admin, exposure))).await?;
+    Ok(())
+}
