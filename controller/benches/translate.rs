@@ -1,4 +1,5 @@
-//! What a translation costs at 5,000 routes: from nothing, after one route changed, and after a Service changed.
+//! What a translation costs at 5,000 routes: from nothing, after one route changed, and after a Service
+//! changed.
 
 use std::hint::black_box;
 

@@ -1,7 +1,7 @@
 //! What we tell the user about each object.
 //!
-//! The types have the shape of the objects' `status` in Kubernetes, without `lastTransitionTime`: the translator has
-//! no clock. Whoever writes them adds it, and only when a condition's status changed.
+//! The types have the shape of the objects' `status` in Kubernetes, without `lastTransitionTime`: the
+//! translator has no clock. Whoever writes them adds it, and only when a condition's status changed.
 
 pub(crate) mod condition;
 mod gateway;
@@ -45,8 +45,8 @@ pub enum Status {
 }
 
 impl Status {
-    /// Every list of conditions in it, each with where it belongs: empty for the object itself, else the listener
-    /// (`listener http`), the parent (`parent Gateway/default/edge`) or the ancestor.
+    /// Every list of conditions in it, each with where it belongs: empty for the object itself, else the
+    /// listener (`listener http`), the parent (`parent Gateway/default/edge`) or the ancestor.
     #[must_use]
     pub fn conditions(&self) -> Vec<(String, &Conditions)> {
         match self {

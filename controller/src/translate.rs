@@ -44,14 +44,15 @@ pub use program::program;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Options {
-    /// Where Gateways can be reached: standalone says 127.0.0.1. Default: nothing is assigned yet, and every Gateway says
-    /// so.
+    /// Where Gateways can be reached: standalone says 127.0.0.1. Default: nothing is assigned yet, and every
+    /// Gateway says so.
     pub addresses: Vec<GatewayAddress>,
-    /// All Gateways are served by one process on this host, as in standalone: their ports must not collide, and a Gateway
-    /// may name the IP address it binds. Default false: each Gateway has its own proxies and gets its addresses from the
-    /// environment.
+    /// All Gateways are served by one process on this host, as in standalone: their ports must not collide,
+    /// and a Gateway may name the IP address it binds. Default false: each Gateway has its own proxies and
+    /// gets its addresses from the environment.
     pub shared_host: bool,
-    /// Ports for waypoint listeners, one per (Service, port). Default 20000 to 29999: under `ip_local_port_range`.
+    /// Ports for waypoint listeners, one per (Service, port). Default 20000 to 29999: under
+    /// `ip_local_port_range`.
     pub waypoint_ports: RangeInclusive<u16>,
     /// Address that waypoint listeners bind. Default: all.
     pub waypoint_address: Option<IpAddr>,
@@ -77,8 +78,8 @@ pub struct Translation {
     pub statuses: Statuses,
 }
 
-/// Translates, and remembers parts of the last translation so that the next costs what changed. The result is the same
-/// as that of [`translate`]; what did not change is even the same `Arc`.
+/// Translates, and remembers parts of the last translation so that the next costs what changed. The result is
+/// the same as that of [`translate`]; what did not change is even the same `Arc`.
 #[derive(Debug, Default)]
 pub struct Translator {
     options: Options,

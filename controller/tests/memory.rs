@@ -98,7 +98,8 @@ proptest! {
         let mut translator = Translator::new(options.clone());
         for step in steps {
             let chosen = pool.iter().zip(&step).filter_map(|(of, index)| index.get(of).clone());
-            // A copy is what a watch delivers after somebody wrote a status: another object with the same spec.
+            // A copy is what a watch delivers after somebody wrote a status: another object with the same
+            // spec.
             let chosen = chosen.map(|object| if copies { golden::copy(&object) } else { object });
             let resources = Resources::collect(chosen.chain([class.clone()]));
             prop_assert_eq!(translator.translate(&resources), translate(&resources, &options));

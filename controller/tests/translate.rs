@@ -1,9 +1,10 @@
 //! Golden cases of translation: `testdata/<area>/<case>.in.yaml` → `<case>.out.yaml`.
 //!
-//! An input is ordinary manifests; `testdata/base.yaml` is there beside it, and an object of the case replaces the one of
-//! its name in the base. An output holds only what the case adds to what the base says alone: `resources` and `status`, with
-//! each condition on one line (`type status reason: message`). A leading `# options: {…}` comment sets
-//! `fairway_controller::Options`. `UPDATE_GOLDEN=1` writes outputs, `CASE=part/of/name` runs some.
+//! An input is ordinary manifests; `testdata/base.yaml` is there beside it, and an object of the case
+//! replaces the one of its name in the base. An output holds only what the case adds to what the base says
+//! alone: `resources` and `status`, with each condition on one line (`type status reason: message`). A
+//! leading `# options: {…}` comment sets `fairway_controller::Options`. `UPDATE_GOLDEN=1` writes outputs,
+//! `CASE=part/of/name` runs some.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod golden;

@@ -147,7 +147,8 @@ impl Condition {
         Self { r#type, status, reason, message: message.into(), observed_generation }
     }
 
-    /// False with every problem of this type, the first giving the reason; or true with `reason` and `message`.
+    /// False with every problem of this type, the first giving the reason; or true with `reason` and
+    /// `message`.
     pub(crate) fn judge<'a>(
         r#type: &'static str,
         problems: impl IntoIterator<Item = &'a Problem>,

@@ -53,9 +53,9 @@ impl<'a> Surroundings<'a> {
         Self { cluster, gateways, capture, by_name: by_name.collect() }
     }
 
-    /// Follows the parentRefs of a route. Those that lead to somebody else's Gateway, or to none, are left out: Gateway
-    /// API: "Implementations of this API can only populate Route status for the Gateways/parent resources they are
-    /// responsible for".
+    /// Follows the parentRefs of a route. Those that lead to somebody else's Gateway, or to none, are left
+    /// out: Gateway API: "Implementations of this API can only populate Route status for the Gateways/parent
+    /// resources they are responsible for".
     pub(crate) fn attach<T: Route>(&self, route: &T) -> Attached {
         let mut attached = Attached::default();
         // What it asks for as a whole cannot be done: it stands nowhere.
@@ -134,8 +134,8 @@ impl<'a> Surroundings<'a> {
             .collect();
         if allowing.is_empty() {
             let message = format!(
-                "parentRefs: no listener of Gateway {namespace}/{name} that is named allows {} from namespace \
-                 {route_namespace}: see its allowedRoutes",
+                "parentRefs: no listener of Gateway {namespace}/{name} that is named allows {} from \
+                 namespace {route_namespace}: see its allowedRoutes",
                 T::KIND.as_str()
             );
             return Err(Problem::accepted(reason::NOT_ALLOWED_BY_LISTENERS, message));
@@ -167,8 +167,8 @@ impl<'a> Surroundings<'a> {
             return refuse(
                 reason::UNSUPPORTED_VALUE,
                 format!(
-                    "parentRefs: Service {namespace}/{name} is in another namespace: routes of a consumer are not \
-                     supported yet, put the route into namespace {namespace}"
+                    "parentRefs: Service {namespace}/{name} is in another namespace: routes of a consumer are \
+                     not supported yet, put the route into namespace {namespace}"
                 ),
             );
         }
@@ -180,8 +180,8 @@ impl<'a> Surroundings<'a> {
             return refuse(
                 reason::NOT_CAPTURED,
                 format!(
-                    "parentRefs: no waypoint stands in front of Service {namespace}/{name}: label it, or its namespace, \
-                     with {USE_WAYPOINT}"
+                    "parentRefs: no waypoint stands in front of Service {namespace}/{name}: label it, or its \
+                     namespace, with {USE_WAYPOINT}"
                 ),
             );
         };

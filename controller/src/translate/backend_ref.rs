@@ -44,7 +44,8 @@ pub(crate) struct Reference<'a> {
     pub(crate) port: Option<i32>,
 }
 
-/// Every backend any reference led to. Kept between translations as long as what they were resolved against is the same.
+/// Every backend any reference led to. Kept between translations as long as what they were resolved against
+/// is the same.
 #[derive(Debug, Default)]
 pub(crate) struct Backends {
     ids: FxHashMap<BackendRef, u32>,
@@ -77,7 +78,8 @@ struct Used {
 }
 
 impl Backends {
-    /// Follows a reference of a route. The error becomes a condition of the route, the id is for [`use_by`](Self::use_by).
+    /// Follows a reference of a route. The error becomes a condition of the route, the id is for
+    /// [`use_by`](Self::use_by).
     pub(crate) fn resolve(
         &mut self,
         cluster: &Cluster<'_>,
@@ -167,8 +169,8 @@ impl Backends {
             if used == Used::default() {
                 continue;
             }
-            // A port that only GRPCRoutes use speaks what they need: Gateway API lets us "infer the protocol from the
-            // Route type referring to the backend Service".
+            // A port that only GRPCRoutes use speaks what they need: Gateway API lets us "infer the protocol
+            // from the Route type referring to the backend Service".
             let inferred = if used.grpc && !used.http { AppProtocol::H2c } else { AppProtocol::Http };
             let backend = Resource::Backend(Backend {
                 protocol: ready.protocol.unwrap_or(inferred),
@@ -201,9 +203,12 @@ impl Backends {
     }
 }
 
-/// The port of a Service.
+/// The port of a Service; of two with one number, as for DNS, the one that is TCP.
 pub(crate) fn find_port(service: &Service, port: u16) -> Option<&ServicePort> {
-    service.spec.as_ref()?.ports.as_ref()?.iter().find(|p| p.port == i32::from(port))
+    let ports = service.spec.as_ref()?.ports.as_deref()?;
+    let mut alike = ports.iter().filter(|p| p.port == i32::from(port));
+    let first = alike.clone().next();
+    alike.find(|port| port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP")).or(first)
 }
 
 fn ready(cluster: &Cluster<'_>, backend: &BackendRef) -> Result<Ready, Problem> {
@@ -245,8 +250,8 @@ fn ready(cluster: &Cluster<'_>, backend: &BackendRef) -> Result<Ready, Problem> 
     Ok(Ready { service: Arc::clone(service), port_name, protocol, tls })
 }
 
-/// What an `appProtocol` means for HTTP and gRPC, and whether it is inside TLS: those of KEP-3726 and the common names
-/// without prefix.
+/// What an `appProtocol` means for HTTP and gRPC, and whether it is inside TLS: those of KEP-3726 and the
+/// common names without prefix.
 pub(crate) fn app_protocol(name: &str) -> Option<(AppProtocol, bool)> {
     match name {
         "http" => Some((AppProtocol::Http, false)),

@@ -1,7 +1,7 @@
 //! BackendTLSPolicies: which applies to a Service port, and what we say of each.
 //!
-//! A policy that cannot be followed still applies: its backends fail, because falling back to plain text is what it was
-//! written against.
+//! A policy that cannot be followed still applies: its backends fail, because falling back to plain text is
+//! what it was written against.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -84,8 +84,9 @@ impl<'a> Policies<'a> {
         self.judged.is_empty()
     }
 
-    /// The policy that applies to a Service port. Gateway API: a policy for the port's name is more specific than one for
-    /// the Service; of two alike "the older policy by creation timestamp takes precedence", then the first by name.
+    /// The policy that applies to a Service port. Gateway API: a policy for the port's name is more specific
+    /// than one for the Service; of two alike "the older policy by creation timestamp takes precedence", then
+    /// the first by name.
     fn effective(&self, namespace: &str, service: &str, port_name: &str) -> Option<usize> {
         let targets = self.by_service.get(&(namespace, service))?;
         let first = |section| targets.iter().find(|target| target.section == section);
@@ -111,7 +112,8 @@ impl<'a> Policies<'a> {
         }
     }
 
-    /// Notes that requests of an ancestor reach a Service port (`None`: a Service or port that does not exist).
+    /// Notes that requests of an ancestor reach a Service port (`None`: a Service or port that does not
+    /// exist).
     pub(crate) fn reached(
         &self,
         ancestor: &Ancestor,
@@ -127,8 +129,8 @@ impl<'a> Policies<'a> {
                 (None, _) => Relation::TargetNotFound,
                 (Some(_), Some(section)) if !is_port(section) => Relation::TargetNotFound,
                 (Some(_), Some(section)) if port_name != Some(section) => continue,
-                // A policy for the port's name that is more specific is no conflict: this one still stands for the other
-                // ports.
+                // A policy for the port's name that is more specific is no conflict: this one still stands
+                // for the other ports.
                 (Some(_), section) => match targets.iter().find(|rival| rival.section == section) {
                     Some(winner) if winner.policy != target.policy => Relation::Loses(winner.policy),
                     _ => Relation::Applies,
@@ -250,9 +252,9 @@ fn judge<'a>(policy: &'a BackendTlsPolicy, config_maps: &Objects<ConfigMap>) -> 
     Judged { policy, problems, tls }
 }
 
-/// The certificates of every reference that is valid; `None` when none is. Gateway API: "If ALL CACertificateRefs are
-/// invalid, the implementation MUST also ensure the `Accepted` Condition on the BackendTLSPolicy is set to `status:
-/// False`, with a Reason `NoValidCACertificate`."
+/// The certificates of every reference that is valid; `None` when none is. Gateway API: "If ALL
+/// CACertificateRefs are invalid, the implementation MUST also ensure the `Accepted` Condition on the
+/// BackendTLSPolicy is set to `status: False`, with a Reason `NoValidCACertificate`."
 fn bundle(
     policy: &BackendTlsPolicy,
     config_maps: &Objects<ConfigMap>,

@@ -11,9 +11,9 @@ use super::listener::Draft as ListenerDraft;
 use crate::resources::Named;
 use crate::status::{Problem, reason};
 
-/// Marks indistinct listeners. Gateway API: "The implementation MUST NOT pick one conflicting Listener as the winner.
-/// ALL indistinct Listeners must not be accepted for processing." Listeners of a protocol we do not speak are refused
-/// anyway and conflict with nobody.
+/// Marks indistinct listeners. Gateway API: "The implementation MUST NOT pick one conflicting Listener as the
+/// winner. ALL indistinct Listeners must not be accepted for processing." Listeners of a protocol we do not
+/// speak are refused anyway and conflict with nobody.
 pub(crate) fn within_gateway(listeners: &mut [ListenerDraft<'_>]) {
     let mut names: FxHashMap<&str, usize> = FxHashMap::default();
     let mut ports: FxHashMap<i32, Vec<usize>> = FxHashMap::default();
@@ -72,7 +72,7 @@ fn conflict_of<'a, 'b: 'a, I: Iterator<Item = &'a ListenerDraft<'b>>>(
         return None;
     }
     let message = format!(
-        "listener {} has the same port, protocol and hostname: all of them are refused until one of these differs",
+        "listener {} has the same port, protocol and hostname: all are refused until one of these differs",
         names(same_hostname)
     );
     Some((reason::HOSTNAME_CONFLICT, message))
@@ -86,8 +86,8 @@ struct Holder {
     name: String,
 }
 
-/// Refuses listeners of younger Gateways whose port an older Gateway on the same host uses in a way that cannot be
-/// shared.
+/// Refuses listeners of younger Gateways whose port an older Gateway on the same host uses in a way that
+/// cannot be shared.
 pub(crate) fn between_gateways(drafts: &mut [GatewayDraft<'_>]) {
     let mut held: FxHashMap<i32, Vec<Holder>> = FxHashMap::default();
     for draft in drafts {
@@ -129,7 +129,8 @@ pub(crate) struct HostSet {
     all: Option<String>,
     /// By name, with or without wildcard.
     names: FxHashMap<Box<str>, String>,
-    /// Every parent domain of every name, `.com` and `.example.com` for `a.example.com`: what a wildcard would cover.
+    /// Every parent domain of every name, `.com` and `.example.com` for `a.example.com`: what a wildcard
+    /// would cover.
     domains: FxHashMap<Box<str>, String>,
 }
 

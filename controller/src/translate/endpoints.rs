@@ -34,8 +34,8 @@ impl<'a> Slices<'a> {
 
 /// The addresses that may get new requests for a port, by the port's name.
 ///
-/// Those that are ready; if none is, those that still serve while they terminate (KEP-1669), so that a rollout that
-/// replaces the last pod loses nothing.
+/// Those that are ready; if none is, those that still serve while they terminate (KEP-1669), so that a
+/// rollout that replaces the last pod loses nothing.
 pub(crate) fn endpoints(slices: &[&Arc<EndpointSlice>], service: &Service, port_name: &str) -> Endpoints {
     let (mut ready, mut terminating) = (Vec::new(), Vec::new());
     for slice in slices {
@@ -50,8 +50,9 @@ pub(crate) fn endpoints(slices: &[&Arc<EndpointSlice>], service: &Service, port_
                     Usability::Terminating => &mut terminating,
                     Usability::None => continue,
                 };
-                // Kubernetes: "The contents of this field are interpreted according to the corresponding EndpointSlice
-                // addressType field"; names (FQDN) do not parse. All addresses of one endpoint are the same pod.
+                // Kubernetes: "The contents of this field are interpreted according to the corresponding
+                // EndpointSlice addressType field"; names (FQDN) do not parse. All addresses of one endpoint
+                // are the same pod.
                 let address = endpoint.addresses.iter().find_map(|address| address.parse::<IpAddr>().ok());
                 list.extend(
                     address.map(|ip| Endpoint {
@@ -89,8 +90,8 @@ fn usability(conditions: Option<&EndpointConditions>) -> Usability {
     }
 }
 
-/// A pod of a dual-stack Service is in a slice of each family: only the family the Service prefers is used, as long as
-/// it has an address, so that a pod is counted once.
+/// A pod of a dual-stack Service is in a slice of each family: only the family the Service prefers is used,
+/// as long as it has an address, so that a pod is counted once.
 fn one_family(endpoints: Vec<Endpoint>, service: &Service) -> Vec<Endpoint> {
     let families = service.spec.as_ref().and_then(|spec| spec.ip_families.as_deref()).unwrap_or_default();
     let Some(first) = families.first() else { return endpoints };

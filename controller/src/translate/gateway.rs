@@ -46,7 +46,8 @@ pub(crate) struct Draft<'a> {
     pub(crate) address: Option<IpAddr>,
     /// Where it can be reached.
     pub(crate) addresses: Vec<GatewayAddress>,
-    /// It names an address of this host that cannot be bound: binding all instead would open what nobody asked for.
+    /// It names an address of this host that cannot be bound: binding all instead would open what nobody
+    /// asked for.
     pub(crate) is_unbindable: bool,
 }
 
@@ -132,7 +133,7 @@ fn refuse_unsupported(draft: &mut Draft<'_>) {
     if spec.default_scope == Some(gateway_api::experimental::gateways::GatewayDefaultScope::All) {
         draft.problems.push(Problem::accepted(
             reason::INVALID,
-            "defaultScope: default Gateways are not supported: remove it and name the Gateway in each route's parentRefs",
+            "defaultScope: default Gateways are not supported: name the Gateway in each route's parentRefs",
         ));
     }
     if spec.allowed_listeners.as_ref().and_then(|a| a.namespaces.as_ref()).is_some_and(|n| {
@@ -147,7 +148,7 @@ fn refuse_unsupported(draft: &mut Draft<'_>) {
     if tls.backend.as_ref().is_some_and(|backend| backend.client_certificate_ref.is_some()) {
         draft.problems.push(Problem::accepted(
             reason::INVALID,
-            "tls.backend.clientCertificateRef: client certificates towards backends are not supported yet: remove it",
+            "tls.backend.clientCertificateRef: not supported yet: remove it",
         ));
     }
     if let Some(frontend) = &tls.frontend {
@@ -157,16 +158,16 @@ fn refuse_unsupported(draft: &mut Draft<'_>) {
             let port = per_port.iter().find(|p| p.port == listener.spec.port);
             if port.map_or(everywhere, |port| port.tls.validation.is_some()) {
                 listener.problems.push(Problem::unsupported(
-                    "tls.frontend of the Gateway: client certificate validation is not supported yet, and without it \
-                     this listener would let everybody in",
+                    "tls.frontend of the Gateway: client certificate validation is not supported yet, and without \
+                     it this listener would let everybody in",
                 ));
             }
         }
     }
 }
 
-/// Decides where the Gateway can be reached. Gateway API: "the implementation MUST bind all Listeners to every
-/// GatewayAddress that it assigns to the Gateway".
+/// Decides where the Gateway can be reached. Gateway API: "the implementation MUST bind all Listeners to
+/// every GatewayAddress that it assigns to the Gateway".
 fn assign_addresses(draft: &mut Draft<'_>, options: &Options) {
     let mut unusable = |reason, message: String| {
         draft.problems.push(Problem::new(condition_type::PROGRAMMED, reason, message));
@@ -200,9 +201,7 @@ fn assign_addresses(draft: &mut Draft<'_>, options: &Options) {
                 }
                 Ok(_) => unusable(
                     reason::ADDRESS_NOT_USABLE,
-                    format!(
-                        "{place}.value: {value} is not an address of this environment: remove it or name one that is"
-                    ),
+                    format!("{place}.value: {value} is not an address of this environment: name one that is"),
                 ),
                 Err(_) => {
                     unusable(

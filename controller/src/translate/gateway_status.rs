@@ -91,8 +91,8 @@ fn listener_conditions(draft: &Draft<'_>, listener: &ListenerDraft<'_>) -> Condi
     if !listener.overlapping.is_empty() {
         // Gateway API: "This is a negative polarity condition and MUST NOT be set when it is False."
         let message = format!(
-            "The hostname overlaps with that of listener {} on the same port: a client that reuses a connection may use \
-             the certificate of the other.",
+            "The hostname overlaps with that of listener {} on the same port: a client that reuses a connection may \
+             use the certificate of the other.",
             listener.overlapping.join(", ")
         );
         conditions.push(Condition::new(
@@ -154,12 +154,12 @@ fn accepted(draft: &Draft<'_>) -> Condition {
     if unusable.is_empty() {
         return Condition { message: format!("{}{note}", judged.message).into(), ..judged };
     }
-    // Gateway API: "That Condition SHOULD clearly indicate in the Message which Listeners are conflicted, and which
-    // are Accepted." The Gateway stands as long as one listener does.
+    // Gateway API: "That Condition SHOULD clearly indicate in the Message which Listeners are conflicted, and
+    // which are Accepted." The Gateway stands as long as one listener does.
     let any_accepted = draft.listeners.iter().any(ListenerDraft::is_accepted);
     let status = if any_accepted { ConditionStatus::True } else { ConditionStatus::False };
     let served = if usable.is_empty() { "none".to_owned() } else { names(usable) };
-    let message = format!("Listeners not valid: {}; valid: {served}.{note}", names(unusable));
+    let message = format!("Listeners not served: {}; served: {served}.{note}", names(unusable));
     Condition::new(condition_type::ACCEPTED, status, reason::LISTENERS_NOT_VALID, message, generation)
 }
 

@@ -1,4 +1,5 @@
-//! GRPCRoute: where its fields are, and what a gRPC method match is as a path. The rest is in `route` and `rule`.
+//! GRPCRoute: where its fields are, and what a gRPC method match is as a path. The rest is in `route` and
+//! `rule`.
 
 use config::{HttpMatch, PathMatch};
 use gateway_api::experimental::grpcroutes::{

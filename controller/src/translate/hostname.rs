@@ -6,8 +6,8 @@ use std::net::IpAddr;
 pub(crate) fn wildcard_problem(hostname: &str) -> Option<String> {
     precise_problem(hostname.strip_prefix("*.").unwrap_or(hostname)).map(|_| {
         format!(
-            "{hostname:?} is not a host name: use lower-case letters, digits, `-` and `.`, at most one `*.` in front, no \
-             IP address and no port"
+            "{hostname:?} is not a host name: use lower-case letters, digits, `-` and `.`, at most one `*.` in front, \
+             no IP address and no port"
         )
     })
 }
@@ -24,8 +24,8 @@ pub(crate) fn precise_problem(hostname: &str) -> Option<String> {
         hostname.len() <= 253 && hostname.split('.').all(label) && hostname.parse::<IpAddr>().is_err();
     (!valid).then(|| {
         format!(
-            "{hostname:?} is not a host name: use lower-case letters, digits, `-` and `.`, no wildcard, no IP address \
-             and no port"
+            "{hostname:?} is not a host name: use lower-case letters, digits, `-` and `.`, no wildcard, no IP \
+             address and no port"
         )
     })
 }
@@ -33,8 +33,8 @@ pub(crate) fn precise_problem(hostname: &str) -> Option<String> {
 /// True when `name`, with or without wildcard, is inside `pattern`, with or without wildcard.
 fn covers(pattern: &str, name: &str) -> bool {
     match pattern.strip_prefix('*') {
-        // Gateway API: "`*.example.com` would match both `test.example.com`, and `foo.test.example.com`, but not
-        // `example.com`". The suffix keeps its dot, and a `*` in `name` stands for at least one label.
+        // Gateway API: "`*.example.com` would match both `test.example.com`, and `foo.test.example.com`, but
+        // not `example.com`". The suffix keeps its dot, and a `*` in `name` stands for at least one label.
         Some(suffix) => name.len() > suffix.len() && name.ends_with(suffix),
         None => pattern == name,
     }

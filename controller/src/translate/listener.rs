@@ -148,14 +148,18 @@ fn tls_problems(spec: &GatewayListeners, protocol: Protocol, problems: &mut Vec<
             return problems.push(Problem::unsupported("tls: must not be set for protocol HTTP"));
         }
         (Protocol::Https, None) => {
-            return problems.push(Problem::unsupported("tls: protocol HTTPS needs tls.certificateRefs"));
+            let message = "tls: protocol HTTPS needs tls.certificateRefs";
+            problems.push(Problem::unresolved(reason::INVALID_CERTIFICATE_REF, message));
+            return problems.push(Problem::unsupported(message));
         }
         (Protocol::Https, Some(tls)) => tls,
     };
     if tls.mode == Some(GatewayListenersTlsMode::Passthrough) {
         problems.push(Problem::unsupported("tls.mode: must be Terminate for protocol HTTPS"));
     } else if tls.certificate_refs.as_ref().is_none_or(Vec::is_empty) {
-        problems.push(Problem::unsupported("tls.certificateRefs: mode Terminate needs at least one"));
+        let message = "tls.certificateRefs: mode Terminate needs at least one";
+        problems.push(Problem::unresolved(reason::INVALID_CERTIFICATE_REF, message));
+        problems.push(Problem::unsupported(message));
     }
     for option in tls.options.iter().flat_map(BTreeMap::keys) {
         problems.push(Problem::unsupported(format!("tls.options: {option:?} is not supported: remove it")));
@@ -174,8 +178,8 @@ fn kinds(allowed: &GatewayListenersAllowedRoutes, problems: &mut Vec<Problem>) -
             (group, kind) => problems.push(Problem::unresolved(
                 reason::INVALID_ROUTE_KINDS,
                 format!(
-                    "allowedRoutes.kinds[{index}]: kind {kind} of group {group:?} is not supported here: use HTTPRoute or \
-                     GRPCRoute"
+                    "allowedRoutes.kinds[{index}]: kind {kind} of group {group:?} is not supported here: use HTTPRoute \
+                     or GRPCRoute"
                 ),
             )),
         }

@@ -2,8 +2,8 @@
 
 use config::{ValueKind, ValueMatch};
 
-/// Patterns longer than this, or with counted repetition, are compiled to learn whether they fit the engine's limits;
-/// others only parsed, which is a tenth of the work.
+/// Patterns longer than this, or with counted repetition, are compiled to learn whether they fit the engine's
+/// limits; others only parsed, which is a tenth of the work.
 const CHEAP_PATTERN: usize = 128;
 
 /// What is wrong with a regular expression; `None` if nothing.
@@ -18,7 +18,8 @@ pub(crate) fn regex_problem(pattern: &str) -> Option<String> {
     Some(format!("{pattern:?} is not a regular expression (RE2 syntax): {cause}"))
 }
 
-/// What is wrong with the value of an exact or prefix path match (the rules of HTTPPathMatch); `None` if nothing.
+/// What is wrong with the value of an exact or prefix path match (the rules of HTTPPathMatch); `None` if
+/// nothing.
 pub(crate) fn path_problem(path: &str) -> Option<String> {
     let wrong = |what: &str| Some(format!("{path:?} {what}"));
     if !path.starts_with('/') {
@@ -51,8 +52,9 @@ fn is_token(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
-/// Reads header or query matches: name, whether it is a regular expression, value. Gateway API: "If multiple entries
-/// specify equivalent header names, only the first entry with an equivalent name MUST be considered for a match."
+/// Reads header or query matches: name, whether it is a regular expression, value. Gateway API: "If multiple
+/// entries specify equivalent header names, only the first entry with an equivalent name MUST be considered
+/// for a match."
 pub(crate) fn values<'a>(
     field: &str,
     ignore_case: bool,

@@ -1,7 +1,8 @@
 //! What is remembered from one translation to the next, and what makes it worthless.
 //!
-//! A route is judged against Gateways, Services and grants. As long as none of them changed in what routes can see, a route
-//! that did not change keeps its outcome. Writing a status changes an object but nothing routes can see.
+//! A route is judged against Gateways, Services and grants. As long as none of them changed in what routes
+//! can see, a route that did not change keeps its outcome. Writing a status changes an object but nothing
+//! routes can see.
 
 use std::sync::Arc;
 

@@ -12,11 +12,12 @@ use crate::status::condition::{find, set};
 use crate::status::{Condition, ConditionStatus, Conditions, GatewayStatus, Status, condition_type, reason};
 use crate::{ObjectKey, Statuses};
 
-/// The statuses once the proxies have answered. `applied` says that they serve this translation, save what they reject;
-/// until then `Programmed` stays `Unknown`.
+/// The statuses once the proxies have answered. `applied` says that they serve this translation, save what
+/// they reject; until then `Programmed` stays `Unknown`.
 ///
-/// A rejected listener or certificate is `Programmed=False` on its listener; a rejected route or backend shows in
-/// `Accepted`, `PartiallyInvalid` and `ResolvedRefs` of the routes it concerns. Messages are the proxies' own.
+/// A rejected listener or certificate is `Programmed=False` on its listener; a rejected route or backend
+/// shows in `Accepted`, `PartiallyInvalid` and `ResolvedRefs` of the routes it concerns. Messages are the
+/// proxies' own.
 #[must_use]
 pub fn program(translation: &Translation, rejections: &[Rejection], applied: bool) -> Statuses {
     let mut statuses = translation.statuses.clone();

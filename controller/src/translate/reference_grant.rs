@@ -23,7 +23,8 @@ impl<'a> Grants<'a> {
         Self { by_namespace }
     }
 
-    /// Whether objects of `from`, a kind of Gateway API, may refer to the core object `to` (kind, namespace, name).
+    /// Whether objects of `from`, a kind of Gateway API, may refer to the core object `to` (kind, namespace,
+    /// name).
     pub(crate) fn allow(&self, from: (ObjectKind, &str), to: (ObjectKind, &str, &str)) -> bool {
         let ((from_kind, from_namespace), (to_kind, to_namespace, to_name)) = (from, to);
         from_namespace == to_namespace
@@ -33,8 +34,8 @@ impl<'a> Grants<'a> {
                         && from.kind == from_kind.as_str()
                         && from.namespace == from_namespace
                 }) && grant.spec.to.iter().any(|to| {
-                    // Gateway API: "When unspecified, this policy refers to all resources of the specified Group and
-                    // Kind in the local namespace".
+                    // Gateway API: "When unspecified, this policy refers to all resources of the specified
+                    // Group and Kind in the local namespace".
                     to.group.is_empty()
                         && to.kind == to_kind.as_str()
                         && to.name.as_deref().is_none_or(|name| name.is_empty() || name == to_name)
@@ -45,7 +46,8 @@ impl<'a> Grants<'a> {
     /// What to say when [`allow`](Self::allow) says no.
     pub(crate) fn remedy(from: (ObjectKind, &str), to: (ObjectKind, &str, &str)) -> String {
         format!(
-            "{} {}/{} is in another namespace: a ReferenceGrant in namespace {} must allow it from {} in namespace {}",
+            "{} {}/{} is in another namespace: a ReferenceGrant in namespace {} must allow it from {} in \
+             namespace {}",
             to.0.as_str(),
             to.1,
             to.2,

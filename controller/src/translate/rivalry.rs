@@ -10,9 +10,9 @@ use crate::resources::{Named, ObjectKind};
 
 /// Decides who stands where both kinds want to, and notes it in `lost` of those who do not.
 ///
-/// On a listener, Gateway API: "the implementation MUST accept exactly one of these two routes … The oldest Route based on
-/// creation timestamp. The Route appearing first in alphabetical order by `{namespace}/{name}`." On a Service port,
-/// GEP-1294: the more specific kind, GRPCRoute before HTTPRoute.
+/// On a listener, Gateway API: "the implementation MUST accept exactly one of these two routes … The oldest
+/// Route based on creation timestamp. The Route appearing first in alphabetical order by
+/// `{namespace}/{name}`." On a Service port, GEP-1294: the more specific kind, GRPCRoute before HTTPRoute.
 pub(crate) fn settle(http: &mut Memory<HttpRoute>, grpc_routes: &mut Memory<GrpcRoute>) {
     if http.entries.is_empty() || grpc_routes.entries.is_empty() {
         return;
@@ -47,7 +47,8 @@ pub(crate) fn settle(http: &mut Memory<HttpRoute>, grpc_routes: &mut Memory<Grpc
     for younger in grpc {
         settle_one(younger, ObjectKind::GrpcRoute, &mut listeners);
     }
-    // Routes that are invalid anyway take no place; where the other kind stands, they do not answer 500 either.
+    // Routes that are invalid anyway take no place; where the other kind stands, they do not answer 500
+    // either.
     for invalid in grpc_routes.entries.iter_mut().filter(|entry| entry.is_invalid) {
         lose_ports(invalid, &http_ports);
         settle_one(invalid, ObjectKind::GrpcRoute, &mut listeners);

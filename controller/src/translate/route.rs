@@ -1,7 +1,7 @@
 //! Routes of every kind: parents, rules, and what is remembered of both.
 //!
-//! Three steps: each route alone (`prepare`, remembered while the route and what it was judged against stay the same),
-//! all routes against each other (`rivalry`), and the outcome (`finish`).
+//! Three steps: each route alone (`prepare`, remembered while the route and what it was judged against stay
+//! the same), all routes against each other (`rivalry`), and the outcome (`finish`).
 
 use std::sync::Arc;
 
@@ -53,7 +53,8 @@ pub(crate) struct Prepared {
 /// What is wrong with the rules of a route.
 #[derive(Debug, Default)]
 pub(crate) struct Verdict {
-    /// With their place in the route. Those of condition `Accepted` made their rule, or a share of it, invalid.
+    /// With their place in the route. Those of condition `Accepted` made their rule, or a share of it,
+    /// invalid.
     pub(crate) problems: Vec<Problem>,
     /// None of the rules is valid, or the route as a whole is not.
     pub(crate) is_invalid: bool,
@@ -238,8 +239,8 @@ fn outcome<T: Route>(entry: &Entry<T>, prepared: Prepared, surroundings: &Surrou
         .survivors()
         .filter_map(|(_, candidate)| surroundings.parent(&candidate.at, &candidate.hostnames))
         .collect();
-    // A route without valid rules still stands, and its rules answer 500: left out, its requests would fall through to a
-    // route that was never meant for them.
+    // A route without valid rules still stands, and its rules answer 500: left out, its requests would fall
+    // through to a route that was never meant for them.
     let resource = (!parents.is_empty()).then(|| {
         let created = entry.object.created();
         Arc::new(T::resource(config::HttpRoute { created, parents, rules: prepared.rules }))

@@ -19,7 +19,8 @@ pub(crate) fn status<T: Route>(entry: &Entry<T>, verdict: &Verdict) -> RouteStat
         let accepted = accepted(entry, index, problem.as_ref(), verdict, generation);
         let is_accepted = accepted.status == ConditionStatus::True;
         let mut conditions = vec![accepted, resolved.clone()];
-        // Gateway API: "This condition MUST NOT be set if a Route is fully valid, fully invalid, or not accepted."
+        // Gateway API: "This condition MUST NOT be set if a Route is fully valid, fully invalid, or not
+        // accepted."
         if is_accepted {
             conditions.extend(partially_invalid.clone());
         }
@@ -77,8 +78,9 @@ fn accepted<T: Route>(
     Condition::new(condition_type::ACCEPTED, ConditionStatus::False, reason::CONFLICTED, message, generation)
 }
 
-/// Gateway API: "implementations will drop the invalid Route Rule(s) … The message for this condition MUST start with the
-/// prefix "Dropped Rule" and include information about which Rules have been dropped." Ours answer 500 in their place.
+/// Gateway API: "implementations will drop the invalid Route Rule(s) … The message for this condition MUST
+/// start with the prefix "Dropped Rule" and include information about which Rules have been dropped." Ours
+/// answer 500 in their place.
 fn partially_invalid(verdict: &Verdict, generation: Option<i64>) -> Option<Condition> {
     let dropped: Vec<_> = verdict
         .problems

@@ -52,8 +52,8 @@ pub(crate) struct Context<'a, 'c> {
 }
 
 impl Context<'_, '_> {
-    /// Follows a reference and notes that the route uses what it led to, usable or not: a BackendTLSPolicy that makes it
-    /// unusable still acts through this route.
+    /// Follows a reference and notes that the route uses what it led to, usable or not: a BackendTLSPolicy
+    /// that makes it unusable still acts through this route.
     pub(crate) fn backend(&mut self, reference: Reference<'_>) -> Result<BackendRef, Problem> {
         let (id, result) = match self.backends.resolve(self.cluster, (self.kind, self.namespace), reference) {
             Ok((id, backend)) => (Some(id), Ok(backend)),
@@ -198,7 +198,8 @@ fn timeouts(request: Option<&str>, backend: Option<&str>) -> Result<Timeouts, Pr
     let request = request.map(|text| duration("timeouts.request", text)).transpose()?;
     let backend_request = backend.map(|text| duration("timeouts.backendRequest", text)).transpose()?;
     if let (Some(request), Some(backend)) = (request, backend_request)
-        // Gateway API: "Setting a timeout to the zero duration (e.g. "0s") SHOULD disable the timeout completely."
+        // Gateway API: "Setting a timeout to the zero duration (e.g. "0s") SHOULD disable the timeout
+        // completely."
         && !request.0.is_zero()
         && backend > request
     {

@@ -58,7 +58,8 @@ impl Selector {
     /// Whether a namespace with this name and these labels is selected.
     pub(crate) fn selects(&self, name: &str, labels: Option<&BTreeMap<String, String>>) -> bool {
         self.requirements.iter().all(|(key, operator)| {
-            // The API server puts this label on every namespace; in files the Namespace may not even be there.
+            // The API server puts this label on every namespace; in files the Namespace may not even be
+            // there.
             let value = match key.as_str() {
                 "kubernetes.io/metadata.name" => Some(name),
                 key => labels.and_then(|labels| labels.get(key)).map(String::as_str),

@@ -16,7 +16,8 @@ use crate::api::Secret;
 use crate::resources::{ObjectKind, Objects};
 use crate::status::{Problem, reason};
 
-/// Secrets already read. Checking that a key belongs to its certificate costs more than all the rest of a listener.
+/// Secrets already read. Checking that a key belongs to its certificate costs more than all the rest of a
+/// listener.
 #[derive(Debug, Default)]
 pub(crate) struct Certificates {
     read: FxHashMap<String, Entry>,
@@ -30,7 +31,8 @@ struct Entry {
 }
 
 impl Certificates {
-    /// The Secrets a listener of a Gateway in `namespace` shows, as `namespace/name`, and what is wrong with the others.
+    /// The Secrets a listener of a Gateway in `namespace` shows, as `namespace/name`, and what is wrong with
+    /// the others.
     pub(crate) fn resolve(
         &mut self,
         namespace: &str,
@@ -110,7 +112,8 @@ fn same(a: &Arc<Secret>, b: &Arc<Secret>) -> bool {
     Arc::ptr_eq(a, b) || (a.data == b.data && a.string_data == b.string_data && a.type_ == b.type_)
 }
 
-/// Reads a Secret of type `kubernetes.io/tls`. There is no clock here: whether it has expired is for the proxy to say.
+/// Reads a Secret of type `kubernetes.io/tls`. There is no clock here: whether it has expired is for the
+/// proxy to say.
 fn certificate(secret: &Secret) -> Result<Certificate, String> {
     match secret.type_.as_deref() {
         Some("kubernetes.io/tls") => {}

@@ -72,7 +72,8 @@ pub(crate) fn count(surroundings: &Surroundings<'_>, memory: &mut Memory) -> Usa
     usage
 }
 
-/// The object a policy is said to act through: Gateway API recommends the Gateway; in a mesh it is the Service.
+/// The object a policy is said to act through: Gateway API recommends the Gateway; in a mesh it is the
+/// Service.
 fn ancestor(surroundings: &Surroundings<'_>, at: &At) -> Option<Ancestor> {
     match *at {
         At::Listener(gateway, _) => {

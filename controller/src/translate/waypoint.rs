@@ -1,5 +1,5 @@
-//! Services behind a waypoint: each port that carries HTTP gets a listen port of its own, because that port is what tells
-//! a waypoint which Service a client dialled.
+//! Services behind a waypoint: each port that carries HTTP gets a listen port of its own, because that port
+//! is what tells a waypoint which Service a client dialled.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -53,8 +53,8 @@ impl Captured {
 }
 
 impl Capture {
-    /// Finds Services that want a waypoint and gives each port its listen port, oldest Service first. `taken` are ports
-    /// that something else on this host listens on.
+    /// Finds Services that want a waypoint and gives each port its listen port, oldest Service first. `taken`
+    /// are ports that something else on this host listens on.
     pub(crate) fn new(resources: &Resources, options: &Options, taken: FxHashSet<u16>) -> Self {
         let mut allocator = Allocator { options, taken };
         let mut capture = Self::default();
@@ -161,7 +161,7 @@ fn ports(
         match port.app_protocol.as_deref().map(|name| (name, app_protocol(name))) {
             None | Some((_, Some((_, false)))) => {}
             Some((name, _)) => {
-                skipped.push(format!("Port {number} has appProtocol {name:?}, which a waypoint cannot read, and stays as it is."));
+                skipped.push(format!("Port {number} has appProtocol {name:?} and stays as it is."));
                 continue;
             }
         }
@@ -184,8 +184,8 @@ struct Allocator<'a> {
 }
 
 impl Allocator<'_> {
-    /// A free port of the range: the one the name hashes to, or the next. So a port keeps its number whatever else comes
-    /// and goes, unless two names hash alike; then the older Service keeps it.
+    /// A free port of the range: the one the name hashes to, or the next. So a port keeps its number whatever
+    /// else comes and goes, unless two names hash alike; then the older Service keeps it.
     fn allocate(&mut self, service: &Service, port: u16) -> Option<u16> {
         let (first, last) = (*self.options.waypoint_ports.start(), *self.options.waypoint_ports.end());
         let size = u64::from(last.checked_sub(first)?) + 1;

@@ -17,7 +17,8 @@ use fairway_controller::{Object, Options, Translation, api, status};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-/// Where cases are, each root with its own `base.yaml`: the translator's own, and those written from the specification.
+/// Where cases are, each root with its own `base.yaml`: the translator's own, and those written from the
+/// specification.
 pub(crate) fn roots() -> [PathBuf; 2] {
     let testdata = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata");
     [testdata.join("spec"), testdata]
@@ -64,7 +65,8 @@ fn named(root: &Path, suffix: &str) -> BTreeMap<String, PathBuf> {
     found
 }
 
-/// The options of a leading `# options:` comment. Without addresses there, a Gateway is reachable at 192.0.2.1.
+/// The options of a leading `# options:` comment. Without addresses there, a Gateway is reachable at
+/// 192.0.2.1.
 pub(crate) fn options(text: &str) -> Result<Options, String> {
     let comment = text.lines().take_while(|l| l.starts_with('#')).find_map(|l| l.strip_prefix("# options:"));
     let mut options: Options = match comment {
@@ -78,8 +80,8 @@ pub(crate) fn options(text: &str) -> Result<Options, String> {
     Ok(options)
 }
 
-/// Typed objects of several YAML documents. Lenient on purpose: what an API server would refuse must not harm the
-/// translator either.
+/// Typed objects of several YAML documents. Lenient on purpose: what an API server would refuse must not harm
+/// the translator either.
 pub(crate) fn objects(text: &str) -> Result<Vec<Object>, String> {
     let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|e| e.to_string())?;
     documents.into_iter().filter(|document| !document.is_null()).map(|document| object(&document)).collect()
@@ -153,8 +155,8 @@ pub(crate) fn print(now: &Translation, base: &Translation) -> String {
     serde_saphyr::to_string(&json!({ "resources": resources, "status": status })).unwrap()
 }
 
-/// What `now` says beyond `before`: of a mapping the fields that differ, with its name; of lists of one length the
-/// entries that differ.
+/// What `now` says beyond `before`: of a mapping the fields that differ, with its name; of lists of one
+/// length the entries that differ.
 fn difference(before: &Value, now: Value) -> Option<Value> {
     match (before, now) {
         (before, now) if *before == now => None,
