@@ -56,7 +56,11 @@ fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     // Pingora's own lines are about single connections.
     let filter = EnvFilter::try_new(format!("pingora=off,{}", args.log))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
     let workers = match args.workers {
         Some(workers) => workers.get(),
         None => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),

@@ -2,6 +2,7 @@
 //!
 //! `find/…/few` asks for the same ten targets at every size: what the structure costs. `find/…/all` asks for a random
 //! one of all: what the caches of the machine add. `apply/…` changes one of so many routes.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::hint::black_box;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
 //! What telemetry adds to a request, in nanoseconds: `cargo bench -p fairway-proxy --bench telemetry`.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
 use std::time::Duration;

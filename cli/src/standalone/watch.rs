@@ -117,7 +117,9 @@ impl Watch {
         while let Some(seen) = next {
             match seen {
                 Seen::Files(files) => {
-                    files.iter().for_each(|file| drop(self.writing.remove(file)));
+                    for file in &files {
+                        self.writing.remove(file);
+                    }
                     gathered.files.extend(files);
                 }
                 Seen::Writing(files) => self.writing.extend(files),
