@@ -1,6 +1,6 @@
 //! Manifests from files, as `kubectl apply` takes them, and as strictly as an API server.
 //!
-//! text → [`split`] documents → `yaml` a tree with places → `schema` checked and completed with defaults → `decode`
+//! text → `split` documents → `yaml` a tree with places → `schema` checked and completed with defaults → `decode`
 //! typed objects. [`Loader`] keeps a directory and costs what changed.
 
 mod decode;

@@ -3,6 +3,7 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::needless_pass_by_value,
+    clippy::wildcard_enum_match_arm,
     reason = "a test fails by panicking"
 )]
 
