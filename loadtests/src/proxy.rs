@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use http::Request;
+use tokio::time::timeout;
 
 use crate::certificate::{Certificate, NAME};
 use crate::client::http1::Http1;
 use crate::client::http2::Http2;
-use crate::client::io::Address;
+use crate::client::io::{Address, PATIENCE};
 use crate::leash::Leashed;
 use crate::peers::{Job, Peer, Setup, route};
 use crate::procfs;
@@ -75,7 +76,8 @@ impl Running {
     async fn wait(&mut self, certificate: &Certificate, log: &Path) -> Result<()> {
         let end = Instant::now() + START;
         loop {
-            let Err(error) = self.try_once(certificate).await else { return Ok(()) };
+            let tried = timeout(PATIENCE, self.try_once(certificate)).await.map_err(Into::into);
+            let Err(error) = tried.and_then(|t| t) else { return Ok(()) };
             if !self.child.is_running() {
                 bail!("it ended: {}", tail(log));
             }

@@ -10,9 +10,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use tokio::time::timeout;
 
 use crate::client::http1::Http1;
-use crate::client::io::Address;
+use crate::client::io::{Address, PATIENCE};
 use crate::install;
 use crate::leash::Leashed;
 use crate::procfs;
@@ -93,7 +94,7 @@ impl Standalone {
                 None => Http1::new(self.address.connect().await.context("probe")?),
             };
             // What the probe itself sees go wrong is counted by the traffic beside it, which asks for the same route.
-            let Ok(head) = connection.exchange(request).await else { continue };
+            let Ok(Ok(head)) = timeout(PATIENCE, connection.exchange(request)).await else { continue };
             let is_there = connection.field(field) == Some(value);
             if !head.closes {
                 *probe = Some(connection);
@@ -118,7 +119,7 @@ impl Standalone {
 
     async fn ask_once(&self, host: &str, path: &str) -> Result<()> {
         let mut connection = Http1::new(self.address.connect().await?);
-        let head = connection.exchange(get(host, path).as_slice()).await?;
+        let head = timeout(PATIENCE, connection.exchange(&get(host, path))).await??;
         if head.status != 200 {
             bail!("status {}", head.status);
         }

@@ -145,7 +145,7 @@ pub(super) async fn run(program: Option<&Path>, scratch: &Path, plan: &Plan, way
     while !traffic.is_over() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let outcome = traffic.stop().await?;
+    let outcome = traffic.finish(Duration::from_secs(60)).await?;
     outcome.complain();
     let deaths = deaths?;
     Ok(judge(name, way, &outcome, &deaths, twice(&backends)))
@@ -236,6 +236,6 @@ fn judge(name: &'static str, way: Way, outcome: &Outcome, deaths: &[Death], twic
         ),
         figures: json!({ "restarts": deaths.len(), "requests": outcome.sent(), "failedGets": gets,
             "failedPosts": posts.len(), "postsInLedger": in_ledger, "postsInSocket": in_socket,
-            "postsUnexplained": unexplained, "postsTwice": twice, "wrong": wrong, "resent": outcome.resent }),
+            "postsUnexplained": unexplained, "postsTwice": twice, "wrong": wrong, "resent": outcome.resent, "unsent": outcome.unsent }),
     }
 }

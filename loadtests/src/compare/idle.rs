@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::results::{Idle, IdleFigure};
 use crate::client::http1::Http1;
-use crate::client::io::Address;
+use crate::client::io::{Address, PATIENCE};
 use crate::client::load::{self, Drive, Load, Shape};
 use crate::origin::{Origin, SMALL};
 use crate::peers::{Job, Peer};
@@ -127,7 +128,8 @@ async fn open_all_at_once(address: &Address, origin: &Origin, connections: usize
 async fn request(address: Address, path: &'static str) -> Result<Http1> {
     let mut connection = Http1::new(address.connect().await.context("connect")?);
     let request = format!("GET {path} HTTP/1.1\r\nhost: {}\r\n\r\n", crate::certificate::NAME);
-    let head = connection.exchange(request.as_bytes()).await?;
+    // The gate of `/hold` opens after 15 s at the latest.
+    let head = timeout(PATIENCE * 3, connection.exchange(request.as_bytes())).await??;
     if head.status != 200 || head.closes {
         bail!("{path}: status {}, closes: {}", head.status, head.closes);
     }

@@ -3,7 +3,7 @@
 mod sender;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -77,11 +77,13 @@ pub(crate) struct Outcome {
     pub(crate) wrong: Vec<String>,
     /// Requests sent again, since the proxy said that it had not touched them.
     pub(crate) resent: u64,
+    /// Requests that were due, but not sent before the end: the machine could not keep up.
+    pub(crate) unsent: u64,
 }
 
 impl Outcome {
     const fn new(latency: Histogram) -> Self {
-        Self { latency, failures: Vec::new(), wrong: Vec::new(), resent: 0 }
+        Self { latency, failures: Vec::new(), wrong: Vec::new(), resent: 0, unsent: 0 }
     }
 
     /// All requests.
@@ -93,6 +95,12 @@ impl Outcome {
     pub(crate) fn complain(&self) {
         self.failures.iter().take(5).for_each(|f| complain(format_args!("  failed: {}", f.why)));
         self.wrong.iter().take(5).for_each(|w| complain(format_args!("  wrong: {w}")));
+        if self.unsent > 0 {
+            complain(format_args!(
+                "  {} requests were due but not sent: the machine is too busy",
+                self.unsent
+            ));
+        }
     }
 }
 
@@ -101,6 +109,7 @@ impl Outcome {
 pub(crate) struct Traffic {
     tasks: JoinSet<Outcome>,
     pacer: AbortHandle,
+    is_stopped: Arc<AtomicBool>,
 }
 
 const HTTP1: usize = 16;
@@ -125,21 +134,44 @@ impl Traffic {
         let never = Instant::now() + Duration::from_secs(24 * 3600);
         let (paces, pacer) = pace::open(senders.len(), rate, never, limit);
         let next = Arc::new(AtomicU64::new(0));
+        let is_stopped = Arc::new(AtomicBool::new(false));
         let mut tasks = JoinSet::new();
         for (sender, pace) in senders.into_iter().zip(paces) {
-            tasks.spawn(work(sender, pace, Arc::clone(scene), Arc::clone(&next)));
+            let run = Run {
+                scene: Arc::clone(scene),
+                next: Arc::clone(&next),
+                is_stopped: Arc::clone(&is_stopped),
+            };
+            tasks.spawn(work(sender, pace, run));
         }
-        Self { tasks, pacer }
+        Self { tasks, pacer, is_stopped }
     }
 
-    /// True once the limit was sent and answered.
+    /// True once the limit was sent, or is due.
     pub(crate) fn is_over(&self) -> bool {
         self.pacer.is_finished()
     }
 
+    /// Sends all that is due, up to the limit, for at most `patience`, and waits for the answers.
+    pub(crate) async fn finish(mut self, patience: Duration) -> Result<Outcome> {
+        let is_stopped = Arc::clone(&self.is_stopped);
+        let stopper = tokio::spawn(async move {
+            tokio::time::sleep(patience).await;
+            is_stopped.store(true, Ordering::SeqCst);
+        });
+        let outcome = self.collect().await;
+        stopper.abort();
+        outcome
+    }
+
     /// Sends nothing more and waits for what is under way.
     pub(crate) async fn stop(mut self) -> Result<Outcome> {
+        self.is_stopped.store(true, Ordering::SeqCst);
         self.pacer.abort();
+        self.collect().await
+    }
+
+    async fn collect(&mut self) -> Result<Outcome> {
         let mut sum = Outcome::new(Histogram::new());
         while let Some(part) = self.tasks.join_next().await {
             let part = part?;
@@ -147,21 +179,33 @@ impl Traffic {
             sum.failures.extend(part.failures);
             sum.wrong.extend(part.wrong);
             sum.resent += part.resent;
+            sum.unsent += part.unsent;
         }
         Ok(sum)
     }
 }
 
-async fn work<S: Scene>(mut sender: Sender, mut pace: Pace, scene: Arc<S>, next: Arc<AtomicU64>) -> Outcome {
+/// What all workers share.
+struct Run<S> {
+    scene: Arc<S>,
+    next: Arc<AtomicU64>,
+    is_stopped: Arc<AtomicBool>,
+}
+
+async fn work<S: Scene>(mut sender: Sender, mut pace: Pace, run: Run<S>) -> Outcome {
     let mut outcome = Outcome::new(Histogram::new());
     while let Some(due) = pace.next().await {
-        let (ask, mark) = scene.ask(next.fetch_add(1, Ordering::Relaxed));
+        if run.is_stopped.load(Ordering::SeqCst) {
+            outcome.unsent += 1;
+            continue;
+        }
+        let (ask, mark) = run.scene.ask(run.next.fetch_add(1, Ordering::Relaxed));
         let began = Instant::now();
         let answer = sender.exchange(&ask, &mut outcome.resent).await;
         let why = match answer {
             Ok(reply) if reply.status == 200 && reply.body == crate::origin::SMALL.len() => {
                 outcome.latency.record(u64::try_from(due.elapsed().as_nanos()).unwrap_or(u64::MAX));
-                outcome.wrong.extend(scene.judge(&ask, mark, &reply).err());
+                outcome.wrong.extend(run.scene.judge(&ask, mark, &reply).err());
                 continue;
             }
             Ok(reply) => format!("status {} with {} bytes", reply.status, reply.body),
