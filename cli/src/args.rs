@@ -79,7 +79,7 @@ pub(crate) struct Standalone {
 
 /// Show what manifests mean: the proxies' configuration and every status.
 ///
-/// Nothing is started. Private keys are printed as [redacted]. `Programmed` is Unknown: no proxy has been asked.
+/// Nothing is started. Private keys are never printed. `Programmed` is Unknown: no proxy has been asked.
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 Examples:

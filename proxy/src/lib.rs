@@ -6,7 +6,7 @@
 //!
 //! | # | where | in → out |
 //! |---|---|---|
-//! | 1 | [`ingress`] | socket → `Connection {listener, peer, sni}` |
+//! | 1 | `ingress` | socket → `Connection {listener, peer, sni}` |
 //! | 2 | `engine::Engine` | → head checks, [`snapshot::Reader::load`] once, pinned in the request context |
 //! | 3 | [`route::RouteTable::find`] | head → [`rule::Rule`] or 404 |
 //! | 4 | `policies::Chain::request` | head → changed head, or a reply |
