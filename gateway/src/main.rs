@@ -24,7 +24,7 @@ struct Args {
     #[arg(long, value_name = "FILE")]
     config_file: PathBuf,
     /// Address of the admin port: /livez, /readyz, /metrics, /config.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9900")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:15000")]
     admin: SocketAddr,
     /// Lets `--admin` be an address that others can reach. It shows what runs inside.
     #[arg(long)]
@@ -35,12 +35,12 @@ struct Args {
     /// Seconds that requests in flight may take to end when a port closes or the process ends.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     drain: u64,
-    /// Access log: `off`, `-` for standard output, or a file.
+    /// Access log: `off`, `stdout` or a file.
     #[arg(long, value_name = "WHERE", default_value = "off")]
     access_log: String,
     /// OTLP/gRPC collector for traces.
     #[arg(long, value_name = "URL")]
-    otlp: Option<String>,
+    otlp_endpoint: Option<String>,
     /// What the process says of itself on standard error: `error`, `warn`, `info`, `debug`, or filters by module.
     #[arg(long, value_name = "FILTER", default_value = "info")]
     log: String,
@@ -49,8 +49,8 @@ struct Args {
 const EXAMPLES: &str = "Examples:
   fairway translate -f examples/quickstart > ir.yaml
   fairway-gateway --config-file ir.yaml
-  fairway-gateway --config-file ir.yaml --workers 1 --access-log - --log warn
-  curl http://127.0.0.1:9900/readyz";
+  fairway-gateway --config-file ir.yaml --workers 1 --access-log stdout --log warn
+  curl http://127.0.0.1:15000/readyz";
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
@@ -73,10 +73,10 @@ async fn serve(args: Args, workers: usize) -> anyhow::Result<()> {
     let settings = Settings {
         access_log: match args.access_log.as_str() {
             "off" => AccessLog::Off,
-            "-" => AccessLog::Stdout,
+            "stdout" => AccessLog::Stdout,
             file => AccessLog::File(file.into()),
         },
-        otlp: args.otlp,
+        otlp: args.otlp_endpoint,
         ..Settings::default()
     };
     let telemetry = Telemetry::new("gateway", &settings)?;
