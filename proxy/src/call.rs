@@ -11,8 +11,8 @@ mod lease;
 mod mirror;
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use pingora_core::connectors::ConnectorOptions;
@@ -31,9 +31,7 @@ use crate::upstream::{Cluster, NoEndpoint, trust_file};
 
 /// The HTTP client of this process; build one and share it.
 pub struct Net {
-    /// Made at the first call: each reads the roots into megabytes, and most proxies never mirror.
-    connector: OnceLock<Connector>,
-    idle: usize,
+    connector: Connector,
     /// Bytes of request bodies that wait for slow mirrors.
     waiting: Arc<AtomicUsize>,
 }
@@ -91,16 +89,10 @@ impl Net {
     /// A client that keeps up to `idle` idle connections of each HTTP version.
     #[must_use]
     pub fn new(idle: usize) -> Arc<Self> {
-        Arc::new(Self { connector: OnceLock::new(), idle: idle.max(1), waiting: Arc::default() })
-    }
-
-    fn connector(&self) -> &Connector {
-        self.connector.get_or_init(|| {
-            let mut options = ConnectorOptions::new(self.idle);
-            // Pingora panics on unreadable roots.
-            options.ca_file = Some(trust_file().to_owned());
-            Connector::new(Some(options))
-        })
+        let mut options = ConnectorOptions::new(idle.max(1));
+        // Pingora panics on unreadable roots.
+        options.ca_file = Some(trust_file().to_owned());
+        Arc::new(Self { connector: Connector::new(Some(options)), waiting: Arc::default() })
     }
 
     /// Sends a request to `cluster` and reads its answer. Fields of the connection are stripped from `head`, its Host

@@ -65,7 +65,7 @@ impl<'n> Attempt<'n> {
         head: &RequestHeader,
         body: &mut Option<Body>,
     ) -> Result<Reply, Failed> {
-        let (session, reused) = match self.net.connector().get_http_session(&*self.peer).await {
+        let (session, reused) = match self.net.connector.get_http_session(&*self.peer).await {
             Ok(connected) => connected,
             Err(error) => return Err(self.failed(error, Stage::Connecting)),
         };
@@ -78,7 +78,7 @@ impl<'n> Attempt<'n> {
             return Err(self.failed(error, Stage::Connecting));
         }
         let mut exchange = Exchange {
-            lease: Lease::new(self.net.connector(), &self.peer, session),
+            lease: Lease::new(&self.net.connector, &self.peer, session),
             limits: self.limits,
             account: &mut self.account,
             answer: None,
