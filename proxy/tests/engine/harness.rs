@@ -236,14 +236,19 @@ pub(crate) fn parse(bytes: &[u8]) -> Raw {
 
 /// Reads one response with a content-length from a connection that stays open.
 pub(crate) async fn read_one(tcp: &mut TcpStream) -> Raw {
+    try_read_one(tcp).await.unwrap()
+}
+
+/// The same, for a connection that may be refused.
+pub(crate) async fn try_read_one(tcp: &mut TcpStream) -> std::io::Result<Raw> {
     let mut bytes = Vec::new();
     loop {
-        let read = within(tcp.read_buf(&mut bytes)).await.unwrap();
+        let read = within(tcp.read_buf(&mut bytes)).await?;
         if bytes.windows(4).any(|four| four == b"\r\n\r\n") {
             let response = parse(&bytes);
             let length: usize = response.field("content-length").unwrap().parse().unwrap();
             if response.body.len() >= length {
-                return response;
+                return Ok(response);
             }
         }
         assert_ne!(read, 0, "closed after {:?}", String::from_utf8_lossy(&bytes));
