@@ -1,6 +1,6 @@
 //! What a request pays for finding its rule, and an update for being compiled, at 10 to 10,000 routes.
 //!
-//! `find/…/few` asks for the same ten targets at every size: what the structure costs. `find/…/all` asks for a random
+//! `ratio/…` is the figure to look at. `find/…/few` asks for the same ten targets at every size: what the structure costs. `find/…/all` asks for a random
 //! one of all: what the caches of the machine add. `apply/…` changes one of so many routes.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
@@ -13,7 +13,7 @@ use config::{
 };
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use fairway_proxy::compile::Compiler;
-use fairway_proxy::snapshot::{Bind, Snapshot};
+use fairway_proxy::snapshot::{Bind, Port, Snapshot};
 use fairway_proxy::telemetry::Telemetry;
 use policies::Request;
 
@@ -125,6 +125,18 @@ fn compiled(shape: Shape, routes: usize) -> (Compiler, Snapshot) {
     (compiler, snapshot)
 }
 
+/// One pass over `asked`.
+fn pass(port: &Port, asked: &[(String, String, Request)]) {
+    for (host, path, req) in asked {
+        let found = port.routes.find(black_box(req), black_box(host), black_box(path), None);
+        assert!(found.is_some());
+    }
+}
+
+fn port(snapshot: &Snapshot) -> Arc<Port> {
+    snapshot.ports.get(&Bind { address: None, port: 80 }).expect("a port").clone()
+}
+
 fn find(c: &mut Criterion) {
     for (name, shape) in SHAPES {
         for (span, all) in [("few", false), ("all", true)] {
@@ -132,18 +144,37 @@ fn find(c: &mut Criterion) {
             group.throughput(Throughput::Elements(ASKED as u64));
             for routes in SIZES {
                 let (_compiler, snapshot) = compiled(shape, routes);
-                let port = snapshot.ports.get(&Bind { address: None, port: 80 }).expect("a port").clone();
-                let asked = shape.asked(if all { routes } else { 10 });
-                group.bench_function(BenchmarkId::from_parameter(routes), |b| {
-                    b.iter(|| {
-                        for (host, path, req) in &asked {
-                            let found =
-                                port.routes.find(black_box(req), black_box(host), black_box(path), None);
-                            assert!(found.is_some());
-                        }
-                    });
-                });
+                let (port, asked) = (port(&snapshot), shape.asked(if all { routes } else { 10 }));
+                group.bench_function(BenchmarkId::from_parameter(routes), |b| b.iter(|| pass(&port, &asked)));
             }
+        }
+    }
+}
+
+/// Nanoseconds per find at each size, and their ratio to the least size. The sizes take turns and the fastest of many
+/// short passes counts, so that it also holds on a machine with other work.
+fn ratios(_: &mut Criterion) {
+    for (name, shape) in SHAPES {
+        for (span, all) in [("few", false), ("all", true)] {
+            let made: Vec<_> = SIZES
+                .into_iter()
+                .map(|routes| (port(&compiled(shape, routes).1), shape.asked(if all { routes } else { 10 })))
+                .collect();
+            let mut best = [f64::INFINITY; SIZES.len()];
+            for _ in 0..2000 {
+                for ((port, asked), best) in made.iter().zip(&mut best) {
+                    // Once to have the caches as they are in service.
+                    pass(port, asked);
+                    let start = std::time::Instant::now();
+                    pass(port, asked);
+                    *best = best.min(start.elapsed().as_secs_f64() * 1e9 / ASKED as f64);
+                }
+            }
+            let figures = SIZES
+                .iter()
+                .zip(best)
+                .map(|(routes, ns)| format!("{routes}: {ns:.1} ns ({:.2})", ns / best[0]));
+            println!("ratio/{name}/{span}: {}", figures.collect::<Vec<_>>().join(", "));
         }
     }
 }
@@ -203,5 +234,5 @@ fn memory(_: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, memory, find, apply, start);
+criterion_group!(benches, memory, ratios, find, apply, start);
 criterion_main!(benches);

@@ -131,6 +131,11 @@ impl<'de, 'a, I: Iterator<Item = (usize, &'a Node)>> de::SeqAccess<'de> for Item
         let path = Path::Item(self.of.path, index);
         seed.deserialize(Decoder { node, path: &path, dropped: self.of.dropped }).map(Some)
     }
+
+    // Without it every list gets room for four, and objects live long.
+    fn size_hint(&self) -> Option<usize> {
+        self.items.size_hint().1
+    }
 }
 
 struct Entries<'a> {

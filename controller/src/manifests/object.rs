@@ -86,6 +86,7 @@ pub(super) fn parse(text: &str) -> Result<Parsed, Vec<Problem>> {
             return Err(problems);
         }
     }
+    parsed.objects.shrink_to_fit();
     Ok(parsed)
 }
 

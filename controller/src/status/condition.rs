@@ -156,18 +156,37 @@ impl Condition {
         message: &'static str,
         generation: Option<i64>,
     ) -> Self {
-        let mut problems = problems.into_iter().filter(|problem| problem.condition == r#type);
-        let Some(first) = problems.next() else {
+        let of_type = |problem: &&Problem| problem.condition == r#type;
+        let problems: Vec<&Problem> = problems.into_iter().filter(of_type).collect();
+        let Some(first) = problems.first() else {
             return Self::new(r#type, ConditionStatus::True, reason, message, generation);
         };
-        let mut text = first.message.clone();
-        for problem in problems {
-            text.push_str("; ");
-            text.push_str(&problem.message);
-        }
+        let text = join(problems.iter().map(|problem| problem.message.as_str()));
         Self::new(r#type, ConditionStatus::False, first.reason, text, generation)
     }
 }
+
+/// The messages of several problems in one. Kubernetes takes 32,768 bytes at most, and nobody reads as many.
+pub(crate) fn join<'a>(messages: impl Iterator<Item = &'a str>) -> String {
+    let (mut text, mut left) = (String::new(), 0);
+    for message in messages {
+        if text.len() + message.len() > MAX_MESSAGE && !text.is_empty() {
+            left += 1;
+            continue;
+        }
+        if !text.is_empty() {
+            text.push_str("; ");
+        }
+        text.push_str(message);
+    }
+    if left > 0 {
+        text.push_str(&format!("; and {left} more"));
+    }
+    text
+}
+
+/// Where [`join`] stops.
+const MAX_MESSAGE: usize = 4_000;
 
 /// The condition of a type.
 pub(crate) fn find<'a>(conditions: &'a mut Conditions, r#type: &str) -> Option<&'a mut Condition> {

@@ -50,6 +50,8 @@ pub(crate) struct Reference<'a> {
 pub(crate) struct Backends {
     ids: FxHashMap<BackendRef, u32>,
     list: Vec<Entry>,
+    /// How many of the list nobody used last time.
+    idle: usize,
 }
 
 #[derive(Debug)]
@@ -149,6 +151,11 @@ impl Backends {
         }
     }
 
+    /// Whether most of what is kept serves nobody: routes that come and go with ever new references must not fill memory.
+    pub(crate) fn is_bloated(&self) -> bool {
+        self.idle > 1_000 && self.idle > self.list.len() / 2
+    }
+
     /// The Service port of a backend, for BackendTLSPolicies: reference, Service and port name if they exist.
     pub(crate) fn target<'s>(
         &'s self,
@@ -163,8 +170,10 @@ impl Backends {
 
     /// Writes what is used, and forgets by whom.
     pub(crate) fn write(&mut self, slices: &Slices<'_>, out: &mut Output) {
+        self.idle = 0;
         for entry in &mut self.list {
             let used = std::mem::take(&mut entry.used);
+            self.idle += usize::from(used == Used::default());
             let Ok(ready) = &entry.outcome else { continue };
             if used == Used::default() {
                 continue;

@@ -37,12 +37,12 @@ impl Translated {
 
 /// Translates filters. `has_one_prefix` says that the rule has exactly one match and it is a path prefix.
 pub(crate) fn translate(
-    filters: &[Source<'_>],
+    filters: Vec<Source<'_>>,
     has_one_prefix: bool,
     cx: &mut Context<'_, '_>,
 ) -> Translated {
     let mut out = Translated::default();
-    for (index, filter) in filters.iter().enumerate() {
+    for (index, filter) in filters.into_iter().enumerate() {
         if let Err(problem) = one(filter, index, has_one_prefix, &mut out, cx) {
             out.broken(problem.at(&format!("filters[{index}]")));
         }
@@ -78,43 +78,42 @@ fn as_written(policy: &'static str) -> &'static str {
     }
 }
 
+/// The member of a filter's type, if it is the only one.
+fn only(mut filter: Source<'_>) -> Result<Member<'_>, Problem> {
+    let fields: Vec<_> = filter.members.iter().map(|member| member.names().1).collect();
+    match (filter.members.pop(), filter.members.is_empty()) {
+        (Some(member), true) if member.names().0 == filter.r#type => Ok(member),
+        (None, _) => Err(Problem::unsupported(format!(".type: {} needs the field of its name", filter.r#type))),
+        _ => Err(Problem::unsupported(format!(
+            ".type: {} allows only the field of its name, not {}",
+            filter.r#type,
+            fields.join(", ")
+        ))),
+    }
+}
+
 fn one(
-    filter: &Source<'_>,
+    filter: Source<'_>,
     index: usize,
     has_one_prefix: bool,
     out: &mut Translated,
     cx: &mut Context<'_, '_>,
 ) -> Result<(), Problem> {
-    let member = match filter.members.as_slice() {
-        [member] if member.names().0 == filter.r#type => member,
-        [] => {
-            return Err(Problem::unsupported(format!(
-                ".type: {} needs the field of its name",
-                filter.r#type
-            )));
-        }
-        members => {
-            let fields: Vec<_> = members.iter().map(|member| member.names().1).collect();
-            let fields = fields.join(", ");
-            return Err(Problem::unsupported(format!(
-                ".type: {} allows only the field of its name, not {fields}",
-                filter.r#type
-            )));
-        }
-    };
+    let r#type = filter.r#type;
+    let member = only(filter)?;
     let field = member.names().1;
     let policies = &mut out.policies;
     match member {
         Member::RequestHeaders(edits) => {
-            once(&mut policies.request_headers, RequestHeaders(edits.clone()), filter.r#type)
+            once(&mut policies.request_headers, RequestHeaders(edits), r#type)
         }
         Member::ResponseHeaders(edits) => {
-            once(&mut policies.response_headers, ResponseHeaders(edits.clone()), filter.r#type)
+            once(&mut policies.response_headers, ResponseHeaders(edits), r#type)
         }
-        Member::Cors(cors) => once(&mut policies.cors, cors.clone(), filter.r#type),
+        Member::Cors(cors) => once(&mut policies.cors, cors, r#type),
         Member::Redirect(source) => {
-            let redirect = redirect(source, has_one_prefix).map_err(|p| p.at(&format!(".{field}.")))?;
-            once(&mut policies.redirect, redirect, filter.r#type)
+            let redirect = redirect(&source, has_one_prefix).map_err(|p| p.at(&format!(".{field}.")))?;
+            once(&mut policies.redirect, redirect, r#type)
         }
         Member::Rewrite(hostname, path) => {
             let at = |problem: Problem| problem.at(&format!(".{field}."));
@@ -122,10 +121,10 @@ fn one(
                 hostname: hostname.map(precise).transpose().map_err(at)?,
                 path: path.as_ref().map(|path| modifier(path, has_one_prefix)).transpose().map_err(at)?,
             };
-            once(&mut policies.url_rewrite, rewrite, filter.r#type)
+            once(&mut policies.url_rewrite, rewrite, r#type)
         }
         Member::Mirror(mirror) => {
-            let fraction = fraction(mirror).map_err(|problem| problem.at(&format!(".{field}")))?;
+            let fraction = fraction(&mirror).map_err(|problem| problem.at(&format!(".{field}")))?;
             match cx.backend(mirror.backend) {
                 Ok(backend) => {
                     let mirrors = policies.mirror.get_or_insert_with(|| Mirrors(Vec::new()));

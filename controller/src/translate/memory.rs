@@ -48,6 +48,7 @@ impl Memory {
             && same(&then.config_maps, &now.config_maps, |a, b| {
                 a.data == b.data && a.binary_data == b.binary_data
             });
+        let backends_hold = backends_hold && !self.backends.is_bloated();
         if !backends_hold {
             self.backends = Backends::default();
         }

@@ -153,6 +153,11 @@ impl<'a> Rejections<'a> {
 fn reject(conditions: &mut Conditions, problem: &RouteProblem<'_>) {
     let generation = conditions.first().and_then(|condition| condition.observed_generation);
     if problem.condition == condition_type::PARTIALLY_INVALID {
+        // Gateway API: "This condition MUST NOT be set if a Route is fully valid, fully invalid, or not accepted."
+        let accepted = find(conditions, condition_type::ACCEPTED).map(|accepted| accepted.status);
+        if accepted != Some(ConditionStatus::True) {
+            return;
+        }
         let message = format!("Dropped Rule: {}", problem.message);
         let message = match find(conditions, problem.condition) {
             Some(old) => format!("{} {message}", old.message),

@@ -221,15 +221,17 @@ fn rules<T: Route>(
         uses,
     };
     let (mut rules, mut names, mut invalid) = (Vec::with_capacity(sources.len()), Vec::new(), 0);
-    for (index, source) in sources.iter().enumerate() {
+    let count = sources.len();
+    for (index, source) in sources.into_iter().enumerate() {
+        let name = source.name;
         let translated = rule::translate(source, &names, &mut cx);
-        names.extend(source.name);
+        names.extend(name);
         invalid += usize::from(translated.is_invalid);
         rules.extend(translated.rule);
         let place = format_args!("rules[{index}].").to_string();
         verdict.problems.extend(translated.problems.into_iter().map(|problem| problem.at(&place)));
     }
-    verdict.is_invalid |= invalid > 0 && invalid == sources.len();
+    verdict.is_invalid |= invalid > 0 && invalid == count;
     Prepared { rules, verdict }
 }
 

@@ -2,6 +2,7 @@
 
 use super::route::{Entry, Route, Verdict};
 use crate::CONTROLLER_NAME;
+use crate::status::condition::join;
 use crate::status::{Condition, ConditionStatus, ParentStatus, Problem, RouteStatus, condition_type, reason};
 
 /// The status of a route.
@@ -82,18 +83,17 @@ fn accepted<T: Route>(
 /// start with the prefix "Dropped Rule" and include information about which Rules have been dropped." Ours
 /// answer 500 in their place.
 fn partially_invalid(verdict: &Verdict, generation: Option<i64>) -> Option<Condition> {
-    let dropped: Vec<_> = verdict
-        .problems
-        .iter()
-        .filter(|problem| problem.condition == condition_type::ACCEPTED)
-        .map(|problem| problem.message.as_str())
-        .collect();
+    let dropped = join(
+        (verdict.problems.iter())
+            .filter(|problem| problem.condition == condition_type::ACCEPTED)
+            .map(|problem| problem.message.as_str()),
+    );
     (!dropped.is_empty()).then(|| {
         Condition::new(
             condition_type::PARTIALLY_INVALID,
             ConditionStatus::True,
             reason::UNSUPPORTED_VALUE,
-            format!("Dropped Rule: {}. Requests it still matches get an error.", dropped.join("; ")),
+            format!("Dropped Rule: {dropped}. Requests it still matches get an error."),
             generation,
         )
     })

@@ -78,27 +78,28 @@ pub(crate) struct Translated {
 }
 
 /// Translates a rule. `names` are those of the rules before it.
-pub(crate) fn translate(source: &Source<'_>, names: &[&str], cx: &mut Context<'_, '_>) -> Translated {
+pub(crate) fn translate(source: Source<'_>, names: &[&str], cx: &mut Context<'_, '_>) -> Translated {
     let mut problems = Vec::new();
     if let Some(name) = source.name.filter(|name| names.contains(name)) {
         problems.push(Problem::unsupported(format!("name: {name:?} is used twice in this route")));
     }
     let mut matches = Vec::with_capacity(source.matches.len());
-    for (index, r#match) in source.matches.iter().enumerate() {
+    let written = source.matches.len();
+    for (index, r#match) in source.matches.into_iter().enumerate() {
         match r#match {
-            Ok(r#match) => matches.push(r#match.clone()),
+            Ok(r#match) => matches.push(r#match),
             Err(problem) => problems.push(Problem::unsupported(format!("matches[{index}].{problem}"))),
         }
     }
-    let has_one_prefix = match (source.matches.as_slice(), matches.as_slice()) {
-        ([], _) => true,
-        ([_], [only]) => matches!(only.path, PathMatch::Prefix(_)),
+    let has_one_prefix = match (written, matches.as_slice()) {
+        (0, _) => true,
+        (1, [only]) => matches!(only.path, PathMatch::Prefix(_)),
         _ => false,
     };
     if source.has_session_persistence {
         problems.push(Problem::unsupported("sessionPersistence: not supported yet: remove it"));
     }
-    let mut filters = filter::translate(&source.filters, has_one_prefix, cx);
+    let mut filters = filter::translate(source.filters, has_one_prefix, cx);
     if filters.policies.redirect.is_some() && !source.backends.is_empty() {
         let message = "filters: RequestRedirect cannot be combined with backendRefs: keep one";
         filters.broken(Problem::accepted(reason::INCOMPATIBLE_FILTERS, message));
@@ -119,9 +120,10 @@ pub(crate) fn translate(source: &Source<'_>, names: &[&str], cx: &mut Context<'_
     }
     problems.append(&mut filters.problems);
     let is_broken = problems.iter().any(|problem| problem.condition == condition_type::ACCEPTED);
-    let (backends, broken_shares) = backends(source, has_one_prefix, &mut problems, cx);
+    let shares = source.backends.len();
+    let (backends, broken_shares) = backends(source.backends, has_one_prefix, &mut problems, cx);
     // A share that is broken answers 500 alone, unless all are.
-    let all_shares = broken_shares > 0 && broken_shares == source.backends.len();
+    let all_shares = broken_shares > 0 && broken_shares == shares;
     let is_invalid = is_broken || all_shares;
     let action = if is_invalid || filters.is_broken {
         let message = problems.iter().map(|p| p.message.as_str()).collect::<Vec<_>>().join("; ");
@@ -134,7 +136,7 @@ pub(crate) fn translate(source: &Source<'_>, names: &[&str], cx: &mut Context<'_
         Action::Forward(_) => filters.policies,
     };
     // A rule whose matches are all unreadable must not become a rule that matches everything.
-    let is_matchable = source.matches.is_empty() || !matches.is_empty();
+    let is_matchable = written == 0 || !matches.is_empty();
     let rule =
         is_matchable.then(|| HttpRule { name: source.name.map(str::to_owned), matches, policies, action });
     Translated { rule, problems, is_invalid }
@@ -142,13 +144,13 @@ pub(crate) fn translate(source: &Source<'_>, names: &[&str], cx: &mut Context<'_
 
 /// The shares of a rule, and how many of them their own filters or weight break.
 fn backends(
-    source: &Source<'_>,
+    sources: Vec<Backend<'_>>,
     has_one_prefix: bool,
     problems: &mut Vec<Problem>,
     cx: &mut Context<'_, '_>,
 ) -> (Vec<WeightedBackend>, usize) {
-    let (mut shares, mut broken) = (Vec::with_capacity(source.backends.len()), 0);
-    for (index, backend) in source.backends.iter().enumerate() {
+    let (mut shares, mut broken) = (Vec::with_capacity(sources.len()), 0);
+    for (index, backend) in sources.into_iter().enumerate() {
         let place = || format!("backendRefs[{index}]");
         let (weight, weight_problem) = match backend.weight.unwrap_or(1) {
             weight @ 0..=1_000_000 => (weight.unsigned_abs(), None),
@@ -156,7 +158,7 @@ fn backends(
         };
         let mut filters = filter::Translated::default();
         if !backend.filters.is_empty() {
-            filters = filter::translate(&backend.filters, has_one_prefix, cx);
+            filters = filter::translate(backend.filters, has_one_prefix, cx);
             if let Err(problem) = filter::check(&filters.policies) {
                 filters.broken(problem);
             }
