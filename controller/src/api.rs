@@ -1,6 +1,7 @@
 //! The Kubernetes types we read, each under the name of its kind. Gateway API's come from its experimental channel
 //! where that has more fields: a field we do not know cannot be refused.
 
+pub use crate::fairway_proxy::FairwayProxy;
 pub use gateway_api::backendtlspolicies::BackendTlsPolicy;
 pub use gateway_api::experimental::gatewayclasses::GatewayClass;
 pub use gateway_api::experimental::gateways::Gateway;

@@ -15,9 +15,12 @@
 #![deny(missing_docs)]
 
 pub mod api;
+pub mod cluster;
+pub mod fairway_proxy;
 mod features;
 pub mod local;
 pub mod manifests;
+mod provisioned;
 mod resources;
 pub mod status;
 mod translate;

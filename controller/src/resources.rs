@@ -125,6 +125,9 @@ macro_rules! kinds {
         pub enum ObjectKind { $( $(#[$doc])* $kind, )* }
 
         impl ObjectKind {
+            /// All of them.
+            pub const ALL: &[Self] = &[$( Self::$kind, )*];
+
             /// As in a manifest's `kind`.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
@@ -137,6 +140,22 @@ macro_rules! kinds {
             #[must_use]
             pub fn key(&self) -> ObjectKey {
                 match self { $( Self::$kind(o) => ObjectKey::new(ObjectKind::$kind, o.namespace(), o.name()), )* }
+            }
+
+            /// Whether both are of one kind and equal.
+            #[must_use]
+            pub fn same_content(&self, other: &Self) -> bool {
+                match (self, other) {
+                    $( (Self::$kind(a), Self::$kind(b)) => a == b, )*
+                    #[allow(unreachable_patterns, reason = "there may be one kind")]
+                    _ => false,
+                }
+            }
+
+            /// Its kind.
+            #[must_use]
+            pub const fn kind(&self) -> ObjectKind {
+                match self { $( Self::$kind(_) => ObjectKind::$kind, )* }
             }
 
             /// Its metadata.
@@ -175,6 +194,18 @@ macro_rules! kinds {
                 }
                 Self { $( $field: Objects::new($field), )* }
             }
+
+            /// Replaces all objects of one kind; those of other kinds among `objects` are left out.
+            pub fn replace(&mut self, kind: ObjectKind, objects: impl IntoIterator<Item = Object>) {
+                match kind { $( ObjectKind::$kind => {
+                    let of_kind = objects.into_iter().filter_map(|object| match object {
+                        Object::$kind(object) => Some(object),
+                        #[allow(unreachable_patterns, reason = "there may be one kind")]
+                        _ => None,
+                    });
+                    self.$field = Objects::new(of_kind.collect());
+                } )* }
+            }
         }
     };
 }
@@ -202,6 +233,8 @@ kinds! {
     ConfigMap = "ConfigMap", config_maps, namespaced: true;
     /// Namespace.
     Namespace = "Namespace", namespaces, namespaced: false;
+    /// FairwayProxy.
+    FairwayProxy = "FairwayProxy", fairway_proxies, namespaced: true;
 }
 
 /// Names an object of the user. Printed as `Kind/namespace/name`, without namespace for kinds that have none.

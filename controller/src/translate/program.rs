@@ -52,7 +52,8 @@ pub fn program(translation: &Translation, rejections: &[Rejection], applied: boo
             | ObjectKind::EndpointSlice
             | ObjectKind::Secret
             | ObjectKind::ConfigMap
-            | ObjectKind::Namespace => {}
+            | ObjectKind::Namespace
+            | ObjectKind::FairwayProxy => {}
         }
     }
     statuses

@@ -1,0 +1,69 @@
+//! Which Secrets and ConfigMaps the objects refer to. In a cluster nothing else of these kinds is read.
+
+use std::collections::BTreeSet;
+
+use super::gateway_class;
+use super::reference_grant::Grants;
+use crate::resources::{Named, ObjectKey, ObjectKind, Resources};
+
+/// Every Secret and ConfigMap that a Gateway of ours or a policy refers to and may refer to.
+pub(crate) fn referenced(resources: &Resources) -> BTreeSet<ObjectKey> {
+    let grants = Grants::new(&resources.reference_grants);
+    let classes: BTreeSet<&str> = resources
+        .gateway_classes
+        .iter()
+        .filter(|class| gateway_class::is_ours(class))
+        .map(|class| class.name())
+        .collect();
+    let mut found = Found { grants, keys: BTreeSet::new() };
+    for gateway in &resources.gateways {
+        if !classes.contains(gateway.spec.gateway_class_name.as_str()) {
+            continue;
+        }
+        let from = (ObjectKind::Gateway, gateway.namespace());
+        for listener in &gateway.spec.listeners {
+            for certificate in listener.tls.iter().flat_map(|tls| tls.certificate_refs.iter().flatten()) {
+                found.add(from, certificate.kind.as_deref(), certificate.namespace.as_deref(), &certificate.name);
+            }
+        }
+        let Some(tls) = &gateway.spec.tls else { continue };
+        if let Some(client) = tls.backend.as_ref().and_then(|backend| backend.client_certificate_ref.as_ref()) {
+            found.add(from, client.kind.as_deref(), client.namespace.as_deref(), &client.name);
+        }
+        let Some(frontend) = &tls.frontend else { continue };
+        for authority in frontend.default.validation.iter().flat_map(|validation| &validation.ca_certificate_refs) {
+            found.add(from, Some(&authority.kind), authority.namespace.as_deref(), &authority.name);
+        }
+        let per_port = frontend.per_port.iter().flatten().filter_map(|port| port.tls.validation.as_ref());
+        for authority in per_port.flat_map(|validation| &validation.ca_certificate_refs) {
+            found.add(from, Some(&authority.kind), authority.namespace.as_deref(), &authority.name);
+        }
+    }
+    for policy in &resources.backend_tls_policies {
+        let from = (ObjectKind::BackendTlsPolicy, policy.namespace());
+        for authority in policy.spec.validation.ca_certificate_refs.iter().flatten() {
+            found.add(from, Some(&authority.kind), None, &authority.name);
+        }
+    }
+    found.keys
+}
+
+struct Found<'a> {
+    grants: Grants<'a>,
+    keys: BTreeSet<ObjectKey>,
+}
+
+impl Found<'_> {
+    fn add(&mut self, from: (ObjectKind, &str), kind: Option<&str>, namespace: Option<&str>, name: &str) {
+        let kind = match kind {
+            None | Some("Secret") => ObjectKind::Secret,
+            Some("ConfigMap") => ObjectKind::ConfigMap,
+            // Whoever translates it says why not.
+            Some(_) => return,
+        };
+        let namespace = namespace.unwrap_or(from.1);
+        if self.grants.allow(from, (kind, namespace, name)) {
+            self.keys.insert(ObjectKey::new(kind, namespace, name));
+        }
+    }
+}
