@@ -1,0 +1,1 @@
+//! Which part of the configuration a Gateway's proxies may see.
