@@ -41,6 +41,7 @@ use backend_ref::Cluster;
 use memory::Memory;
 use output::Output;
 pub use program::program;
+pub(crate) use program::program_where;
 pub(crate) use references::referenced;
 
 /// What the environment decides.

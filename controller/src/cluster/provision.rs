@@ -16,7 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-pub(crate) use self::apply::Provisioner;
+pub(crate) use self::apply::{Provisioner, Refusals};
+pub(crate) use self::deployment::AUDIENCE;
 pub(crate) use crate::provisioned::GATEWAY_NAME;
 use crate::Resources;
 use crate::api::Gateway;

@@ -146,9 +146,11 @@ impl State {
         inner.revision = inner.revision.max(revision);
     }
 
-    /// The newest revision of the cluster known to be included.
-    pub(crate) fn revision(&self) -> u64 {
-        self.inner.lock().revision
+    /// The newest revision of the cluster known to be included; `None` while a change waits for its translation.
+    pub(crate) fn clean_revision(&self) -> Option<u64> {
+        let inner = self.inner.lock();
+        let is_clean = inner.kinds.values().all(|store| !store.is_dirty && store.listed.is_none());
+        is_clean.then_some(inner.revision)
     }
 
     /// All objects of now and their revision; `None` when nothing changed since the last call.
@@ -167,6 +169,11 @@ impl State {
     /// Objects whose status or version changed since the last call.
     pub(crate) fn take_observed(&self) -> BTreeSet<ObjectKey> {
         std::mem::take(&mut self.inner.lock().touched)
+    }
+
+    /// All objects whose status is ours to write.
+    pub(crate) fn all_observed(&self) -> BTreeSet<ObjectKey> {
+        self.inner.lock().observed.keys().cloned().collect()
     }
 
     /// What the API server last said of an object.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::{StreamExt as _, future::BoxFuture};
 use kube::runtime::watcher::{self, Event};
-use kube::{Api, Client, Resource as _};
+use kube::{Api, Client};
 use tokio::sync::watch::Receiver;
 
 use super::metrics::Metrics;

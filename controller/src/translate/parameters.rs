@@ -80,10 +80,7 @@ pub(crate) fn of_gateway<'r>(
 /// How the proxies of a Gateway run: what it says over what its class says. `None` when it is not ours to run, or
 /// something it refers to is missing: then what runs is left as it is.
 pub(crate) fn effective(gateway: &Gateway, resources: &Resources) -> Option<FairwayProxySpec> {
-    let class = resources.gateway_classes.get("", &gateway.spec.gateway_class_name)?;
-    if !gateway_class::is_ours(class) || class.name() == WAYPOINT_CLASS {
-        return None;
-    }
+    let class = class(gateway, resources)?;
     let spec = |found: Option<Result<&FairwayProxy, Problem>>| match found {
         None => Some(FairwayProxySpec::default()),
         Some(found) => found.ok().map(|proxy| proxy.spec.clone()),
@@ -91,6 +88,17 @@ pub(crate) fn effective(gateway: &Gateway, resources: &Resources) -> Option<Fair
     let below = spec(of_class(class, &resources.fairway_proxies, true))?;
     let above = spec(of_gateway(gateway, &resources.fairway_proxies, true))?;
     Some(above.over(&below))
+}
+
+/// Whether proxies of a Gateway are ours to run.
+pub(crate) fn is_served(gateway: &Gateway, resources: &Resources) -> bool {
+    class(gateway, resources).is_some()
+}
+
+/// The class of a Gateway that is ours and no waypoint.
+fn class<'r>(gateway: &Gateway, resources: &'r Resources) -> Option<&'r GatewayClass> {
+    let class = resources.gateway_classes.get("", &gateway.spec.gateway_class_name)?;
+    (gateway_class::is_ours(class) && class.name() != WAYPOINT_CLASS).then_some(class)
 }
 
 /// Gateways of this class are waypoints.

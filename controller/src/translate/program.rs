@@ -20,15 +20,23 @@ use crate::{ObjectKey, Statuses};
 /// proxies' own.
 #[must_use]
 pub fn program(translation: &Translation, rejections: &[Rejection], applied: bool) -> Statuses {
+    if applied { program_where(translation, rejections, |_| true) } else { translation.statuses.clone() }
+}
+
+/// The same where each Gateway has proxies of its own: `applied` tells whether those of a Gateway serve what it says.
+/// Until then its `Programmed` stays `Unknown`; what proxies say of routes holds in any case.
+pub(crate) fn program_where(
+    translation: &Translation,
+    rejections: &[Rejection],
+    applied: impl Fn(&ObjectKey) -> bool,
+) -> Statuses {
     let mut statuses = translation.statuses.clone();
-    if !applied {
-        return statuses;
-    }
     let rejections = Rejections::new(translation, rejections);
     for (key, status) in &mut statuses.0 {
         match key.kind {
             ObjectKind::Gateway => {
-                if let Status::Gateway(gateway) = Arc::make_mut(status) {
+                if applied(key)
+                    && let Status::Gateway(gateway) = Arc::make_mut(status) {
                     program_gateway(key, gateway, translation, &rejections);
                 }
             }
