@@ -29,7 +29,10 @@ mod watch;
 mod watched;
 mod write;
 
+pub(crate) use grants::ROLE as REFERENCED_ROLE;
+pub(crate) use identity::SECRET as AUTHORITY_SECRET;
 pub use run::{Error, Settings, run};
+pub(crate) use watch::KINDS as WATCHED;
 
 /// A random number from 0 to 1, to keep replicas apart. Not for secrets.
 fn random_unit() -> f64 {

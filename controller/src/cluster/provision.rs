@@ -28,13 +28,13 @@ use crate::translate::parameters;
 
 /// What the controller's own installation decides.
 #[derive(Debug, Clone)]
-pub struct Environment {
+pub(crate) struct Environment {
     /// Image of the proxies unless a FairwayProxy names one.
-    pub image: String,
+    pub(crate) image: String,
     /// Where proxies reach the controller, such as `https://fairway-controller.fairway-system.svc:15010`.
-    pub controller: String,
+    pub(crate) controller: String,
     /// Certificate authorities that proxies trust for it, PEM.
-    pub trust: String,
+    pub(crate) trust: String,
 }
 
 /// A port of a Gateway's Service: number, and `TCP` or `UDP`.
@@ -154,3 +154,6 @@ impl Making<'_> {
         Value::Object(object)
     }
 }
+
+#[cfg(test)]
+mod tests;

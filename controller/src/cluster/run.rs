@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use super::admin::{self, Admin};
 use super::control::Control;
 use super::grants::Granter;
-use super::identity::{Authorities, Tokens};
+use super::identity::{Authorities, AuthorityError, Tokens};
 use super::leader::Campaign;
 use super::metrics::Metrics;
 use super::provision::{Environment, Provisioner};
@@ -71,8 +71,8 @@ pub enum Error {
     #[error("address {0} cannot be opened: is another process using it?")]
     Listen(SocketAddr, #[source] io::Error),
     /// The certificate authority.
-    #[error(transparent)]
-    Authority(#[from] super::identity::AuthorityError),
+    #[error("there is no certificate authority")]
+    Authority(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A part of the controller ended, which none should.
     #[error("a part of the controller has failed: see its log")]
     Failed,
@@ -98,7 +98,7 @@ pub async fn run(settings: Settings, end: watch::Receiver<bool>) -> Result<(), E
 
     let host = format!("{}.{}.svc", settings.service, settings.namespace);
     let dns_names = vec![host.clone(), format!("{host}.cluster.local"), settings.service.clone()];
-    let authorities = Authorities::open(&client, &settings.namespace, dns_names).await?;
+    let authorities = Authorities::open(&client, &settings.namespace, dns_names).await.map_err(authority)?;
     let listener = TcpListener::bind(settings.listen).await.map_err(|e| Error::Listen(settings.listen, e))?;
     let told = Admin { metrics: metrics.clone(), state: state.clone(), views: views.subscribe() };
     admin::serve(settings.admin, told).await.map_err(|e| Error::Listen(settings.admin, e))?;
@@ -199,6 +199,10 @@ pub async fn run(settings: Settings, end: watch::Receiver<bool>) -> Result<(), E
     hub.set_open(false);
     tokio::time::sleep(FAREWELL).await;
     Ok(())
+}
+
+fn authority(error: AuthorityError) -> Error {
+    Error::Authority(Box::new(error))
 }
 
 /// The newest revision of the cluster.

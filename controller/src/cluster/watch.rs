@@ -145,9 +145,10 @@ pub(crate) fn status_code(error: &watcher::Error) -> Option<u16> {
 
 /// Watches the CRDs themselves, only their names and versions, and counts their changes.
 pub(crate) async fn crds(client: Client, changes: tokio::sync::watch::Sender<u64>, versions: Arc<Versions>) {
+    use kube::core::PartialObjectMeta;
     use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition as Crd;
     let config = watcher::Config::default();
-    let mut stream = Box::pin(kube::runtime::metadata_watcher(Api::<Crd>::all(client), config));
+    let mut stream = Box::pin(kube::runtime::watcher(Api::<PartialObjectMeta<Crd>>::all(client), config));
     let mut pause = Pause::default();
     while let Some(event) = stream.next().await {
         match event {

@@ -34,7 +34,7 @@ const RENEW: Duration = Duration::from_secs(8 * 3600);
 
 /// Why there is no authority.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// The API server.
     #[error("Secret {namespace}/{SECRET} cannot be read or made: {message}")]
     Api {

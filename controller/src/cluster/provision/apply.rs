@@ -227,7 +227,7 @@ fn ports(view: &View) -> BTreeMap<(&str, &str), BTreeSet<Port>> {
 }
 
 /// Ports that a Gateway asks for, served yet or not: the Service shall not wait for a certificate.
-fn spec_ports(gateway: &Gateway) -> impl Iterator<Item = Port> {
+pub(super) fn spec_ports(gateway: &Gateway) -> impl Iterator<Item = Port> {
     gateway.spec.listeners.iter().filter_map(|listener| {
         let protocol = match listener.protocol.as_str() {
             "HTTP" | "HTTPS" | "TLS" | "TCP" => "TCP",
