@@ -172,9 +172,11 @@ fn holds_secret(resource: &Resource) -> bool {
 /// # Errors
 /// When there is none or it is not to be used.
 pub fn read(path: &Path, gateway: &GatewayRef) -> Result<Snapshot, SnapshotError> {
-    let read = |source: io::Error| match source.kind() {
-        io::ErrorKind::NotFound => SnapshotError::Missing(path.to_owned()),
-        _ => SnapshotError::Read { path: path.to_owned(), source },
+    let read = |source: io::Error| {
+        if source.kind() == io::ErrorKind::NotFound {
+            return SnapshotError::Missing(path.to_owned());
+        }
+        SnapshotError::Read { path: path.to_owned(), source }
     };
     let damaged = |why| SnapshotError::Damaged { path: path.to_owned(), why };
     let mut file = File::open(path).map_err(read)?;

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use config::identity::{Authenticate, Authority, GatewayRef, Identity, ProxyId, Refusal, Role};
 use config::xds::{Hub, Server, ServerTls};
 use config::{
-    Action, Backend, BackendRef, Endpoint, Endpoints, Generation, HttpRoute, HttpRule, Key, Kind, Listener, Parent,
-    PolicySet, Protocol, Redacted, Resource, Resources, Scope, Target, WeightedBackend,
+    Action, Backend, BackendRef, Endpoint, Endpoints, Generation, HttpRoute, HttpRule, Key, Kind, Listener,
+    Parent, PolicySet, Protocol, Redacted, Resource, Resources, Scope, Target, WeightedBackend,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -30,7 +30,8 @@ impl Authenticate for FakeTokens {
         if token.reveal() != "a token" {
             return Err(Refusal::Unauthenticated("the token is not valid".into()));
         }
-        let proxy = ProxyId { gateway: GatewayRef::new(Role::Gateway, "shop", "edge"), pod: claim.pod.clone() };
+        let proxy =
+            ProxyId { gateway: GatewayRef::new(Role::Gateway, "shop", "edge"), pod: claim.pod.clone() };
         Ok(Identity { proxy, uri: "spiffe://cluster.local/ns/shop/sa/edge".into() })
     }
 }
@@ -97,8 +98,11 @@ fn resources(port: u16, endpoint: SocketAddr, routes: usize) -> Resources {
             section: "http".into(),
             hostnames: vec![format!("{name}.example.com")],
         };
-        let forward =
-            WeightedBackend { target: Target::Backend(to.clone()), weight: 1, policies: PolicySet::default() };
+        let forward = WeightedBackend {
+            target: Target::Backend(to.clone()),
+            weight: 1,
+            policies: PolicySet::default(),
+        };
         let action = Action::Forward(vec![forward]);
         let rule = HttpRule { name: None, matches: Vec::new(), policies: PolicySet::default(), action };
         let route = HttpRoute { created: 0, parents: vec![parent], rules: vec![rule] };
@@ -216,7 +220,8 @@ async fn what_a_gateway_rejects_is_in_the_controllers_hands_at_once() {
     let known = tokio::time::timeout(PATIENCE, async {
         loop {
             changes.borrow_and_update();
-            if let Some(proxy) = controller.hub.proxies().into_iter().find(|proxy| proxy.generation.is_some()) {
+            if let Some(proxy) = controller.hub.proxies().into_iter().find(|proxy| proxy.generation.is_some())
+            {
                 return proxy;
             }
             changes.changed().await.unwrap();

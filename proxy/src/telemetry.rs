@@ -34,8 +34,8 @@ pub use self::trace::{TRACEPARENT, TRACESTATE, TraceContext};
 use self::access_log::Log;
 use self::otlp::Exporter;
 use self::retained::{Activity, Retained};
-pub(crate) use self::stats::fresh;
 use self::stats::ConfigStats;
+pub(crate) use self::stats::fresh;
 use crate::rule::RuleName;
 
 /// Updates between two looks for counters nobody holds any more.

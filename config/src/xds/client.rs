@@ -86,7 +86,7 @@ pub struct ClientState {
 pub struct Controlled {
     /// For the proxy.
     pub source: Source,
-    /// Every answer of the proxy, with what could not even be decoded.
+    /// The answers of the proxy, with what could not even be decoded. Of several that nobody took the newest is told.
     pub answers: mpsc::Receiver<Answer>,
     /// How it goes.
     pub state: watch::Receiver<ClientState>,
@@ -99,18 +99,18 @@ pub struct Controlled {
 pub fn client(options: ClientOptions) -> Result<Controlled, BadUrl> {
     let dialer = Arc::new(Dialer::new(&options)?);
     let (publisher, source) = channel();
-    let (told, answers) = mpsc::channel(16);
+    let (told, answers) = mpsc::channel(1);
     let (state, seen) = watch::channel(ClientState::default());
     let client = Client {
         certifier: Arc::new(certify::Certifier::new(dialer.clone(), state.clone())),
         dialer,
         publisher,
-        told,
+        answer: watch::Sender::new(None),
         held: Arc::new(Mutex::new(Held::default())),
         state,
         keep: None,
     };
-    tokio::spawn(client.run(options.snapshot));
+    tokio::spawn(client.run(options.snapshot, told));
     Ok(Controlled { source, answers, state: seen })
 }
 

@@ -98,8 +98,15 @@ impl Hub {
     pub fn publish(&self, generation: Generation, resources: Resources) {
         let mut state = self.0.state.lock();
         let update = Update::between(0, &state.resources, &resources);
-        state.take(generation, update);
+        state.take(generation, &update);
         drop(state);
+        self.0.changed();
+    }
+
+    /// Like [`Hub::publish`], for who knows what changed: costs what changed, whatever the number of resources. The
+    /// update's own version is not looked at.
+    pub fn publish_change(&self, generation: Generation, update: &Update) {
+        self.0.state.lock().take(generation, update);
         self.0.changed();
     }
 
@@ -140,7 +147,7 @@ impl Shared {
 }
 
 impl State {
-    fn take(&mut self, generation: Generation, update: Update) {
+    fn take(&mut self, generation: Generation, update: &Update) {
         let is_first = self.generation.is_none();
         self.generation = self.generation.max(Some(generation));
         for key in &update.removes {
@@ -151,7 +158,7 @@ impl State {
             self.resources.insert(key.clone(), resource.clone());
             self.entries.insert(key.clone(), Arc::new(Entry::new(key.clone(), resource.clone())));
         }
-        for (place, change) in self.scopes.apply(&update, &self.resources) {
+        for (place, change) in self.scopes.apply(update, &self.resources) {
             if let Some(log) = self.logs.get_mut(&place) {
                 change.into_keys().for_each(|key| log.push(key));
                 log.wake();

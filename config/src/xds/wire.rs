@@ -197,7 +197,7 @@ mod tests {
         let (decoded, _) = decode(response(entry.wrap().unwrap()));
         let [decoded] = <[Decoded; 1]>::try_from(decoded).unwrap();
         assert_eq!(*decoded.version, entry.encoded().version);
-        assert_eq!(decoded.resource, Ok((entry.key.clone(), entry.resource.clone())));
+        assert_eq!(decoded.resource, Ok((entry.key, entry.resource)));
     }
 
     #[test]

@@ -47,7 +47,10 @@ impl Controller {
         }
         lines.extend(self.snapshot_problem.clone());
         if !self.unknown.is_empty() {
-            lines.push(format!("rejected, because this version does not know them: {}", self.unknown.join(", ")));
+            lines.push(format!(
+                "rejected, because this version does not know them: {}",
+                self.unknown.join(", ")
+            ));
         }
         for line in &mut lines {
             *line = line.replace(char::is_control, " ");

@@ -83,9 +83,8 @@ impl Feed {
         else {
             return Err(FeedError::Incomplete);
         };
-        let gateway: GatewayRef = format!("{}/{gateway}", role.as_str())
-            .parse()
-            .map_err(|_| FeedError::Gateway(gateway))?;
+        let gateway: GatewayRef =
+            format!("{}/{gateway}", role.as_str()).parse().map_err(|_| FeedError::Gateway(gateway))?;
         let proxy = ProxyId { gateway, pod: self.pod.unwrap_or_else(host_name) };
         let with_keys = self.snapshot_keys;
         let snapshot = self.snapshot.map(|path| SnapshotFile { path, with_keys });

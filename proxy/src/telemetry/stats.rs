@@ -312,6 +312,7 @@ impl ConfigStats {
 
 /// The rejections that were not there before.
 pub(crate) fn fresh<'a>(before: &[Rejection], now: &'a [Rejection]) -> Vec<&'a Rejection> {
-    let known: HashSet<_> = before.iter().map(|rejection| (&rejection.key, rejection.message.as_str())).collect();
+    let known: HashSet<_> =
+        before.iter().map(|rejection| (&rejection.key, rejection.message.as_str())).collect();
     now.iter().filter(|rejection| !known.contains(&(&rejection.key, rejection.message.as_str()))).collect()
 }

@@ -66,16 +66,17 @@ pub(super) struct Client {
     pub(super) dialer: Arc<Dialer>,
     pub(super) certifier: Arc<Certifier>,
     pub(super) publisher: Publisher,
-    pub(super) told: mpsc::Sender<Answer>,
+    pub(super) answer: watch::Sender<Option<Answer>>,
     pub(super) held: Arc<Mutex<Held>>,
     pub(super) state: watch::Sender<ClientState>,
     pub(super) keep: Option<Keep>,
 }
 
 impl Client {
-    pub(super) async fn run(mut self, file: Option<SnapshotFile>) {
+    pub(super) async fn run(mut self, file: Option<SnapshotFile>, told: mpsc::Sender<Answer>) {
         // Dropped with this task.
         let mut beside = JoinSet::new();
+        beside.spawn(tell(self.answer.subscribe(), told));
         if let Some(file) = file {
             if self.start_from(&file).await.is_none() {
                 return;
@@ -247,8 +248,7 @@ impl Client {
             state.generation = generation;
             state.unknown = unknown;
         });
-        // Nobody has to want to know; but who does must not miss the newest.
-        _ = self.told.send(Answer { version, rejections }).await;
+        self.answer.send_replace(Some(Answer { version, rejections }));
         if is_change && let Some(keep) = &self.keep {
             keep.changed();
         }
@@ -275,5 +275,17 @@ impl Client {
             state.is_connected = false;
             state.problem = Some(problem);
         });
+    }
+}
+
+/// Tells the newest answer to whoever wants to know, at their pace.
+async fn tell(mut newest: watch::Receiver<Option<Answer>>, told: mpsc::Sender<Answer>) {
+    while newest.changed().await.is_ok() {
+        let answer = newest.borrow_and_update().clone();
+        if let Some(answer) = answer
+            && told.send(answer).await.is_err()
+        {
+            return;
+        }
     }
 }

@@ -86,11 +86,10 @@ impl Caller {
 
     /// Says in our log what the caller is told.
     pub(super) fn log(&self, what: &'static str, status: &Status) {
-        match status.code() {
-            Code::Unauthenticated | Code::PermissionDenied => {
-                tracing::warn!(peer = %self.peer, "{what} refused: {}", status.message());
-            }
-            _ => tracing::info!(peer = %self.peer, "{what}: {}", status.message()),
+        if matches!(status.code(), Code::Unauthenticated | Code::PermissionDenied) {
+            tracing::warn!(peer = %self.peer, "{what} refused: {}", status.message());
+        } else {
+            tracing::info!(peer = %self.peer, "{what}: {}", status.message());
         }
     }
 }

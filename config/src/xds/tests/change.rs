@@ -1,6 +1,6 @@
 //! Changes on their way to proxies and what comes back.
 
-use crate::xds::tests::harness::{Controller, FakeProxy, gateway, generation, key, route};
+use crate::xds::tests::harness::{Controller, FakeProxy, gateway, generation, key, route, within};
 use crate::{Rejection, Severity};
 use std::sync::Arc;
 
@@ -127,4 +127,20 @@ async fn all_replicas_are_known_one_by_one() {
     second.stop().await;
     controller.knows(&gone, |state| !state.is_connected).await;
     assert!(controller.has(&first.id, 1).await.is_connected);
+}
+
+#[tokio::test]
+async fn of_answers_that_nobody_took_the_newest_is_told() {
+    let controller = Controller::start().await;
+    let mut proxy = FakeProxy::start(&controller, "a", "pod-1");
+    for revision in 1..20 {
+        let name = format!("x-{revision}");
+        controller.hub.publish(generation(revision), gateway("a", &[&name]));
+        controller.has(&proxy.id, revision).await;
+    }
+    let mut versions = Vec::new();
+    while versions.last() != Some(&19) {
+        versions.push(within("an answer", proxy.answers.recv()).await.unwrap().version);
+    }
+    assert!(versions.len() <= 3, "{versions:?}");
 }

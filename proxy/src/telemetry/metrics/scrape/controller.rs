@@ -16,7 +16,9 @@ impl Scrape {
             .iter()
             .filter_map(|role| Some((role.telemetry.role, role.telemetry.controller()?)))
             .collect();
-        gauge(encoder, &families::CONTROLLER_CONNECTED, &states, |state| Some(f64::from(state.is_connected)))?;
+        gauge(encoder, &families::CONTROLLER_CONNECTED, &states, |state| {
+            Some(f64::from(state.is_connected))
+        })?;
         counter(encoder, &families::CONTROLLER_STREAMS, &states, |state| state.streams)?;
         let mut answers = Open::new(encoder, &families::CONTROLLER_ANSWERS)?;
         for (role, state) in &states {
