@@ -14,6 +14,7 @@ mod listener;
 mod redacted;
 mod resource;
 mod route;
+pub mod snapshot;
 pub mod source;
 mod update;
 pub mod xds;

@@ -21,12 +21,19 @@
 //! The caller's token and certificate decide ([`crate::identity`]), never its request: the subscription is always to all
 //! that its Gateway is allowed to see ([`scope`]).
 
+mod client;
 mod hub;
+mod proto;
 pub mod scope;
 mod server;
+mod wire;
 
+pub use client::{BadUrl, ClientOptions, ClientState, Controlled, SnapshotFile, client, read_snapshot};
 pub use hub::{Hub, ProxyState};
 pub use server::{Server, ServerTls, TlsError};
 
 /// The type of resource that is served.
 pub const TYPE_URL: &str = "type.googleapis.com/fairway.dev.config.v1alpha1.Resource";
+
+#[cfg(test)]
+mod tests;

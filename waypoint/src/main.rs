@@ -1,14 +1,15 @@
-//! The waypoint as a process of its own, fed from a file.
+//! The waypoint as a process of its own, fed by the controller or from a file.
 
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 
 use clap::Parser;
-use proxy::Options;
+use config::identity::Role;
 use proxy::admin::Exposure;
+use proxy::process::{Fed, Feed};
 use proxy::telemetry::{AccessLog, Settings, Telemetry};
+use proxy::{Options, Workers};
 use tracing_subscriber::EnvFilter;
 
 /// Requests make many small, short-lived allocations; the system's allocator costs several percent of CPU there.
@@ -19,10 +20,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES)]
 struct Args {
-    /// IR documents, as `fairway translate` prints them. Each change of the file is served at once; a broken one is
-    /// logged, and the last good one is served on.
-    #[arg(long, value_name = "FILE")]
-    config_file: PathBuf,
+    #[command(flatten)]
+    feed: Feed,
     /// Address of the admin port: /livez, /readyz, /metrics, /config.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:15001")]
     admin: SocketAddr,
@@ -50,6 +49,9 @@ const EXAMPLES: &str = "Examples:
   fairway translate -f examples/quickstart > ir.yaml
   fairway-waypoint --config-file ir.yaml
   fairway-waypoint --config-file ir.yaml --workers 1 --access-log stdout --log warn
+  fairway-waypoint --controller https://fairway-controller.fairway-system.svc:15010 \\
+    --controller-ca /var/run/fairway/ca.crt --token-file /var/run/fairway/token \\
+    --gateway shop/waypoint --snapshot /var/lib/fairway/snapshot
   curl http://127.0.0.1:15001/readyz";
 
 fn main() -> anyhow::Result<()> {
@@ -62,14 +64,15 @@ fn main() -> anyhow::Result<()> {
         .with_writer(std::io::stderr)
         .init();
     let workers = match args.workers {
-        Some(workers) => workers.get(),
-        None => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+        Some(workers) => Workers::start(workers)?,
+        None => Workers::one_per_processor()?,
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?;
-    runtime.block_on(serve(args, workers))
+    // Configuration, the admin port and signals: apart from requests.
+    let control = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    control.block_on(serve(args, workers))
 }
 
-async fn serve(args: Args, workers: usize) -> anyhow::Result<()> {
+async fn serve(args: Args, workers: Workers) -> anyhow::Result<()> {
     let settings = Settings {
         access_log: match args.access_log.as_str() {
             "off" => AccessLog::Off,
@@ -80,10 +83,13 @@ async fn serve(args: Args, workers: usize) -> anyhow::Result<()> {
         ..Settings::default()
     };
     let telemetry = Telemetry::new("waypoint", &settings)?;
-    let (source, answers) = config::source::file(&args.config_file)?;
+    let Fed { source, answers, controller } = args.feed.open(Role::Waypoint)?;
+    if let Some(state) = controller {
+        telemetry.follow_controller(state);
+    }
     let drain = std::time::Duration::from_secs(args.drain);
-    let options = Options { workers, drain, ..fairway_waypoint::options() };
-    let proxy = fairway_waypoint::start(options, telemetry.clone(), source);
+    let options = Options { drain, ..fairway_waypoint::options() };
+    let proxy = fairway_waypoint::start(options, workers, telemetry.clone(), source);
     let exposure = if args.expose_admin { Exposure::Anyone } else { Exposure::Loopback };
     proxy::process::run(proxy, telemetry, answers, Some((args.admin, exposure))).await?;
     Ok(())
