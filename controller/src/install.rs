@@ -19,6 +19,8 @@ pub struct Installation {
     pub gateway_image: String,
     /// How many controllers; one leads.
     pub replicas: u16,
+    /// What the controller says of itself, as `--log`.
+    pub log: String,
 }
 
 /// Name of everything there is one of.
@@ -31,7 +33,7 @@ const ADMIN_PORT: u16 = 15_011;
 impl Default for Installation {
     fn default() -> Self {
         let image = |name: &str| format!("ghcr.io/fairway/{name}:{}", env!("CARGO_PKG_VERSION"));
-        Self { namespace: "fairway-system".into(), image: image("fairway"), gateway_image: image("gateway"), replicas: 2 }
+        Self { namespace: "fairway-system".into(), image: image("fairway"), gateway_image: image("gateway"), replicas: 2, log: "info".into() }
     }
 }
 
@@ -49,6 +51,42 @@ pub fn objects(installation: &Installation) -> Vec<Value> {
     all.extend(installation.workload());
     all.push(gateway_class());
     all
+}
+
+/// Number that stands for `replicas` in a chart until it is rendered: no installation has as many.
+const REPLICAS: u16 = u16::MAX;
+
+/// The generated files of the Helm charts, by path below `deploy/charts`: the same objects, with Helm's expressions for
+/// what an installation decides.
+///
+/// # Errors
+/// When an object cannot be written as YAML.
+pub fn charts() -> Result<Vec<(&'static str, String)>, serde_saphyr::SerializeError> {
+    let installation = Installation {
+        namespace: "{{ .Release.Namespace }}".into(),
+        image: "{{ .Values.image }}".into(),
+        gateway_image: "{{ .Values.gatewayImage }}".into(),
+        replicas: REPLICAS,
+        log: "{{ .Values.logLevel }}".into(),
+    };
+    let text = |objects: &[Value]| -> Result<String, serde_saphyr::SerializeError> {
+        let mut text = "# Generated from controller/src/install.rs; UPDATE_GOLDEN=1 cargo test writes it.\n".to_owned();
+        for object in objects {
+            text.push_str("---\n");
+            text.push_str(&serde_saphyr::to_string(object)?);
+        }
+        Ok(text.replace(&format!("replicas: {REPLICAS}\n"), "replicas: {{ .Values.replicas }}\n"))
+    };
+    let class = text(&[gateway_class()])?;
+    Ok(vec![
+        ("fairway/templates/access.yaml", text(&installation.access())?),
+        ("fairway/templates/controller.yaml", text(&installation.workload())?),
+        (
+            "fairway/templates/gatewayclass.yaml",
+            format!("{{{{- if .Values.gatewayClass.enabled }}}}\n{class}{{{{- end }}}}\n"),
+        ),
+        ("fairway-crds/templates/crds.yaml", text(&crds())?),
+    ])
 }
 
 fn gateway_class() -> Value {
@@ -171,6 +209,7 @@ impl Installation {
                 format!("--listen=[::]:{XDS_PORT}"),
                 format!("--admin=[::]:{ADMIN_PORT}"),
                 format!("--gateway-image={}", self.gateway_image),
+                format!("--log={}", self.log),
             ],
             "env": [
                 field("POD_NAME", "metadata.name"),
@@ -199,4 +238,47 @@ fn metadata(name: &str, namespace: Option<&str>) -> Value {
         metadata.insert("namespace".into(), namespace.into());
     }
     metadata
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_charts_are_as_generated() {
+        let charts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/charts");
+        for (path, text) in charts_text() {
+            let file = charts.join(path);
+            if std::env::var_os("UPDATE_GOLDEN").is_some() {
+                fs::write(&file, &text).unwrap();
+            }
+            assert_eq!(text, fs::read_to_string(&file).unwrap_or_default(), "{path}: UPDATE_GOLDEN=1 writes it");
+        }
+    }
+
+    fn charts_text() -> Vec<(&'static str, String)> {
+        charts().unwrap()
+    }
+
+    #[test]
+    fn pods_fit_the_restricted_standard() {
+        let all = objects(&Installation::default());
+        let deployment = all.iter().find(|object| object["kind"] == "Deployment").unwrap();
+        let pod = &deployment["spec"]["template"]["spec"];
+        assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+        assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+        let container = &pod["containers"][0]["securityContext"];
+        assert_eq!(container["allowPrivilegeEscalation"], false);
+        assert_eq!(container["capabilities"]["drop"][0], "ALL");
+        assert_eq!(container["readOnlyRootFilesystem"], true);
+    }
+
+    #[test]
+    fn a_schema_the_api_server_takes_has_no_references() {
+        let text = serde_json::to_string(&crds()).unwrap();
+        assert!(!text.contains("$ref"));
+    }
 }

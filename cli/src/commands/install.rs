@@ -12,6 +12,7 @@ pub(crate) fn run(args: &Install) -> anyhow::Result<bool> {
         image: args.image.clone().unwrap_or(default.image),
         gateway_image: args.gateway_image.clone().unwrap_or(default.gateway_image),
         replicas: args.replicas,
+        log: default.log,
     };
     let crds = if args.skip_crds { Vec::new() } else { install::crds() };
     let objects = if args.crds_only { Vec::new() } else { install::objects(&installation) };

@@ -27,7 +27,7 @@ use crate::resources::Named;
 use crate::translate::parameters;
 
 /// What the controller's own installation decides.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Environment {
     /// Image of the proxies unless a FairwayProxy names one.
     pub(crate) image: String,
@@ -49,18 +49,20 @@ pub(crate) struct Provision {
     pub(crate) absent: Vec<(&'static str, String)>,
 }
 
-/// What a Gateway needs; `None` when it is not ours to run, or must be left as it is until its references hold.
+/// How the proxies of a Gateway run; `None` when it is not ours to run, or must be left as it is until its references
+/// hold.
+pub(crate) fn parameters_of(gateway: &Gateway, resources: &Resources) -> Option<FairwayProxySpec> {
+    if gateway.metadata.deletion_timestamp.is_some() { None } else { parameters::effective(gateway, resources) }
+}
+
+/// What a Gateway needs.
 pub(crate) fn provision(
     gateway: &Gateway,
-    resources: &Resources,
+    parameters: &FairwayProxySpec,
     ports: &BTreeSet<Port>,
     environment: &Environment,
-) -> Option<Provision> {
-    if gateway.metadata.deletion_timestamp.is_some() {
-        return None;
-    }
-    let parameters = parameters::effective(gateway, resources)?;
-    let making = Making { gateway, parameters: &parameters, environment, name: name(gateway) };
+) -> Provision {
+    let making = Making { gateway, parameters, environment, name: name(gateway) };
     let mut objects = vec![making.service_account(), making.trust()];
     let mut absent = Vec::new();
     // A Service cannot be without ports. One that is there keeps its address until there are ports again.
@@ -73,7 +75,7 @@ pub(crate) fn provision(
         Some(autoscaler) => objects.push(autoscaler),
         None => absent.push(("HorizontalPodAutoscaler", making.name.clone())),
     }
-    Some(Provision { objects, absent })
+    Provision { objects, absent }
 }
 
 /// The objects of one Gateway in the making.

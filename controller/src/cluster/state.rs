@@ -50,7 +50,10 @@ struct Store {
     /// What an unfinished list has named so far.
     listed: Option<FxHashSet<ObjectKey>>,
     is_complete: bool,
-    is_dirty: bool,
+    /// What changed since it was last taken.
+    dirty: FxHashSet<ObjectKey>,
+    /// A first list is complete and not taken yet.
+    is_new: bool,
 }
 
 impl State {
@@ -63,7 +66,7 @@ impl State {
     pub(crate) fn complete(&self, kind: ObjectKind) {
         let mut inner = self.inner.lock();
         let store = inner.kinds.entry(kind).or_default();
-        store.is_dirty |= !store.is_complete;
+        store.is_new |= !store.is_complete;
         store.is_complete = true;
         let listed = store.listed.take().unwrap_or_default();
         let gone: Vec<ObjectKey> = store.objects.keys().filter(|key| !listed.contains(key)).cloned().collect();
@@ -100,7 +103,7 @@ impl State {
                 let is_same = store.objects.get(&key).is_some_and(|old| same(old, &object));
                 if !is_same {
                     store.objects.insert(key.clone(), object);
-                    store.is_dirty = true;
+                    store.dirty.insert(key.clone());
                 }
                 let is_complete = store.is_complete;
                 inner.broken.remove(&key);
@@ -149,7 +152,7 @@ impl State {
     /// The newest revision of the cluster known to be included; `None` while a change waits for its translation.
     pub(crate) fn clean_revision(&self) -> Option<u64> {
         let inner = self.inner.lock();
-        let is_clean = inner.kinds.values().all(|store| !store.is_dirty && store.listed.is_none());
+        let is_clean = inner.kinds.values().all(|store| store.dirty.is_empty() && !store.is_new && store.listed.is_none());
         is_clean.then_some(inner.revision)
     }
 
@@ -158,10 +161,19 @@ impl State {
         let mut inner = self.inner.lock();
         let Inner { kinds, resources, revision, .. } = &mut *inner;
         let mut any = false;
-        for (kind, store) in kinds.iter_mut().filter(|(_, store)| store.is_dirty) {
-            store.is_dirty = false;
-            any = true;
-            resources.replace(*kind, store.objects.values().cloned());
+        for (kind, store) in kinds.iter_mut() {
+            any |= std::mem::take(&mut store.is_new) || !store.dirty.is_empty();
+            if store.dirty.is_empty() {
+                continue;
+            }
+            let (mut gone, mut changed) = (Vec::new(), Vec::new());
+            for key in store.dirty.drain() {
+                match store.objects.get(&key) {
+                    Some(object) => changed.push(object.clone()),
+                    None => gone.push(key),
+                }
+            }
+            resources.change(*kind, &gone, changed);
         }
         any.then(|| (resources.clone(), *revision))
     }
@@ -206,7 +218,7 @@ impl Inner {
         if let Some(store) = self.kinds.get_mut(&key.kind)
             && store.objects.remove(key).is_some()
         {
-            store.is_dirty = true;
+            store.dirty.insert(key.clone());
         }
         self.broken.remove(key);
         if self.observed.remove(key).is_some() {
@@ -224,3 +236,6 @@ fn same(a: &Object, b: &Object) -> bool {
     }
     old == new && a.same_content(b)
 }
+
+#[cfg(test)]
+mod tests;

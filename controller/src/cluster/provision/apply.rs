@@ -11,11 +11,12 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::{Environment, GATEWAY_NAME, Port, Provision, provision};
+use super::{Environment, GATEWAY_NAME, Port, Provision, parameters_of, provision};
 use crate::api::Gateway;
 use crate::cluster::control::View;
 use crate::cluster::metrics::{Metrics, Outcome};
 use crate::cluster::write;
+use crate::fairway_proxy::FairwayProxySpec;
 use crate::provisioned;
 use crate::resources::Named;
 use crate::{ObjectKey, ObjectKind};
@@ -40,9 +41,27 @@ pub(crate) struct Provisioner {
     pub(crate) metrics: Arc<Metrics>,
 }
 
+/// What a provision is made of.
+#[derive(Clone)]
+struct Inputs {
+    gateway: Arc<Gateway>,
+    parameters: FairwayProxySpec,
+    ports: BTreeSet<Port>,
+    environment: Environment,
+}
+
+impl Inputs {
+    fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.gateway, &other.gateway)
+            && self.ports == other.ports
+            && self.parameters == other.parameters
+            && self.environment == other.environment
+    }
+}
+
 /// What was applied last for a Gateway.
 struct Applied {
-    gateway: Arc<Gateway>,
+    inputs: Inputs,
     provision: Provision,
     /// Kinds of those that hold.
     done: BTreeSet<String>,
@@ -81,16 +100,29 @@ impl Provisioner {
         for gateway in &view.resources.gateways {
             let key = ObjectKey::new(ObjectKind::Gateway, gateway.namespace(), gateway.name());
             let of_gateway = ports.get(&(gateway.namespace(), gateway.name()));
-            let all = spec_ports(gateway).chain(of_gateway.into_iter().flatten().copied()).collect();
-            let Some(wanted) = provision(gateway, &view.resources, &all, environment) else { continue };
+            let Some(parameters) = parameters_of(gateway, &view.resources) else { continue };
+            let inputs = Inputs {
+                gateway: Arc::clone(gateway),
+                parameters,
+                ports: spec_ports(gateway).chain(of_gateway.into_iter().flatten().copied()).collect(),
+                environment: environment.clone(),
+            };
             here.insert(key.clone());
-            let entry = applied.get(&key).filter(|old| old.again > now && old.gateway.metadata.uid == gateway.metadata.uid);
+            let is_same_gateway = |old: &&mut Applied| old.inputs.gateway.metadata.uid == gateway.metadata.uid;
+            let entry = applied.get_mut(&key).filter(|old| old.again > now).filter(is_same_gateway);
+            if entry.as_ref().is_some_and(|old| old.inputs.is_same(&inputs)) {
+                continue;
+            }
+            let wanted = provision(gateway, &inputs.parameters, &inputs.ports, environment);
             let todo = match entry {
-                Some(old) if old.provision == wanted => continue,
+                Some(old) if old.provision == wanted => {
+                    old.inputs = inputs;
+                    continue;
+                }
                 Some(old) => wanted.without(&old.provision, &old.done),
                 None => wanted.clone(),
             };
-            work.push((key, Arc::clone(gateway), wanted, todo));
+            work.push((key, inputs, wanted, todo));
         }
         applied.retain(|key, _| here.contains(key));
         self.refusals.send_if_modified(|refusals| {
@@ -98,19 +130,19 @@ impl Provisioner {
             refusals.retain(|key, _| here.contains(key));
             refusals.len() != before
         });
-        let mut running = stream::iter(work.into_iter().map(|(key, gateway, wanted, todo)| async move {
+        let mut running = stream::iter(work.into_iter().map(|(key, inputs, wanted, todo)| async move {
             let problem = self.apply(&key, &todo).await;
-            (key, gateway, wanted, problem)
+            (key, inputs, wanted, problem)
         }))
         .buffer_unordered(AT_ONCE);
-        while let Some((key, gateway, provision, problem)) = running.next().await {
+        while let Some((key, inputs, provision, problem)) = running.next().await {
             let wait = if problem.is_some() { RETRY } else { AGAIN.mul_f64(0.8 + 0.4 * crate::cluster::random_unit()) };
             self.tell(&key, problem.as_ref());
             let failed = problem.map(|(kind, _)| kind);
             let kinds = provision.objects.iter().map(kind_of).map(str::to_owned);
             // What comes after a refused object is not tried before it holds.
             let done = kinds.take_while(|kind| Some(kind) != failed.as_ref()).collect();
-            applied.insert(key, Applied { gateway, provision, done, again: Instant::now() + wait });
+            applied.insert(key, Applied { inputs, provision, done, again: Instant::now() + wait });
         }
         self.abandoned(view).await;
     }

@@ -32,7 +32,9 @@ fn resources(text: &str) -> Resources {
 fn all(resources: &Resources) -> Vec<(String, Option<Provision>)> {
     let provisions = resources.gateways.iter().map(|gateway| {
         let ports = apply::spec_ports(gateway).collect();
-        (gateway.name().to_owned(), provision(gateway, resources, &ports, &environment()))
+        let provision = parameters_of(gateway, resources)
+            .map(|parameters| provision(gateway, &parameters, &ports, &environment()));
+        (gateway.name().to_owned(), provision)
     });
     provisions.collect()
 }

@@ -210,3 +210,6 @@ fn shortened(pods: &[String]) -> String {
     let shown: Vec<&str> = pods.iter().take(3).map(String::as_str).collect();
     if pods.len() > shown.len() { format!("{}, …", shown.join(", ")) } else { shown.join(", ") }
 }
+
+#[cfg(test)]
+mod tests;
