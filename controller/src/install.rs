@@ -33,7 +33,13 @@ const ADMIN_PORT: u16 = 15_011;
 impl Default for Installation {
     fn default() -> Self {
         let image = |name: &str| format!("ghcr.io/fairway/{name}:{}", env!("CARGO_PKG_VERSION"));
-        Self { namespace: "fairway-system".into(), image: image("fairway"), gateway_image: image("gateway"), replicas: 2, log: "info".into() }
+        Self {
+            namespace: "fairway-system".into(),
+            image: image("fairway"),
+            gateway_image: image("gateway"),
+            replicas: 2,
+            log: "info".into(),
+        }
     }
 }
 
@@ -70,7 +76,8 @@ pub fn charts() -> Result<Vec<(&'static str, String)>, serde_saphyr::SerializeEr
         log: "{{ .Values.logLevel }}".into(),
     };
     let text = |objects: &[Value]| -> Result<String, serde_saphyr::SerializeError> {
-        let mut text = "# Generated from controller/src/install.rs; UPDATE_GOLDEN=1 cargo test writes it.\n".to_owned();
+        let mut text =
+            "# Generated from controller/src/install.rs; UPDATE_GOLDEN=1 cargo test writes it.\n".to_owned();
         for object in objects {
             text.push_str("---\n");
             text.push_str(&serde_saphyr::to_string(object)?);
@@ -198,9 +205,9 @@ impl Installation {
     }
 
     fn container(&self) -> Value {
-        let field =
-            |name: &str, path: &str| json!({ "name": name, "valueFrom": { "fieldRef": { "fieldPath": path } } });
-        let probe = |path: &str| json!({ "httpGet": { "path": path, "port": ADMIN_PORT }, "periodSeconds": 5 });
+        let field = |name: &str, path: &str| json!({ "name": name, "valueFrom": { "fieldRef": { "fieldPath": path } } });
+        let probe =
+            |path: &str| json!({ "httpGet": { "path": path, "port": ADMIN_PORT }, "periodSeconds": 5 });
         json!({
             "name": "controller",
             "image": self.image,
@@ -255,7 +262,11 @@ mod tests {
             if std::env::var_os("UPDATE_GOLDEN").is_some() {
                 fs::write(&file, &text).unwrap();
             }
-            assert_eq!(text, fs::read_to_string(&file).unwrap_or_default(), "{path}: UPDATE_GOLDEN=1 writes it");
+            assert_eq!(
+                text,
+                fs::read_to_string(&file).unwrap_or_default(),
+                "{path}: UPDATE_GOLDEN=1 writes it"
+            );
         }
     }
 

@@ -39,7 +39,8 @@ pub(crate) fn addresses(gateway: &Gateway, services: &Objects<Service>) -> Vec<G
     if service.label(GATEWAY_NAME) != Some(&label_value(gateway)) {
         return Vec::new();
     }
-    let address = |kind: &str, value: &str| GatewayAddress { r#type: kind.to_owned(), value: value.to_owned() };
+    let address =
+        |kind: &str, value: &str| GatewayAddress { r#type: kind.to_owned(), value: value.to_owned() };
     let spec = service.spec.as_ref();
     if spec.and_then(|spec| spec.type_.as_deref()) != Some("LoadBalancer") {
         let ips = spec.and_then(|spec| spec.cluster_ips.as_deref()).unwrap_or_default();

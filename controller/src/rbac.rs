@@ -66,7 +66,10 @@ pub fn cluster_rules() -> Vec<Rule> {
         // The right to read Secrets and ConfigMaps where something refers to one: a binding in that namespace, to one
         // ClusterRole and no other.
         rule("rbac.authorization.k8s.io", &["rolebindings"], &["create", "patch", "list"]),
-        Rule { names: &[REFERENCED_ROLE], ..rule("rbac.authorization.k8s.io", &["rolebindings"], &["delete"]) },
+        Rule {
+            names: &[REFERENCED_ROLE],
+            ..rule("rbac.authorization.k8s.io", &["rolebindings"], &["delete"])
+        },
         Rule { names: &[REFERENCED_ROLE], ..rule("rbac.authorization.k8s.io", &["clusterroles"], &["bind"]) },
     ]);
     rules
@@ -84,7 +87,10 @@ pub fn own_rules() -> Vec<Rule> {
     vec![
         // Leader election.
         rule("coordination.k8s.io", &["leases"], &["create"]),
-        Rule { names: &["fairway-controller"], ..rule("coordination.k8s.io", &["leases"], &["get", "update"]) },
+        Rule {
+            names: &["fairway-controller"],
+            ..rule("coordination.k8s.io", &["leases"], &["get", "update"])
+        },
         // The certificate authority. `create` cannot be limited by name.
         rule("", &["secrets"], &["create"]),
         Rule { names: &[AUTHORITY_SECRET], ..rule("", &["secrets"], &["get"]) },
@@ -95,7 +101,8 @@ pub fn own_rules() -> Vec<Rule> {
 #[must_use]
 pub fn to_json(rules: &[Rule]) -> Value {
     let rules = rules.iter().map(|rule| {
-        let mut value = json!({ "apiGroups": [rule.group], "resources": rule.resources, "verbs": rule.verbs });
+        let mut value =
+            json!({ "apiGroups": [rule.group], "resources": rule.resources, "verbs": rule.verbs });
         if let Some(fields) = value.as_object_mut().filter(|_| !rule.names.is_empty()) {
             fields.insert("resourceNames".into(), json!(rule.names));
         }
@@ -112,21 +119,44 @@ mod tests {
 
     /// What may ever be granted in the whole cluster without being limited by name. A line here is a decision.
     const ALLOWED: &[&str] = &[
-        "/configmaps create", "/configmaps delete", "/configmaps patch",
-        "/namespaces get", "/namespaces list", "/namespaces watch",
-        "/serviceaccounts create", "/serviceaccounts delete", "/serviceaccounts patch",
-        "/services create", "/services delete", "/services get", "/services list", "/services patch", "/services watch",
-        "apiextensions.k8s.io/customresourcedefinitions get", "apiextensions.k8s.io/customresourcedefinitions list",
+        "/configmaps create",
+        "/configmaps delete",
+        "/configmaps patch",
+        "/namespaces get",
+        "/namespaces list",
+        "/namespaces watch",
+        "/serviceaccounts create",
+        "/serviceaccounts delete",
+        "/serviceaccounts patch",
+        "/services create",
+        "/services delete",
+        "/services get",
+        "/services list",
+        "/services patch",
+        "/services watch",
+        "apiextensions.k8s.io/customresourcedefinitions get",
+        "apiextensions.k8s.io/customresourcedefinitions list",
         "apiextensions.k8s.io/customresourcedefinitions watch",
-        "apps/deployments create", "apps/deployments delete", "apps/deployments patch",
+        "apps/deployments create",
+        "apps/deployments delete",
+        "apps/deployments patch",
         "authentication.k8s.io/tokenreviews create",
-        "autoscaling/horizontalpodautoscalers create", "autoscaling/horizontalpodautoscalers delete",
+        "autoscaling/horizontalpodautoscalers create",
+        "autoscaling/horizontalpodautoscalers delete",
         "autoscaling/horizontalpodautoscalers patch",
-        "discovery.k8s.io/endpointslices get", "discovery.k8s.io/endpointslices list", "discovery.k8s.io/endpointslices watch",
-        "events.k8s.io/events create", "events.k8s.io/events patch",
-        "fairway.dev/fairwayproxies get", "fairway.dev/fairwayproxies list", "fairway.dev/fairwayproxies watch",
-        "policy/poddisruptionbudgets create", "policy/poddisruptionbudgets delete", "policy/poddisruptionbudgets patch",
-        "rbac.authorization.k8s.io/rolebindings create", "rbac.authorization.k8s.io/rolebindings list",
+        "discovery.k8s.io/endpointslices get",
+        "discovery.k8s.io/endpointslices list",
+        "discovery.k8s.io/endpointslices watch",
+        "events.k8s.io/events create",
+        "events.k8s.io/events patch",
+        "fairway.dev/fairwayproxies get",
+        "fairway.dev/fairwayproxies list",
+        "fairway.dev/fairwayproxies watch",
+        "policy/poddisruptionbudgets create",
+        "policy/poddisruptionbudgets delete",
+        "policy/poddisruptionbudgets patch",
+        "rbac.authorization.k8s.io/rolebindings create",
+        "rbac.authorization.k8s.io/rolebindings list",
         "rbac.authorization.k8s.io/rolebindings patch",
     ];
 
@@ -153,8 +183,14 @@ mod tests {
     #[test]
     fn no_secret_can_be_read_cluster_wide_and_nothing_escalates() {
         for rule in cluster_rules() {
-            assert!(!rule.resources.iter().any(|resource| resource == "secrets" || resource == "*"), "{rule:?}");
-            assert!(!rule.verbs.iter().any(|verb| ["*", "escalate", "impersonate"].contains(verb)), "{rule:?}");
+            assert!(
+                !rule.resources.iter().any(|resource| resource == "secrets" || resource == "*"),
+                "{rule:?}"
+            );
+            assert!(
+                !rule.verbs.iter().any(|verb| ["*", "escalate", "impersonate"].contains(verb)),
+                "{rule:?}"
+            );
             let binds = rule.verbs.contains(&"bind");
             assert!(!binds || rule.names == [REFERENCED_ROLE], "{rule:?}");
         }

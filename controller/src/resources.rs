@@ -88,7 +88,8 @@ impl<T: Named> Objects<T> {
     fn with(&self, gone: &[ObjectKey], mut new: Vec<Arc<T>>) -> Self {
         let names = gone.iter().map(|key| (&*key.namespace, &*key.name));
         let names = names.chain(new.iter().map(|object| (object.namespace(), object.name())));
-        let old: FxHashSet<*const T> = names.filter_map(|(ns, name)| self.get(ns, name)).map(Arc::as_ptr).collect();
+        let old: FxHashSet<*const T> =
+            names.filter_map(|(ns, name)| self.get(ns, name)).map(Arc::as_ptr).collect();
         let left = |list: &[Arc<T>]| -> Vec<Arc<T>> {
             list.iter().filter(|object| !old.contains(&Arc::as_ptr(object))).cloned().collect()
         };
@@ -317,8 +318,7 @@ mod tests {
         object.metadata.name = Some(format!("n{name}"));
         object.metadata.generation = Some(version);
         let time = k8s_openapi::jiff::Timestamp::from_second(created).unwrap();
-        object.metadata.creation_timestamp =
-            Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(time));
+        object.metadata.creation_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(time));
         object.into()
     }
 

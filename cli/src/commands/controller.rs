@@ -11,7 +11,8 @@ use crate::args::Controller;
 
 pub(crate) fn run(args: Controller) -> anyhow::Result<bool> {
     // What kube's parts say of failures we say ourselves, with the object.
-    let filter = EnvFilter::try_new(format!("kube_runtime=off,kube_client=off,{}", args.log)).context("--log")?;
+    let filter =
+        EnvFilter::try_new(format!("kube_runtime=off,kube_client=off,{}", args.log)).context("--log")?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))

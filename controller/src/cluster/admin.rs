@@ -74,8 +74,9 @@ impl Admin {
             "/readyz" => self.ready(),
             "/metrics" => {
                 let mut rsp = text(StatusCode::OK, self.metrics.encode());
-                let open_metrics =
-                    http::HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+                let open_metrics = http::HeaderValue::from_static(
+                    "application/openmetrics-text; version=1.0.0; charset=utf-8",
+                );
                 rsp.headers_mut().insert(http::header::CONTENT_TYPE, open_metrics);
                 rsp
             }
@@ -88,7 +89,8 @@ impl Admin {
         if self.views.borrow().is_some() {
             return text(StatusCode::OK, "ok\n".into());
         }
-        let missing: Vec<_> = self.state.missing(KINDS.iter().map(|kind| kind.kind)).iter().map(|k| k.as_str()).collect();
+        let missing: Vec<_> =
+            self.state.missing(KINDS.iter().map(|kind| kind.kind)).iter().map(|k| k.as_str()).collect();
         let why = if missing.is_empty() {
             "not published yet\n".to_owned()
         } else {

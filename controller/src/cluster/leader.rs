@@ -83,7 +83,9 @@ impl Elector {
                 // A holder of our name that we are not: the process was started again under the same name.
                 if self.held.is_some() { Action::Renew } else { Action::Take }
             }
-            Some((record, since)) if record.holder.is_empty() || now >= *since + record.duration => Action::Take,
+            Some((record, since)) if record.holder.is_empty() || now >= *since + record.duration => {
+                Action::Take
+            }
             Some(_) => Action::Wait,
         }
     }

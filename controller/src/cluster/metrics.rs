@@ -71,16 +71,33 @@ impl Metrics {
         };
         let r = &mut registry;
         r.register("watch_events", "Events of watches", metrics.events.clone());
-        r.register("watch_errors", "Watches that failed and were started again", metrics.watch_errors.clone());
+        r.register(
+            "watch_errors",
+            "Watches that failed and were started again",
+            metrics.watch_errors.clone(),
+        );
         r.register("undecodable_objects", "Objects that could not be read", metrics.undecodable.clone());
         r.register("objects", "Objects known", metrics.objects.clone());
-        r.register_with_unit("translation", "Time of a translation", Unit::Seconds, metrics.translations.clone());
+        r.register_with_unit(
+            "translation",
+            "Time of a translation",
+            Unit::Seconds,
+            metrics.translations.clone(),
+        );
         r.register("resources", "Resources published to proxies", metrics.resources.clone());
         r.register("status_writes", "Writes of a status", metrics.status_writes.clone());
-        r.register("status_queue", "Statuses that wait to be compared or written", metrics.status_queue.clone());
+        r.register(
+            "status_queue",
+            "Statuses that wait to be compared or written",
+            metrics.status_queue.clone(),
+        );
         r.register("applies", "Writes of what runs for Gateways", metrics.applies.clone());
         r.register("proxies", "Proxies connected to this replica", metrics.proxies.clone());
-        r.register("rejections", "Resources that connected proxies do not use, or only in part", metrics.rejections.clone());
+        r.register(
+            "rejections",
+            "Resources that connected proxies do not use, or only in part",
+            metrics.rejections.clone(),
+        );
         r.register("leader", "1 when this replica leads", metrics.leader.clone());
         r.register("generation", "Revision of the published configuration", metrics.generation.clone());
         Self { registry, ..metrics }

@@ -18,10 +18,10 @@ use serde_json::{Map, Value, json};
 
 pub(crate) use self::apply::{Provisioner, Refusals};
 pub(crate) use self::deployment::AUDIENCE;
-pub(crate) use crate::provisioned::GATEWAY_NAME;
 use crate::Resources;
 use crate::api::Gateway;
 use crate::fairway_proxy::FairwayProxySpec;
+pub(crate) use crate::provisioned::GATEWAY_NAME;
 use crate::provisioned::{label_value, name};
 use crate::resources::Named;
 use crate::translate::parameters;
@@ -52,7 +52,11 @@ pub(crate) struct Provision {
 /// How the proxies of a Gateway run; `None` when it is not ours to run, or must be left as it is until its references
 /// hold.
 pub(crate) fn parameters_of(gateway: &Gateway, resources: &Resources) -> Option<FairwayProxySpec> {
-    if gateway.metadata.deletion_timestamp.is_some() { None } else { parameters::effective(gateway, resources) }
+    if gateway.metadata.deletion_timestamp.is_some() {
+        None
+    } else {
+        parameters::effective(gateway, resources)
+    }
 }
 
 /// What a Gateway needs.
@@ -87,7 +91,12 @@ struct Making<'a> {
 }
 
 impl Making<'_> {
-    fn object(&self, api_version: &str, kind: &str, annotations: &BTreeMap<String, String>) -> Map<String, Value> {
+    fn object(
+        &self,
+        api_version: &str,
+        kind: &str,
+        annotations: &BTreeMap<String, String>,
+    ) -> Map<String, Value> {
         let mut all = self.infrastructure_annotations();
         all.extend(annotations.clone());
         let mut metadata = json!({

@@ -63,7 +63,8 @@ impl References {
             }
             keep
         });
-        let fresh: BTreeSet<_> = scopes.iter().filter(|scope| !self.running.contains_key(*scope)).cloned().collect();
+        let fresh: BTreeSet<_> =
+            scopes.iter().filter(|scope| !self.running.contains_key(*scope)).cloned().collect();
         // The running watch of a namespace has let these pass: they are fetched, and it goes on from there.
         for key in new.into_iter().filter(|key| !fresh.contains(&(key.kind, key.namespace.clone()))) {
             self.spawn_one(key);
@@ -90,7 +91,8 @@ impl References {
     }
 
     fn spawn_namespace(&self, (kind, namespace): &(ObjectKind, Box<str>)) -> AbortHandle {
-        let (watching, wanted, namespace) = (self.watching.clone(), Arc::clone(&self.wanted), namespace.clone());
+        let (watching, wanted, namespace) =
+            (self.watching.clone(), Arc::clone(&self.wanted), namespace.clone());
         let task = if *kind == ObjectKind::Secret {
             tokio::spawn(watch::<api::Secret>(watching, wanted, namespace))
         } else {

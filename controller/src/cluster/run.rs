@@ -114,11 +114,10 @@ pub async fn run(settings: Settings, end: watch::Receiver<bool>) -> Result<(), E
     };
     KINDS.iter().for_each(|kind| kind.spawn(&watching));
 
-    let controller = settings
-        .advertise
-        .clone()
-        .unwrap_or_else(|| format!("https://{host}:{}", settings.listen.port()));
-    let environment = |trust: String| Environment { image: settings.image.clone(), controller: controller.clone(), trust };
+    let controller =
+        settings.advertise.clone().unwrap_or_else(|| format!("https://{host}:{}", settings.listen.port()));
+    let environment =
+        |trust: String| Environment { image: settings.image.clone(), controller: controller.clone(), trust };
     let environments = watch::Sender::new(environment(authorities.trust.borrow().clone()));
     let mut parts = JoinSet::new();
     let server = Server {
@@ -172,14 +171,25 @@ pub async fn run(settings: Settings, end: watch::Receiver<bool>) -> Result<(), E
         async move {
             while trust.changed().await.is_ok() {
                 let trust = trust.borrow_and_update().clone();
-                environments.send_replace(Environment { image: image.clone(), controller: controller.clone(), trust });
+                environments.send_replace(Environment {
+                    image: image.clone(),
+                    controller: controller.clone(),
+                    trust,
+                });
             }
         }
     };
     parts.spawn(followed);
     let references = References::new(watching);
-    let control =
-        Control { state, references, hub: hub.clone(), views, namespaces, metrics: metrics.clone(), epoch: settings.epoch };
+    let control = Control {
+        state,
+        references,
+        hub: hub.clone(),
+        views,
+        namespaces,
+        metrics: metrics.clone(),
+        epoch: settings.epoch,
+    };
     parts.spawn(control.run());
     let campaign = Campaign {
         client,

@@ -69,7 +69,8 @@ impl State {
         store.is_new |= !store.is_complete;
         store.is_complete = true;
         let listed = store.listed.take().unwrap_or_default();
-        let gone: Vec<ObjectKey> = store.objects.keys().filter(|key| !listed.contains(key)).cloned().collect();
+        let gone: Vec<ObjectKey> =
+            store.objects.keys().filter(|key| !listed.contains(key)).cloned().collect();
         gone.iter().for_each(|key| inner.forget(key));
         drop(inner);
         self.changed.notify_one();
@@ -152,7 +153,10 @@ impl State {
     /// The newest revision of the cluster known to be included; `None` while a change waits for its translation.
     pub(crate) fn clean_revision(&self) -> Option<u64> {
         let inner = self.inner.lock();
-        let is_clean = inner.kinds.values().all(|store| store.dirty.is_empty() && !store.is_new && store.listed.is_none());
+        let is_clean = inner
+            .kinds
+            .values()
+            .all(|store| store.dirty.is_empty() && !store.is_new && store.listed.is_none());
         is_clean.then_some(inner.revision)
     }
 
@@ -196,7 +200,8 @@ impl State {
     /// How many objects of each kind there are.
     pub(crate) fn counts(&self) -> Vec<(ObjectKind, usize)> {
         let inner = self.inner.lock();
-        let mut counts: Vec<_> = inner.kinds.iter().map(|(kind, store)| (*kind, store.objects.len())).collect();
+        let mut counts: Vec<_> =
+            inner.kinds.iter().map(|(kind, store)| (*kind, store.objects.len())).collect();
         counts.sort_unstable();
         counts
     }

@@ -109,7 +109,8 @@ fn take<T: Watchable>(watching: &Watching, event: Event<Watched<T>>) {
             }
         }
         Event::Delete(object) => {
-            let (namespace, name) = (object.meta.namespace.unwrap_or_default(), object.meta.name.unwrap_or_default());
+            let (namespace, name) =
+                (object.meta.namespace.unwrap_or_default(), object.meta.name.unwrap_or_default());
             let version = object.meta.resource_version.unwrap_or_default();
             state.delete(&ObjectKey::new(T::KIND, namespace, name), &version);
         }
@@ -145,8 +146,8 @@ pub(crate) fn status_code(error: &watcher::Error) -> Option<u16> {
 
 /// Watches the CRDs themselves, only their names and versions, and counts their changes.
 pub(crate) async fn crds(client: Client, changes: tokio::sync::watch::Sender<u64>, versions: Arc<Versions>) {
-    use kube::core::PartialObjectMeta;
     use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition as Crd;
+    use kube::core::PartialObjectMeta;
     let config = watcher::Config::default();
     let mut stream = Box::pin(kube::runtime::watcher(Api::<PartialObjectMeta<Crd>>::all(client), config));
     let mut pause = Pause::default();

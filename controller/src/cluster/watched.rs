@@ -18,7 +18,14 @@ use crate::{Object, ObjectKind, api};
 
 /// A kind that is watched.
 pub(crate) trait Watchable:
-    Resource<DynamicType = ()> + DeserializeOwned + Named + Into<Object> + Clone + std::fmt::Debug + Send + 'static
+    Resource<DynamicType = ()>
+    + DeserializeOwned
+    + Named
+    + Into<Object>
+    + Clone
+    + std::fmt::Debug
+    + Send
+    + 'static
 {
     /// Which.
     const KIND: ObjectKind;

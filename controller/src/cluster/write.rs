@@ -50,7 +50,12 @@ pub(crate) async fn apply(client: &Client, object: &Value) -> Result<DynamicObje
 }
 
 /// Deletes an object; one that is gone is no error.
-pub(crate) async fn delete(client: &Client, object: (&str, &str), namespace: &str, name: &str) -> Result<(), Error> {
+pub(crate) async fn delete(
+    client: &Client,
+    object: (&str, &str),
+    namespace: &str,
+    name: &str,
+) -> Result<(), Error> {
     let resource = resource(object.0, object.1);
     match api(client, &resource, namespace).delete(name, &DeleteParams::background()).await {
         Err(Error::Api(status)) if status.code == 404 => Ok(()),

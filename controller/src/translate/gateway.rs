@@ -127,9 +127,7 @@ fn refuse_unsupported(draft: &mut Draft<'_>, resources: &Resources, options: &Op
             .push(Problem::accepted(reason::LISTENERS_NOT_VALID, "listeners: at least one is needed"));
     }
     let is_needed = !options.shared_host;
-    if let Some(Err(problem)) =
-        parameters::of_gateway(draft.object, &resources.fairway_proxies, is_needed)
-    {
+    if let Some(Err(problem)) = parameters::of_gateway(draft.object, &resources.fairway_proxies, is_needed) {
         draft.problems.push(problem);
     }
     if spec.default_scope == Some(gateway_api::experimental::gateways::GatewayDefaultScope::All) {

@@ -36,7 +36,8 @@ pub(crate) fn program_where(
         match key.kind {
             ObjectKind::Gateway => {
                 if applied(key)
-                    && let Status::Gateway(gateway) = Arc::make_mut(status) {
+                    && let Status::Gateway(gateway) = Arc::make_mut(status)
+                {
                     program_gateway(key, gateway, translation, &rejections);
                 }
             }

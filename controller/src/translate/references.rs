@@ -23,15 +23,23 @@ pub(crate) fn referenced(resources: &Resources) -> BTreeSet<ObjectKey> {
         let from = (ObjectKind::Gateway, gateway.namespace());
         for listener in &gateway.spec.listeners {
             for certificate in listener.tls.iter().flat_map(|tls| tls.certificate_refs.iter().flatten()) {
-                found.add(from, certificate.kind.as_deref(), certificate.namespace.as_deref(), &certificate.name);
+                found.add(
+                    from,
+                    certificate.kind.as_deref(),
+                    certificate.namespace.as_deref(),
+                    &certificate.name,
+                );
             }
         }
         let Some(tls) = &gateway.spec.tls else { continue };
-        if let Some(client) = tls.backend.as_ref().and_then(|backend| backend.client_certificate_ref.as_ref()) {
+        if let Some(client) = tls.backend.as_ref().and_then(|backend| backend.client_certificate_ref.as_ref())
+        {
             found.add(from, client.kind.as_deref(), client.namespace.as_deref(), &client.name);
         }
         let Some(frontend) = &tls.frontend else { continue };
-        for authority in frontend.default.validation.iter().flat_map(|validation| &validation.ca_certificate_refs) {
+        for authority in
+            frontend.default.validation.iter().flat_map(|validation| &validation.ca_certificate_refs)
+        {
             found.add(from, Some(&authority.kind), authority.namespace.as_deref(), &authority.name);
         }
         let per_port = frontend.per_port.iter().flatten().filter_map(|port| port.tls.validation.as_ref());

@@ -77,7 +77,11 @@ pub(crate) struct Authorities {
 
 impl Authorities {
     /// Reads the Secret, or makes it.
-    pub(crate) async fn open(client: &Client, namespace: &str, dns_names: Vec<String>) -> Result<Self, Error> {
+    pub(crate) async fn open(
+        client: &Client,
+        namespace: &str,
+        dns_names: Vec<String>,
+    ) -> Result<Self, Error> {
         let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
         let secret = read(&api, namespace).await?;
         let kept = Kept::of(&secret)?;
@@ -149,7 +153,8 @@ impl Kept {
 
 /// The Secret, made if there is none. Of several replicas that make one, the first wins.
 async fn read(api: &Api<Secret>, namespace: &str) -> Result<Secret, Error> {
-    let fail = |error: kube::Error| Error::Api { namespace: namespace.to_owned(), message: write::message(&error) };
+    let fail =
+        |error: kube::Error| Error::Api { namespace: namespace.to_owned(), message: write::message(&error) };
     if let Some(secret) = api.get_opt(SECRET).await.map_err(fail)? {
         return Ok(secret);
     }

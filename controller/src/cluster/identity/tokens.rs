@@ -46,7 +46,11 @@ struct Account {
 }
 
 impl Tokens {
-    pub(crate) fn new(client: Client, views: watch::Receiver<Option<Arc<View>>>, trust_domain: String) -> Self {
+    pub(crate) fn new(
+        client: Client,
+        views: watch::Receiver<Option<Arc<View>>>,
+        trust_domain: String,
+    ) -> Self {
         Self { client, views, trust_domain, known: Mutex::default() }
     }
 
@@ -72,11 +76,16 @@ impl Tokens {
     async fn review(&self, token: &Redacted) -> Result<Account, Refusal> {
         let review = TokenReview {
             // The API server is asked whose the token is.
-            spec: TokenReviewSpec { token: token.reveal().to_owned(), audiences: Some(vec![AUDIENCE.to_owned()]) },
+            spec: TokenReviewSpec {
+                token: token.reveal().to_owned(),
+                audiences: Some(vec![AUDIENCE.to_owned()]),
+            },
             ..TokenReview::default()
         };
         let api: Api<TokenReview> = Api::all(self.client.clone());
-        let unavailable = |why: String| Refusal::Unavailable(format!("the API server cannot be asked whose the token is: {why}"));
+        let unavailable = |why: String| {
+            Refusal::Unavailable(format!("the API server cannot be asked whose the token is: {why}"))
+        };
         let answer = timeout(PATIENCE, api.create(&PostParams::default(), &review))
             .await
             .map_err(|_| unavailable("it does not answer".into()))?
@@ -108,7 +117,10 @@ impl Tokens {
 fn account(status: TokenReviewStatus) -> Result<Account, Refusal> {
     let refuse = |why: String| Err(Refusal::Unauthenticated(why));
     if status.authenticated != Some(true) {
-        return refuse(format!("the token is not valid: {}", status.error.unwrap_or_else(|| "no reason is given".into())));
+        return refuse(format!(
+            "the token is not valid: {}",
+            status.error.unwrap_or_else(|| "no reason is given".into())
+        ));
     }
     // An API server that knows nothing of audiences leaves them out, and then the token may be meant for anybody.
     if !status.audiences.iter().flatten().any(|audience| audience == AUDIENCE) {
@@ -121,7 +133,8 @@ fn account(status: TokenReviewStatus) -> Result<Account, Refusal> {
     else {
         return refuse(format!("{name:?} is no ServiceAccount"));
     };
-    let pod = user.extra.and_then(|extra| extra.get("authentication.kubernetes.io/pod-name")?.first().cloned());
+    let pod =
+        user.extra.and_then(|extra| extra.get("authentication.kubernetes.io/pod-name")?.first().cloned());
     Ok(Account { namespace: namespace.to_owned(), name: name.to_owned(), pod })
 }
 

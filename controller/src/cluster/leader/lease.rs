@@ -38,7 +38,11 @@ impl Campaign {
         while !*end.borrow_and_update() {
             let step = timeout(PATIENCE * 2, self.step(&api, &mut elector)).await;
             if let Ok(Err(error)) = step {
-                tracing::warn!(error = write::message(&error), lease = self.name, "the Lease cannot be read or written");
+                tracing::warn!(
+                    error = write::message(&error),
+                    lease = self.name,
+                    "the Lease cannot be read or written"
+                );
             }
             let now = Instant::now();
             self.say(elector.leads(now));
@@ -61,7 +65,11 @@ impl Campaign {
             let is_new = *old != leads;
             *old = leads;
             if is_new {
-                tracing::info!(identity = self.identity, "{}", if leads { "leads" } else { "leads no longer" });
+                tracing::info!(
+                    identity = self.identity,
+                    "{}",
+                    if leads { "leads" } else { "leads no longer" }
+                );
             }
             is_new
         });

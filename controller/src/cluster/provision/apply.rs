@@ -92,7 +92,12 @@ impl Provisioner {
         }
     }
 
-    async fn round(&self, view: &View, environment: &Environment, applied: &mut BTreeMap<ObjectKey, Applied>) {
+    async fn round(
+        &self,
+        view: &View,
+        environment: &Environment,
+        applied: &mut BTreeMap<ObjectKey, Applied>,
+    ) {
         let ports = ports(view);
         let now = Instant::now();
         let mut work = Vec::new();
@@ -108,7 +113,8 @@ impl Provisioner {
                 environment: environment.clone(),
             };
             here.insert(key.clone());
-            let is_same_gateway = |old: &&mut Applied| old.inputs.gateway.metadata.uid == gateway.metadata.uid;
+            let is_same_gateway =
+                |old: &&mut Applied| old.inputs.gateway.metadata.uid == gateway.metadata.uid;
             let entry = applied.get_mut(&key).filter(|old| old.again > now).filter(is_same_gateway);
             if entry.as_ref().is_some_and(|old| old.inputs.is_same(&inputs)) {
                 continue;
@@ -136,7 +142,11 @@ impl Provisioner {
         }))
         .buffer_unordered(AT_ONCE);
         while let Some((key, inputs, provision, problem)) = running.next().await {
-            let wait = if problem.is_some() { RETRY } else { AGAIN.mul_f64(0.8 + 0.4 * crate::cluster::random_unit()) };
+            let wait = if problem.is_some() {
+                RETRY
+            } else {
+                AGAIN.mul_f64(0.8 + 0.4 * crate::cluster::random_unit())
+            };
             self.tell(&key, problem.as_ref());
             let failed = problem.map(|(kind, _)| kind);
             let kinds = provision.objects.iter().map(kind_of).map(str::to_owned);
@@ -159,7 +169,9 @@ impl Provisioner {
             }
         }
         for (kind, name) in &todo.absent {
-            if let Err(error) = write::delete(&self.client, ("autoscaling/v2", kind), &key.namespace, name).await {
+            if let Err(error) =
+                write::delete(&self.client, ("autoscaling/v2", kind), &key.namespace, name).await
+            {
                 return Some(((*kind).to_owned(), write::message(&error)));
             }
         }
@@ -168,7 +180,13 @@ impl Provisioner {
 
     fn count(&self, kind: &str, is_done: bool) {
         const KINDS: [&str; 7] = [
-            "ServiceAccount", "ConfigMap", "Service", "Deployment", "PodDisruptionBudget", "HorizontalPodAutoscaler", "RoleBinding",
+            "ServiceAccount",
+            "ConfigMap",
+            "Service",
+            "Deployment",
+            "PodDisruptionBudget",
+            "HorizontalPodAutoscaler",
+            "RoleBinding",
         ];
         let kind = KINDS.into_iter().find(|known| *known == kind).unwrap_or("other");
         let outcome = if is_done { "done" } else { "refused" };
@@ -220,7 +238,9 @@ impl Provisioner {
                 ("v1", "ServiceAccount"),
                 ("v1", "Service"),
             ] {
-                let done = write::delete(&self.client, (api_version, kind), service.namespace(), service.name()).await;
+                let done =
+                    write::delete(&self.client, (api_version, kind), service.namespace(), service.name())
+                        .await;
                 if let Err(error) = done {
                     tracing::warn!(kind, name = service.name(), %error, "what runs for a Gateway that is no longer ours stays");
                 }
@@ -245,9 +265,11 @@ fn kind_of(object: &Value) -> &str {
 fn ports(view: &View) -> BTreeMap<(&str, &str), BTreeSet<Port>> {
     let mut ports: BTreeMap<_, BTreeSet<Port>> = BTreeMap::new();
     let from = config::Key::new(Kind::Listener, "", "");
-    let listeners = view.translation.resources.range(from..).take_while(|(key, _)| key.kind == Kind::Listener);
+    let listeners =
+        view.translation.resources.range(from..).take_while(|(key, _)| key.kind == Kind::Listener);
     for (key, resource) in listeners {
-        let (Resource::Listener(listener), Some((gateway, _))) = (&**resource, key.name.split_once('/')) else {
+        let (Resource::Listener(listener), Some((gateway, _))) = (&**resource, key.name.split_once('/'))
+        else {
             continue;
         };
         let protocol = match listener.protocol {

@@ -30,7 +30,9 @@ impl Making<'_> {
             "ports": ports,
         });
         if let Some(spec) = spec.as_object_mut() {
-            if let Some(policy) = parameters.external_traffic_policy.filter(|_| r#type != ServiceType::ClusterIP) {
+            if let Some(policy) =
+                parameters.external_traffic_policy.filter(|_| r#type != ServiceType::ClusterIP)
+            {
                 spec.insert("externalTrafficPolicy".into(), policy.as_str().into());
             }
             if r#type == ServiceType::LoadBalancer {

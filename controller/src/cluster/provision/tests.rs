@@ -66,7 +66,9 @@ fn what_runs_for_a_gateway_is_as_written_down() {
 #[test]
 fn another_listener_restarts_no_pod() {
     let manifest = |listener: &str| {
-        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/provision/defaults.in.yaml"));
+        let text = fs::read_to_string(
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/provision/defaults.in.yaml"),
+        );
         format!("{}{listener}", text.unwrap())
     };
     let of = |manifest: &str, kind: &str| {

@@ -65,7 +65,10 @@ fn what_nobody_reads_is_not_kept() {
     }));
     let slice = slice.object.unwrap();
     let endpoint = &slice.endpoints.unwrap()[0];
-    assert_eq!((endpoint.zone.as_deref(), &endpoint.node_name, &endpoint.target_ref), (Some("z"), &None, &None));
+    assert_eq!(
+        (endpoint.zone.as_deref(), &endpoint.node_name, &endpoint.target_ref),
+        (Some("z"), &None, &None)
+    );
     assert_eq!(slice.metadata.labels.unwrap().len(), 1);
 }
 
@@ -78,7 +81,9 @@ fn only_our_own_services_keep_their_addresses() {
             "status": { "loadBalancer": { "ingress": [{ "ip": "192.0.2.1" }] } },
         }))
     };
-    assert!(service(json!({ "gateway.networking.k8s.io/gateway-name": "edge" })).object.unwrap().status.is_some());
+    assert!(
+        service(json!({ "gateway.networking.k8s.io/gateway-name": "edge" })).object.unwrap().status.is_some()
+    );
     assert!(service(json!({})).object.unwrap().status.is_none());
 }
 

@@ -56,7 +56,13 @@ impl Assembler {
         self.gateways.clear();
     }
 
-    pub(super) fn assemble(&mut self, view: &View, proxies: &[ProxyState], refusals: &Refusals, now: Instant) -> Assembled {
+    pub(super) fn assemble(
+        &mut self,
+        view: &View,
+        proxies: &[ProxyState],
+        refusals: &Refusals,
+        now: Instant,
+    ) -> Assembled {
         let mut by_gateway: BTreeMap<&GatewayRef, Vec<&ProxyState>> = BTreeMap::new();
         for proxy in proxies.iter().filter(|proxy| proxy.is_connected) {
             by_gateway.entry(&proxy.proxy.gateway).or_default().push(proxy);
@@ -157,15 +163,16 @@ fn listeners(view: &View) -> BTreeMap<(&str, &str), Vec<Arc<Resource>>> {
     let mut by_gateway: BTreeMap<_, Vec<Arc<Resource>>> = BTreeMap::new();
     let from = config::Key::new(Kind::Listener, "", "");
     for (key, resource) in resources.range(from..).take_while(|(key, _)| key.kind == Kind::Listener) {
-        let (Resource::Listener(listener), Some((gateway, _))) = (&**resource, key.name.split_once('/')) else {
+        let (Resource::Listener(listener), Some((gateway, _))) = (&**resource, key.name.split_once('/'))
+        else {
             continue;
         };
         let of_gateway = by_gateway.entry((key.namespace.as_str(), gateway)).or_default();
         of_gateway.push(Arc::clone(resource));
         for name in listener.tls.iter().flat_map(|tls| &tls.certificates) {
-            let certificate = name
-                .split_once('/')
-                .and_then(|(namespace, name)| resources.get(&config::Key::new(Kind::Certificate, namespace, name)));
+            let certificate = name.split_once('/').and_then(|(namespace, name)| {
+                resources.get(&config::Key::new(Kind::Certificate, namespace, name))
+            });
             of_gateway.extend(certificate.cloned());
         }
     }
@@ -203,7 +210,10 @@ fn explain(gateway: &mut GatewayStatus, answer: &Answer, refusal: Option<&String
             (ConditionStatus::Unknown, reason::PENDING, message)
         }
     };
-    set(&mut gateway.conditions, Condition::new(condition_type::PROGRAMMED, status, reason, message, generation));
+    set(
+        &mut gateway.conditions,
+        Condition::new(condition_type::PROGRAMMED, status, reason, message, generation),
+    );
 }
 
 fn shortened(pods: &[String]) -> String {

@@ -39,7 +39,12 @@ enum Shape {
 
 /// What has to be written so that `observed` says `desired`. `None`: nothing. Without `desired`, our entries are taken
 /// out of what is shared; what is ours alone is left to whoever has the object now.
-pub(super) fn write(desired: Option<&Status>, observed: &Value, kind_shape: &Status, now: &str) -> Option<Write> {
+pub(super) fn write(
+    desired: Option<&Status>,
+    observed: &Value,
+    kind_shape: &Status,
+    now: &str,
+) -> Option<Write> {
     match shape(kind_shape) {
         Shape::Own => own(desired?, observed, now),
         Shape::Shared(list) => shared(list, desired, observed, now),
@@ -79,10 +84,13 @@ fn is_empty(value: &Value) -> bool {
 const MAX: &[(&str, usize)] = &[("parents", 32), ("ancestors", 16)];
 
 fn shared(list: &str, desired: Option<&Status>, observed: &Value, now: &str) -> Option<Write> {
-    let mut desired = desired.map(|status| serde_json::to_value(status).unwrap_or_default()).unwrap_or_default();
-    let mut entries = desired.get_mut(list).and_then(Value::as_array_mut).map(std::mem::take).unwrap_or_default();
+    let mut desired =
+        desired.map(|status| serde_json::to_value(status).unwrap_or_default()).unwrap_or_default();
+    let mut entries =
+        desired.get_mut(list).and_then(Value::as_array_mut).map(std::mem::take).unwrap_or_default();
     let old = observed.get(list).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let is_ours = |entry: &&Value| entry.get("controllerName").and_then(Value::as_str) == Some(CONTROLLER_NAME);
+    let is_ours =
+        |entry: &&Value| entry.get("controllerName").and_then(Value::as_str) == Some(CONTROLLER_NAME);
     let (ours, others): (Vec<&Value>, Vec<&Value>) = old.iter().partition(is_ours);
     let max = MAX.iter().find(|(name, _)| *name == list).map_or(16, |(_, max)| *max);
     entries.truncate(max.saturating_sub(others.len()));

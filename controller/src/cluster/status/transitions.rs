@@ -23,7 +23,11 @@ const BAD: &[&str] = &[condition_type::PARTIALLY_INVALID, condition_type::CONFLI
 pub(super) fn transitions(old: &Value, new: &Value) -> Vec<Transition> {
     let mut found = Vec::new();
     compare("", old.get("conditions"), new.get("conditions"), &mut found);
-    for (list, key, place) in [("listeners", "name", "listener"), ("parents", "parentRef", "parent"), ("ancestors", "ancestorRef", "ancestor")] {
+    for (list, key, place) in [
+        ("listeners", "name", "listener"),
+        ("parents", "parentRef", "parent"),
+        ("ancestors", "ancestorRef", "ancestor"),
+    ] {
         for entry in new.get(list).and_then(Value::as_array).into_iter().flatten() {
             let Some(name) = entry.get(key) else { continue };
             let is_same = |old: &&Value| {
@@ -32,7 +36,12 @@ pub(super) fn transitions(old: &Value, new: &Value) -> Vec<Transition> {
             let before = old.get(list).and_then(Value::as_array).and_then(|list| list.iter().find(is_same));
             let name = name.as_str().or_else(|| name.get("name")?.as_str()).unwrap_or_default();
             let place = format!("{place} {name}: ");
-            compare(&place, before.and_then(|before| before.get("conditions")), entry.get("conditions"), &mut found);
+            compare(
+                &place,
+                before.and_then(|before| before.get("conditions")),
+                entry.get("conditions"),
+                &mut found,
+            );
         }
     }
     found.dedup();
@@ -42,9 +51,8 @@ pub(super) fn transitions(old: &Value, new: &Value) -> Vec<Transition> {
 
 fn compare(place: &str, old: Option<&Value>, new: Option<&Value>, found: &mut Vec<Transition>) {
     let list = |value: Option<&Value>| value.and_then(Value::as_array).cloned().unwrap_or_default();
-    let text = |value: &Value, field: &str| {
-        value.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
-    };
+    let text =
+        |value: &Value, field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
     let old = list(old);
     for condition in list(new) {
         let (r#type, status) = (text(&condition, "type"), text(&condition, "status"));
@@ -56,7 +64,8 @@ fn compare(place: &str, old: Option<&Value>, new: Option<&Value>, found: &mut Ve
         let was = before.map(|old| text(old, "status")).unwrap_or_default();
         let is_bad = (GOOD.contains(&r#type.as_str()) && status == "False")
             || (BAD.contains(&r#type.as_str()) && status == "True");
-        let is_programmed = place.is_empty() && r#type == condition_type::PROGRAMMED && status == "True" && was != "True";
+        let is_programmed =
+            place.is_empty() && r#type == condition_type::PROGRAMMED && status == "True" && was != "True";
         // Not news: an address takes a moment.
         let is_news = text(&condition, "reason") != crate::status::reason::ADDRESS_NOT_ASSIGNED;
         if (is_bad && is_news) || is_programmed {
@@ -91,7 +100,14 @@ mod tests {
                 [{ "type": "Accepted", "status": status, "reason": "UnsupportedValue", "message": "why" }] }] })
         };
         let told = transitions(&entry("True"), &entry("False"));
-        assert_eq!(told, [Transition { is_warning: true, reason: "UnsupportedValue".into(), message: "parent edge: why".into() }]);
+        assert_eq!(
+            told,
+            [Transition {
+                is_warning: true,
+                reason: "UnsupportedValue".into(),
+                message: "parent edge: why".into()
+            }]
+        );
         assert!(transitions(&entry("False"), &entry("True")).is_empty());
     }
 }

@@ -144,7 +144,8 @@ impl Writer {
 
     /// CRDs of another version than ours may have fields that we would ignore.
     fn judge_versions(&self, said: &mut Assembled) {
-        let foreign: Vec<String> = self.versions.all().into_iter().filter(|v| !v.starts_with("v1.6.")).collect();
+        let foreign: Vec<String> =
+            self.versions.all().into_iter().filter(|v| !v.starts_with("v1.6.")).collect();
         if foreign.is_empty() {
             return;
         }
@@ -153,7 +154,8 @@ impl Writer {
                 continue;
             }
             if let Status::GatewayClass(class) = Arc::make_mut(status)
-                && let Some(condition) = class.conditions.iter_mut().find(|c| c.r#type == condition_type::SUPPORTED_VERSION)
+                && let Some(condition) =
+                    class.conditions.iter_mut().find(|c| c.r#type == condition_type::SUPPORTED_VERSION)
             {
                 condition.status = ConditionStatus::False;
                 condition.reason = reason::UNSUPPORTED_VERSION;
@@ -168,7 +170,8 @@ impl Writer {
 
     /// Starts the writes that are due.
     fn start(&self, queue: &mut Queue, said: &Assembled, writes: &mut JoinSet<Done>, now: Instant) {
-        let due: Vec<ObjectKey> = queue.due.iter().filter(|(_, due)| **due <= now).map(|(key, _)| key.clone()).collect();
+        let due: Vec<ObjectKey> =
+            queue.due.iter().filter(|(_, due)| **due <= now).map(|(key, _)| key.clone()).collect();
         for key in due {
             if writes.len() >= AT_ONCE {
                 return;
@@ -189,7 +192,8 @@ impl Writer {
             }
             queue.due.remove(&key);
             let Some((body, old, new)) = compare(&key, said, &observed) else { continue };
-            let is_settled = queue.settled.get(&key).is_some_and(|(meant, made)| *meant == new && *made == old);
+            let is_settled =
+                queue.settled.get(&key).is_some_and(|(meant, made)| *meant == new && *made == old);
             if is_settled {
                 continue;
             }
@@ -358,7 +362,8 @@ fn hold(write: Write, old: &Value) -> Option<Write> {
 }
 
 fn keep_programmed(new: &mut Value, old: &Value) {
-    let is_programmed = |condition: &&Value| condition.get("type") == Some(&condition_type::PROGRAMMED.into());
+    let is_programmed =
+        |condition: &&Value| condition.get("type") == Some(&condition_type::PROGRAMMED.into());
     let before = old.get("conditions").and_then(Value::as_array).into_iter().flatten().find(is_programmed);
     for condition in new.get_mut("conditions").and_then(Value::as_array_mut).into_iter().flatten() {
         let Some(before) = before.filter(|_| is_programmed(&&*condition)) else { continue };
@@ -393,7 +398,8 @@ async fn send(client: Client, key: ObjectKey, write: Write, body: Value, version
         }
         Write::Merge(status) => {
             let patch = json!({ "metadata": { "resourceVersion": &*version }, "status": status });
-            let params = PatchParams { field_manager: Some(write::FIELD_MANAGER.into()), ..PatchParams::default() };
+            let params =
+                PatchParams { field_manager: Some(write::FIELD_MANAGER.into()), ..PatchParams::default() };
             api.patch_status(&key.name, &params, &Patch::Merge(patch)).await
         }
     };

@@ -1,7 +1,7 @@
 //! What is said of a Gateway while proxies come, answer, refuse and go.
 
-use config::identity::ProxyId;
 use config::Severity;
+use config::identity::ProxyId;
 use serde_json::json;
 
 use super::*;
@@ -10,7 +10,8 @@ use crate::{Options, Resources, Translator, api};
 const LISTENER: &str = "edge/http";
 
 fn resources(generation: i64) -> Resources {
-    let class = json!({ "metadata": { "name": "fairway" }, "spec": { "controllerName": "fairway.dev/controller" } });
+    let class =
+        json!({ "metadata": { "name": "fairway" }, "spec": { "controllerName": "fairway.dev/controller" } });
     let gateway = json!({
         "metadata": { "name": "edge", "namespace": "n", "generation": generation },
         "spec": { "gatewayClassName": "fairway", "listeners": [{ "name": "http", "port": 80, "protocol": "HTTP" }] },
@@ -51,7 +52,11 @@ fn programmed(assembled: &Assembled) -> (ConditionStatus, &'static str, String) 
     (condition.status, condition.reason, condition.message.to_string())
 }
 
-fn say(assembler: &mut Assembler, view: &View, proxies: &[ProxyState]) -> (ConditionStatus, &'static str, String) {
+fn say(
+    assembler: &mut Assembler,
+    view: &View,
+    proxies: &[ProxyState],
+) -> (ConditionStatus, &'static str, String) {
     programmed(&assembler.assemble(view, proxies, &Refusals::new(), Instant::now()))
 }
 
@@ -59,7 +64,8 @@ fn say(assembler: &mut Assembler, view: &View, proxies: &[ProxyState]) -> (Condi
 fn a_gateway_is_programmed_once_all_its_proxies_answered() {
     let (mut assembler, view) = (Assembler::default(), view(1, 10));
     assert_eq!(say(&mut assembler, &view, &[]).0, ConditionStatus::Unknown);
-    let (status, _, message) = say(&mut assembler, &view, &[proxy("a", Some(10), &[]), proxy("b", None, &[])]);
+    let (status, _, message) =
+        say(&mut assembler, &view, &[proxy("a", Some(10), &[]), proxy("b", None, &[])]);
     assert_eq!(status, ConditionStatus::Unknown);
     assert!(message.contains("1 of 2") && message.contains('b'), "{message}");
     let all = [proxy("a", Some(10), &[]), proxy("b", Some(11), &[])];
@@ -95,7 +101,10 @@ fn what_the_api_server_refused_is_said() {
     let refusals = Refusals::from([(key, "Deployment cannot be made: quota".to_owned())]);
     let answered = [proxy("a", Some(10), &[])];
     let said = Assembler::default().assemble(&view(1, 10), &answered, &refusals, Instant::now());
-    assert_eq!(programmed(&said), (ConditionStatus::False, reason::NO_RESOURCES, "Deployment cannot be made: quota".into()));
+    assert_eq!(
+        programmed(&said),
+        (ConditionStatus::False, reason::NO_RESOURCES, "Deployment cannot be made: quota".into())
+    );
 }
 
 #[test]

@@ -56,7 +56,8 @@ fn what_is_said_is_not_written_again() {
 
 #[test]
 fn other_controllers_entries_survive_as_they_are() {
-    let theirs = json!({ "parentRef": { "name": "edge" }, "controllerName": "example.com/other", "new": { "a": 1 } });
+    let theirs =
+        json!({ "parentRef": { "name": "edge" }, "controllerName": "example.com/other", "new": { "a": 1 } });
     let observed = json!({ "parents": [theirs] });
     let value = settles(&route(ConditionStatus::True), &observed);
     assert_eq!(value["parents"][0], theirs);
@@ -98,7 +99,10 @@ fn a_condition_that_is_no_longer_said_is_taken_back() {
     assert!(write(Some(&status), &observed, &status, NOW).is_some());
     // Somebody else's is not ours to take back.
     let mut observed = settles(&gateway(1), &Value::Null);
-    observed["conditions"].as_array_mut().unwrap().push(json!({ "type": "example.com/Scanned", "status": "True" }));
+    observed["conditions"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({ "type": "example.com/Scanned", "status": "True" }));
     assert_eq!(write(Some(&status), &observed, &status, NOW), None);
 }
 
