@@ -15,9 +15,9 @@ pub(crate) use self::lease::Campaign;
 /// How often the Lease is looked at, and renewed by its holder.
 pub(crate) const RETRY: Duration = Duration::from_secs(2);
 /// How long a holder promises to renew within.
-pub(crate) const LEASE: Duration = Duration::from_secs(10);
+pub(crate) const LEASE: Duration = Duration::from_secs(15);
 /// A holder that could not renew for this long stops leading, well before others may begin.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(6);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
 /// What a Lease says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

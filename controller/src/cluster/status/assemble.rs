@@ -18,8 +18,8 @@ use crate::status::{Condition, ConditionStatus, GatewayStatus, Status, condition
 use crate::translate::program_where;
 use crate::{ObjectKey, ObjectKind, Statuses};
 
-/// How long a Gateway counts as programmed after its last proxy was lost, or we began to lead: proxies serve on without
-/// us and come back by themselves.
+/// How long a Gateway counts as programmed while its proxies are out of sight or have not answered, after they last had
+/// or we began to lead: they serve on without us, come back by themselves, and new ones join them.
 const GRACE: Duration = Duration::from_secs(30);
 
 /// Remembers what a Gateway's proxies must have answered.
@@ -35,15 +35,15 @@ struct Known {
     listeners: Vec<Arc<Resource>>,
     /// The configuration in which these came first.
     needed: Generation,
-    /// When a proxy was last connected.
-    seen: Option<Instant>,
+    /// When its proxies had all answered last.
+    complete: Option<Instant>,
 }
 
 /// What is to be said.
 #[derive(Default)]
 pub(super) struct Assembled {
     pub(super) statuses: Statuses,
-    /// Gateways whose proxies are out of sight for a moment: what is said of `Programmed` stands.
+    /// Gateways whose proxies are out of sight, or have not answered, for a moment: that they are programmed stands.
     pub(super) held: BTreeSet<ObjectKey>,
     /// When the first of them is to be looked at again.
     pub(super) again: Option<Instant>,
@@ -77,17 +77,17 @@ impl Assembler {
             let of_gateway = listeners.get(&(&*key.namespace, &*key.name)).cloned().unwrap_or_default();
             let since = self.since;
             let known = self.know(key, status, of_gateway, view.generation);
-            if connected.is_empty() {
-                let until = known.seen.into_iter().chain(since).max().unwrap_or(now) + GRACE;
+            let answer = Answer::of(connected, known.needed);
+            if answer.is_complete() {
+                known.complete = Some(now);
+            } else {
+                let until = known.complete.into_iter().chain(since).max().unwrap_or(now) + GRACE;
                 if now < until {
                     held.insert(key.clone());
                     again = Some(again.map_or(until, |again| again.min(until)));
                 }
-            } else {
-                known.seen = Some(now);
             }
-            let needed = known.needed;
-            answers.insert(key.clone(), Answer::of(connected, needed));
+            answers.insert(key.clone(), answer);
         }
         self.gateways.retain(|key, _| answers.contains_key(key));
         let rejections = rejections(proxies);
@@ -95,7 +95,7 @@ impl Assembler {
         let mut statuses = program_where(&view.translation, &rejections, is_applied);
         for (key, answer) in &answers {
             let refusal = refusals.get(key);
-            if (answer.is_complete() && refusal.is_none()) || (held.contains(key) && refusal.is_none()) {
+            if answer.is_complete() && refusal.is_none() {
                 continue;
             }
             if let Some(status) = statuses.0.get_mut(key)
@@ -119,7 +119,7 @@ impl Assembler {
             generation,
             listeners: listeners.clone(),
             needed: now,
-            seen: None,
+            complete: None,
         });
         let is_same = known.generation == generation
             && known.listeners.len() == listeners.len()

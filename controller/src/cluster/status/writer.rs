@@ -32,8 +32,14 @@ use crate::{ObjectKey, ObjectKind};
 
 /// Shortest time between two writes of one object.
 const SPACING: Duration = Duration::from_millis(100);
-/// The same for Gateways, whose counts change with every route.
+/// The same for Gateways, whose counts change with every route: a few writes at this pace, then at the slower one, as
+/// long as it goes on.
 const GATEWAY_SPACING: Duration = Duration::from_millis(250);
+const GATEWAY_SLOWER: Duration = Duration::from_millis(750);
+/// After so many writes in a row the pace is the slower one.
+const ROW: u32 = 8;
+/// A row ends when nothing was written for this long.
+const ROW_ENDS: Duration = Duration::from_secs(2);
 /// How long a write's own echo is waited for before the object is compared again.
 const ECHO: Duration = Duration::from_secs(2);
 /// Writes at one time.
@@ -59,11 +65,20 @@ struct Queue {
     due: BTreeMap<ObjectKey, Instant>,
     /// Being written.
     busy: BTreeSet<ObjectKey>,
-    /// When an object was last written, and as which version.
-    written: BTreeMap<ObjectKey, (Instant, u64)>,
+    /// The last write of an object.
+    written: BTreeMap<ObjectKey, Written>,
     /// The last write of an object and what the API server made of it: that it differs from what was meant must not
     /// be written for ever.
     settled: BTreeMap<ObjectKey, (Value, Value)>,
+}
+
+/// A write.
+struct Written {
+    at: Instant,
+    /// What the object became by it.
+    version: u64,
+    /// Which one it is in a row.
+    row: u32,
 }
 
 /// How a write ended.
@@ -210,7 +225,11 @@ impl Writer {
         let outcome = match &result {
             Ok(object) => {
                 let version = object.metadata.resource_version.as_deref().and_then(|v| v.parse().ok());
-                queue.written.insert(key.clone(), (now, version.unwrap_or_default()));
+                let last = queue.written.get(&key).filter(|last| now < last.at + ROW_ENDS);
+                let row = last.map_or(0, |last| last.row + 1);
+                queue
+                    .written
+                    .insert(key.clone(), Written { at: now, version: version.unwrap_or_default(), row });
                 let made = object.data.get("status").cloned().unwrap_or_default();
                 queue.settled.insert(key.clone(), (body, made));
                 // What changed meanwhile.
@@ -277,13 +296,18 @@ impl Queue {
 
     /// How long an object has to wait: for its turn, or for its own echo, without which it would be compared with what
     /// it was before.
-    fn wait(&mut self, key: &ObjectKey, observed: &Observed, now: Instant) -> Option<Instant> {
-        let (at, version) = *self.written.get(key)?;
+    fn wait(&self, key: &ObjectKey, observed: &Observed, now: Instant) -> Option<Instant> {
+        let Written { at, version, row } = *self.written.get(key)?;
         let has_echoed = observed.resource_version.parse::<u64>().is_ok_and(|seen| seen >= version);
         if !has_echoed && now < at + ECHO {
             return Some(now + Duration::from_millis(10));
         }
-        let spacing = if key.kind == ObjectKind::Gateway { GATEWAY_SPACING } else { SPACING };
+        let is_gateway = key.kind == ObjectKind::Gateway;
+        let spacing = match (is_gateway, row >= ROW) {
+            (true, true) => GATEWAY_SLOWER,
+            (true, false) => GATEWAY_SPACING,
+            (false, _) => SPACING,
+        };
         (now < at + spacing).then(|| at + spacing)
     }
 
@@ -367,7 +391,8 @@ fn keep_programmed(new: &mut Value, old: &Value) {
     let before = old.get("conditions").and_then(Value::as_array).into_iter().flatten().find(is_programmed);
     for condition in new.get_mut("conditions").and_then(Value::as_array_mut).into_iter().flatten() {
         let Some(before) = before.filter(|_| is_programmed(&&*condition)) else { continue };
-        let is_waiting = condition.get("status") == Some(&"Unknown".into());
+        let is_waiting = condition.get("status") == Some(&"Unknown".into())
+            && before.get("status") == Some(&"True".into());
         if is_waiting && before.get("observedGeneration") == condition.get("observedGeneration") {
             *condition = before.clone();
         }

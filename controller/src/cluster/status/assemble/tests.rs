@@ -119,6 +119,8 @@ fn proxies_out_of_sight_for_a_moment_change_nothing() {
     assert_eq!(look(&mut assembler, &[], now), (true, Some(now + GRACE)));
     let later = now + GRACE * 2;
     assert_eq!(look(&mut assembler, &[proxy("a", Some(10), &[])], later), (false, None));
+    // One that comes back, or joins, has not answered yet.
+    assert!(look(&mut assembler, &[proxy("a", None, &[])], later + GRACE / 2).0);
     assert!(look(&mut assembler, &[], later + GRACE / 2).0);
     assert!(!look(&mut assembler, &[], later + GRACE).0);
 }
