@@ -8,7 +8,6 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
@@ -102,7 +101,7 @@ func (c *container) halt(deadline time.Time) {
 func (w *worker) lastStatus() {
 	for attempt := 0; ; attempt++ {
 		err := w.tell()
-		if err == nil || errors.IsNotFound(err) {
+		if err == nil || isGone(err) {
 			return
 		}
 		select {
@@ -122,7 +121,7 @@ func remove(k *kubelet, pod *v1.Pod) {
 	*options.Preconditions.UID = pod.UID
 	for attempt := 0; ; attempt++ {
 		err := k.client.CoreV1().Pods(pod.Namespace).Delete(context.Background(), pod.Name, options)
-		if err == nil || errors.IsNotFound(err) || errors.IsConflict(err) { // conflict: another pod of that name
+		if err == nil || isGone(err) {
 			return
 		}
 		log.Printf("remove pod %s/%s: %v", pod.Namespace, pod.Name, err)

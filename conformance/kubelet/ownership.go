@@ -59,7 +59,7 @@ func makeOwned(dir string, pod *v1.Pod) error {
 	return os.Chmod(dir, os.ModeSetgid|0o777)
 }
 
-// giveToGroup lets a group read and write all below dir.
+// giveToGroup lets a group read all below dir, which nobody writes.
 func giveToGroup(dir string, group int64) error {
 	return filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
 		if err != nil {
@@ -72,9 +72,9 @@ func giveToGroup(dir string, group int64) error {
 		if err := os.Lchown(path, -1, int(group)); err != nil {
 			return err
 		}
-		more := os.FileMode(0o060)
+		more := os.FileMode(0o440)
 		if st.IsDir() {
-			more = os.ModeSetgid | 0o070
+			more = os.ModeSetgid | 0o550
 		}
 		return os.Chmod(path, st.Mode()|more)
 	})

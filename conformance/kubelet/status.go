@@ -1,13 +1,17 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"log"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/strategicpatch"
 	utilpod "k8s.io/kubernetes/pkg/util/pod"
 )
 
@@ -21,7 +25,7 @@ func (w *worker) report() {
 		}
 		for attempt := 0; ; attempt++ {
 			err := w.tell()
-			if err == nil || errors.IsNotFound(err) {
+			if err == nil || isGone(err) {
 				break
 			}
 			log.Printf("status of %s/%s: %v", w.namespace(), w.name(), err)
@@ -34,19 +38,43 @@ func (w *worker) report() {
 	}
 }
 
+// isGone tells whether an error means that the object is not there, or another of its name is.
+func isGone(err error) bool { return errors.IsNotFound(err) || errors.IsConflict(err) }
+
 // tell writes what differs between the pod's status and the truth. Conditions that others have set stay.
 func (w *worker) tell() error {
 	w.telling.Lock()
 	defer w.telling.Unlock()
 	pod := w.podCopy()
-	status := w.status(pod)
+	patch, err := statusPatch(pod, w.status(pod))
+	if err != nil || patch == nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	patched, _, unchanged, err := utilpod.PatchPodStatus(ctx, w.k.client, pod.Namespace, pod.Name, pod.UID, pod.Status, status)
-	if err == nil && !unchanged {
-		w.take(patched)
+	patched, err := w.k.client.CoreV1().Pods(pod.Namespace).Patch(ctx, pod.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
+	if err != nil {
+		return err
 	}
-	return err
+	w.take(patched)
+	return nil
+}
+
+// statusPatch is what leads from a pod's known status to another; nil if nothing does. The UID in it makes the API server
+// refuse it for a later pod of the same name.
+func statusPatch(pod *v1.Pod, status v1.PodStatus) ([]byte, error) {
+	from, err := json.Marshal(v1.Pod{Status: pod.Status})
+	if err != nil {
+		return nil, err
+	}
+	to, err := json.Marshal(v1.Pod{Status: status})
+	if err != nil || bytes.Equal(from, to) {
+		return nil, err
+	}
+	if to, err = json.Marshal(v1.Pod{ObjectMeta: metav1.ObjectMeta{UID: pod.UID}, Status: status}); err != nil {
+		return nil, err
+	}
+	return strategicpatch.CreateTwoWayMergePatch(from, to, v1.Pod{})
 }
 
 // status is what the API server should say of the pod.
