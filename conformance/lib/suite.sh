@@ -78,8 +78,14 @@ progress() {
   if [[ -n $1 ]]; then
     cat
   else
-    # The first lines that say why a test failed come before its outcome.
-    awk '/Error Trace:|Error:|^panic:/ && n < 40 {n++; print} /^    --- (PASS|FAIL|SKIP)/ {print; n = 0} /^--- |^FAIL|^PASS/ {print} {fflush()}'
+    # Of a failed check, what it expected; the trace and all the waiting before it are in the log.
+    awk '
+      /Error Trace:|\.go:[0-9]+: / {told = 0}
+      /^[ \t]+Error:[ \t]/ {told = 1}
+      told {print}
+      /^[ \t]+Messages:/ {told = 0}
+      /^    --- (PASS|FAIL|SKIP)/ || /^--- / || /^panic:/ || /^no tests|^cannot/ {print; told = 0}
+      {fflush()}'
   fi
 }
 
