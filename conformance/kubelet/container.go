@@ -199,19 +199,21 @@ func (c *container) mark(r *run, set func()) {
 	c.w.changed()
 }
 
+// What a program has after SIGTERM at the least, even if its preStop hook took all of its grace; so has Kubernetes.
+const minGrace = 2 * time.Second
+
 // stop ends a run: preStop hook, SIGTERM, and when the grace is over, or hurry closed, SIGKILL. It returns when the
 // program has ended.
 func (c *container) stop(r *run, grace time.Duration, hurry <-chan struct{}) {
 	r.stopped.Do(func() {
-		deadline := time.After(grace)
+		deadline := time.Now().Add(grace)
 		hooked := make(chan struct{})
 		go func() {
 			defer close(hooked)
 			c.preStop(r, grace)
 		}()
 		select {
-		case <-hooked:
-		case <-deadline:
+		case <-hooked: // or its time is over
 		case <-hurry:
 		case <-r.ended:
 			return
@@ -220,7 +222,7 @@ func (c *container) stop(r *run, grace time.Duration, hurry <-chan struct{}) {
 		select {
 		case <-r.ended:
 			return
-		case <-deadline:
+		case <-time.After(max(time.Until(deadline), minGrace)):
 		case <-hurry:
 		}
 		_ = syscall.Kill(r.pid, syscall.SIGKILL)

@@ -252,7 +252,7 @@ func (w *worker) uid() types.UID    { return w.podCopy().UID }
 func (w *worker) spec() *v1.PodSpec { return &w.podCopy().Spec }
 
 // netnsName begins with the name of the testbed, so that what is left of one can be found and removed.
-func (w *worker) netnsName() string { return w.k.netnsPrefix + string(w.pod.UID)[:8] }
+func (w *worker) netnsName() string { return w.k.netnsPrefix + filepath.Base(w.dir)[:8] }
 
 // netnsPath is where the pod's network namespace is; "" for the node's own.
 func (w *worker) netnsPath() string {

@@ -7,7 +7,7 @@ step() {
   local name=$1 dir=$2 began=$SECONDS
   shift 2
   printf '%-16s ' "$name"
-  (cd "$conformance/$dir" && GOFLAGS="${GOFLAGS:-} -mod=readonly" CGO_ENABLED=0 go "$@") || fail "$name could not be built"
+  (cd "$conformance/$dir" && GOFLAGS="${GOFLAGS:-} -trimpath -mod=readonly" CGO_ENABLED=0 go "$@") || fail "$name could not be built"
   printf '%4d s\n' $((SECONDS - began))
 }
 
@@ -21,16 +21,16 @@ build() {
   kubernetes=$(cd "$conformance" && go list -m -f '{{.Version}}' k8s.io/kubernetes)
   say "Kubernetes $kubernetes, Gateway API $(cd "$conformance/suite" && go list -m -f '{{.Version}}' sigs.k8s.io/gateway-api/conformance), into $bin"
   v=k8s.io/component-base/version # without it the server calls itself v0.0.0-master+$Format, which clients refuse to parse
-  step control-plane . build -trimpath -o "$bin/control-plane" -ldflags \
+  step control-plane . build -o "$bin/control-plane" -ldflags \
     "-s -w -X $v.gitVersion=$kubernetes -X $v.gitMajor=1 -X $v.gitMinor=$(cut -d. -f2 <<<"$kubernetes")" ./control-plane
   for name in kube-apiserver kube-controller-manager kube-scheduler kube-proxy kubectl; do ln -sf control-plane "$bin/$name"; done
-  step testbed-kubelet . build -trimpath -ldflags "-s -w" -o "$bin/testbed-kubelet" ./kubelet
-  step testbed-dns . build -trimpath -ldflags "-s -w" -o "$bin/testbed-dns" ./dns
-  step echo-advanced . build -trimpath -ldflags "-s -w" -o "$bin/server" ./echo-advanced
+  step testbed-kubelet . build -ldflags "-s -w" -o "$bin/testbed-kubelet" ./kubelet
+  step testbed-dns . build -ldflags "-s -w" -o "$bin/testbed-dns" ./dns
+  step echo-advanced . build -ldflags "-s -w" -o "$bin/server" ./echo-advanced
   ln -sf server "$bin/client"
-  step etcd etcd build -trimpath -ldflags "-s -w" -o "$bin/etcd" .
-  step suite suite test -c -trimpath -ldflags "-s -w" -o "$bin/conformance.test" .
-  step echo-basic suite build -trimpath -ldflags "-s -w" -o "$bin/echo-basic" sigs.k8s.io/gateway-api/conformance/echo-basic
+  step etcd etcd build -ldflags "-s -w" -o "$bin/etcd" .
+  step suite suite test -c -ldflags "-s -w" -o "$bin/conformance.test" .
+  step echo-basic suite build -ldflags "-s -w" -o "$bin/echo-basic" sigs.k8s.io/gateway-api/conformance/echo-basic
   copy_crds
 }
 
