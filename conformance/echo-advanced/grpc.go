@@ -5,36 +5,48 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"strings"
 )
 
-const echoMethod = "/proto.EchoTestService/Echo"
+const (
+	echoMethod   = "/proto.EchoTestService/Echo"
+	healthMethod = "/grpc.health.v1.Health/Check"
+)
 
-// echoGRPC answers proto.EchoTestService/Echo: the message of the answer is the report.
+// echoGRPC answers proto.EchoTestService/Echo, where the message of the answer is the report, and the health check.
 func echoGRPC(port string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/grpc")
-		if r.URL.Path != echoMethod || !strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc") {
+		var answer []byte
+		switch r.URL.Path {
+		case healthMethod:
+			answer = framed([]byte{0x08, 0x01}) // HealthCheckResponse{status = 1: SERVING}
+		case echoMethod:
+			msg, err := readMessage(r.Body)
+			if err != nil {
+				w.Header().Set("Grpc-Status", "13") // INTERNAL
+				w.Header().Set("Grpc-Message", err.Error())
+				return
+			}
+			answer = frame("StatusCode=200\n" + report(r, port, "GRPC") + "Echo=" + msg + "\n")
+		default:
 			w.Header().Set("Grpc-Status", "12") // UNIMPLEMENTED, as a response of trailers only
 			w.Header().Set("Grpc-Message", "unknown method "+r.URL.Path)
 			return
 		}
-		msg, err := readMessage(r.Body)
-		if err != nil {
-			w.Header().Set("Grpc-Status", "13") // INTERNAL
-			w.Header().Set("Grpc-Message", err.Error())
-			return
-		}
-		body := "StatusCode=200\n" + report(r, port, "GRPC") + "Echo=" + msg + "\n"
 		w.Header().Set("Trailer", "Grpc-Status")
-		w.Write(frame(body))
+		_, _ = w.Write(answer)
 		w.Header().Set("Grpc-Status", "0")
 	})
 }
 
+// frame makes the bytes of EchoRequest and EchoResponse, which are both {string message = 1}; readMessage reads them.
 func frame(message string) []byte {
 	m := append([]byte{0x0a}, binary.AppendUvarint(nil, uint64(len(message)))...)
-	m = append(m, message...)
+	return framed(append(m, message...))
+}
+
+// framed puts gRPC's prefix before a message: not compressed, and its length.
+func framed(m []byte) []byte {
 	return append(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(m))), m...)
 }
 

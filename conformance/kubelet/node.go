@@ -4,6 +4,7 @@ import (
 	"context"
 	"log"
 	"runtime"
+	"slices"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -57,6 +58,15 @@ func (k *kubelet) registerNode() error {
 	n.Status.NodeInfo.ContainerRuntimeVersion = "process://1"
 	n.Status.Conditions = []v1.NodeCondition{{Type: v1.NodeReady, Status: v1.ConditionTrue, Reason: "KubeletReady",
 		Message: "the testbed's kubelet is posting ready status", LastHeartbeatTime: metav1.Now(), LastTransitionTime: n.CreationTimestamp}}
-	_, err = nodes.UpdateStatus(ctx, n, metav1.UpdateOptions{})
+	if n, err = nodes.UpdateStatus(ctx, n, metav1.UpdateOptions{}); err != nil {
+		return err
+	}
+	// Admission taints new nodes until the node-lifecycle controller, which does not run here, finds them ready.
+	isTaint := func(t v1.Taint) bool { return t.Key == v1.TaintNodeNotReady }
+	if !slices.ContainsFunc(n.Spec.Taints, isTaint) {
+		return nil
+	}
+	n.Spec.Taints = slices.DeleteFunc(n.Spec.Taints, isTaint)
+	_, err = nodes.Update(ctx, n, metav1.UpdateOptions{})
 	return err
 }

@@ -57,7 +57,7 @@ suite() {
   else
     output=none
   fi
-  summary "$logs/suite.log" "$output"
+  summary "$logs/suite.log" "$output" "$(value run-test ${args[@]+"${args[@]}"})"
   return "$status"
 }
 
@@ -89,15 +89,15 @@ progress() {
   fi
 }
 
-# summary LOG REPORT: numbers and names of what did not pass.
+# summary LOG REPORT [TEST]: numbers, and names of what did not pass; of one test on its own all others are skipped.
 summary() {
-  awk -v report="$2" -v log_file="$1" '
+  awk -v report="$2" -v log_file="$1" -v one="$3" '
     /^    --- PASS: TestConformance\/[^\/]+ / {passed++}
     /^    --- FAIL: TestConformance\/[^\/]+ / {failed[$3]; f++}
     /^    --- SKIP: TestConformance\/[^\/]+ / {skipped[$3]; s++}
     END {
       for (t in failed) {sub(".*/", "", t); print "failed   " t | "sort"}
-      for (t in skipped) {sub(".*/", "", t); print "skipped  " t | "sort"}
+      if (!one) for (t in skipped) {sub(".*/", "", t); print "skipped  " t | "sort"}
       close("sort")
       printf "\n%d passed, %d failed, %d skipped\nreport: %s\nlog: %s\n", passed, f, s, report, log_file
     }' "$1"

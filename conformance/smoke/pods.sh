@@ -21,7 +21,7 @@ check_pods() {
   soon 20 "a pod has ended" phase_is unprivileged Succeeded
   k logs unprivileged | grep -q refused || broken "port 80 was bound without the right to"
   ok "without root and sysctl, port 80 cannot be bound"
-  soon 20 "startup probe passes" is_ready ailing
+  soon 20 "TCP startup and gRPC readiness probe pass" is_ready ailing
   exec_in ailing touch /tmp/ill
   soon 20 "a failed liveness probe restarts" has_restarted ailing 1
   soon 20 "the restarted container has a fresh root" is_ready ailing
