@@ -8,7 +8,6 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fairway_config as config;
 use config::identity::{Authenticate, Authority, GatewayRef, Identity, ProxyId, Refusal, Role};
 use config::source::Answer;
 use config::xds::{ClientOptions, Hub, Server, ServerTls, client};
@@ -16,6 +15,7 @@ use config::{
     Action, Backend, BackendRef, Endpoints, Generation, HttpRoute, HttpRule, Key, Kind, Listener, Parent,
     PolicySet, Protocol, Redacted, Resource, Resources, Scope, Target, Update, WeightedBackend,
 };
+use fairway_config as config;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -111,7 +111,8 @@ async fn until(hub: &Hub, count: usize, generation: Generation) {
     let mut changes = hub.changes();
     loop {
         changes.borrow_and_update();
-        let there = hub.proxies().iter().filter(|p| p.is_connected && p.generation >= Some(generation)).count();
+        let there =
+            hub.proxies().iter().filter(|p| p.is_connected && p.generation >= Some(generation)).count();
         if there >= count {
             return;
         }
@@ -164,7 +165,7 @@ async fn measure() {
         let mut revision = 1;
         let began = Instant::now();
         hub.publish(Generation::new(0, revision), all);
-        println!("  first publish: {:?}", began.elapsed());
+        println!("  first publish: {:?}; controller alone: {} MiB", began.elapsed(), resident_kib() >> 10);
         let began = Instant::now();
         let mut one = start(address, directory.path(), 1);
         until(&hub, 1, Generation::new(0, revision)).await;
@@ -178,7 +179,11 @@ async fn measure() {
         println!("  100 more proxies loaded: {:?}", began.elapsed());
         let (times, used) = changes(&hub, 101, &mut revision, 200).await;
         println!("  one route changed, 101 proxies: {}; CPU {:?} each", summary(times), used / 200);
-        println!("  controller: {} MiB, {} KiB per proxy", resident_kib() >> 10, (resident_kib().saturating_sub(before)) / 100);
+        println!(
+            "  controller: {} MiB, {} KiB per proxy",
+            resident_kib() >> 10,
+            (resident_kib().saturating_sub(before)) / 100
+        );
         for child in [&mut one, &mut many] {
             child.kill().unwrap();
             child.wait().unwrap();

@@ -9,7 +9,7 @@
 //! | # | who | what |
 //! |---|---|---|
 //! | 1 | proxy | the first request: who it is, `initial_resource_versions` of what it has; its [`Generation`](crate::Generation) in the call's metadata |
-//! | 2 | controller | waits until it has something not older than that, then sends what differs from what the proxy has, in responses of about 1 MiB; each but the last has an empty `system_version_info` |
+//! | 2 | controller | waits until it has something not older than that, then sends what differs from what the proxy has, in responses of about 128 KiB; each but the last has an empty `system_version_info` |
 //! | 3 | proxy | ACKs each; applies everything at once when the last is there, whose `system_version_info` is the generation |
 //! | 4 | proxy | ACK, or NACK with `error_detail`: every rejection *now in force*, of whatever response. What is not rejected is in use: a NACK never undoes the rest of a response |
 //! | 5 | controller | when something changed since, from 2 on. One update is in flight per proxy; what changes meanwhile is one update later |

@@ -154,6 +154,11 @@ async fn until_served(port: u16) {
     until(port, "last.example.com", "/", |answer| answer.starts_with("HTTP/1.1 200")).await;
 }
 
+fn resident(process: &Child) -> String {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.id().unwrap())).unwrap();
+    status.lines().find(|line| line.starts_with("VmRSS")).unwrap_or_default().to_owned()
+}
+
 fn snapshot_is_written(files: &Path) -> bool {
     files.join("snapshot").exists()
 }
@@ -168,6 +173,7 @@ async fn a_gateway_starts_from_its_snapshot_while_the_controller_is_down() {
     controller.hub.publish(Generation::new(0, 42), resources(port, backend().await, routes));
     let mut gateway = start(controller.address, files, admin);
     until_served(port).await;
+    eprintln!("{routes} routes from the controller, {}", resident(&gateway));
     let ready = until(admin, "localhost", "/readyz", |answer| answer.starts_with("HTTP/1.1 200")).await;
     assert!(ready.contains("gateway: ready, configuration 42\ngateway: controller: connected\n"), "{ready}");
     let metrics = get(admin, "localhost", "/metrics").await.unwrap();
@@ -185,7 +191,8 @@ async fn a_gateway_starts_from_its_snapshot_while_the_controller_is_down() {
     let began = Instant::now();
     let mut gateway = start(controller.address, files, admin);
     until_served(port).await;
-    eprintln!("{routes} routes served {:?} after a start without the controller", began.elapsed());
+    let took = began.elapsed();
+    eprintln!("{routes} routes served {took:?} after a start without the controller, {}", resident(&gateway));
     let ready = until(admin, "localhost", "/readyz", |answer| answer.contains("not connected: ")).await;
     assert!(ready.starts_with("HTTP/1.1 200") && ready.contains("comes from the snapshot"), "{ready}");
     gateway.kill().await.unwrap();

@@ -3,6 +3,7 @@
 mod log;
 mod seat;
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
@@ -94,17 +95,17 @@ impl Hub {
     ///
     /// The first call must come with complete caches: what is missing is removed from proxies. A generation that is older
     /// than the one before is published as the same: the order of calls is believed.
-    #[allow(clippy::needless_pass_by_value, reason = "what changed is kept")]
-    pub fn publish(&self, generation: Generation, resources: Resources) {
+    #[allow(clippy::needless_pass_by_value, reason = "by value or by reference, as the caller has it")]
+    pub fn publish(&self, generation: Generation, resources: impl Borrow<Resources>) {
         let mut state = self.0.state.lock();
-        let update = Update::between(0, &state.resources, &resources);
+        let update = Update::between(0, &state.resources, resources.borrow());
         state.take(generation, &update);
         drop(state);
         self.0.changed();
     }
 
-    /// Like [`Hub::publish`], for who knows what changed: costs what changed, whatever the number of resources. The
-    /// update's own version is not looked at.
+    /// Like [`Hub::publish`], for who knows what changed: costs what changed, whatever the number of resources. An empty
+    /// update says that what is published holds for a newer generation too. The update's own version is not looked at.
     pub fn publish_change(&self, generation: Generation, update: &Update) {
         self.0.state.lock().take(generation, update);
         self.0.changed();

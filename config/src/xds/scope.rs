@@ -10,7 +10,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::identity::{GatewayRef, Role};
-use crate::{Action, HttpRoute, Key, Kind, Parent, Resource, Resources, Scope, Target, Update};
+use crate::{
+    Action, Backend, HttpRoute, Key, Kind, Listener, ListenerTls, Parent, Resource, Resources, Scope, Target,
+    Update,
+};
 
 /// Those who see the same.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -222,19 +225,27 @@ fn needs(resource: &Resource) -> HashSet<Key> {
     let mut needs = HashSet::new();
     match resource {
         Resource::Listener(listener) => {
-            for name in listener.tls.iter().flat_map(|tls| &tls.certificates) {
-                if let Some((namespace, name)) = name.split_once('/') {
-                    needs.insert(Key::new(Kind::Certificate, namespace, name));
-                }
+            // Every field by name: a new one that refers to something has to be looked at here.
+            let Listener { address: _, port: _, protocol: _, hostname: _, tls, scope } = listener;
+            if let Some(ListenerTls { certificates }) = tls {
+                needs.extend(certificates.iter().filter_map(|name| certificate(name)));
             }
-            if let Scope::Service(service) = &listener.scope {
+            if let Scope::Service(service) = scope {
                 needs.extend([Key::backend(service), Key::endpoints(service)]);
             }
         }
         Resource::HttpRoute(route) | Resource::GrpcRoute(route) => route_needs(route, &mut needs),
-        Resource::Certificate(_) | Resource::Backend(_) | Resource::Endpoints(_) => {}
+        Resource::Backend(Backend { protocol: _, tls: _, max_connections: _ })
+        | Resource::Certificate(_)
+        | Resource::Endpoints(_) => {}
     }
     needs
+}
+
+/// `namespace/name`.
+fn certificate(name: &str) -> Option<Key> {
+    let (namespace, name) = name.split_once('/')?;
+    Some(Key::new(Kind::Certificate, namespace, name))
 }
 
 fn route_needs(route: &HttpRoute, needs: &mut HashSet<Key>) {

@@ -14,8 +14,9 @@ use crate::{Key, Rejection, Resource, Severity};
 const REJECTION_URL: &str = "type.googleapis.com/fairway.dev.config.v1alpha1.Rejection";
 /// A body over this is not sent. Kubernetes bounds an object to 1.5 MiB.
 pub(super) const MAX_BODY: usize = 16 << 20;
-/// A response is closed once it is this large, so it is at most this and one body.
-pub(super) const RESPONSE: usize = 1 << 20;
+/// A response is closed once it is this large, so it is at most this and one body. The stream keeps a buffer of about
+/// that size, for every proxy.
+pub(super) const RESPONSE: usize = 128 << 10;
 /// What a proxy takes at once.
 pub(super) const MAX_RESPONSE: usize = MAX_BODY + RESPONSE + (64 << 10);
 /// What the controller takes at once: the versions of 100,000 resources.

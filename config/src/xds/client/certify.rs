@@ -79,6 +79,16 @@ impl Certifier {
         Ok(certified)
     }
 
+    /// Ends when a stream opened with a certificate should go over to a newer one, which is there: at nine tenths of its
+    /// life.
+    pub(super) async fn superseded(&self, certified: &Arc<Certified>) {
+        let rest = certified.expires.saturating_duration_since(certified.renew);
+        tokio::time::sleep_until(certified.expires - rest / 5).await;
+        while self.current.lock().await.as_ref().is_some_and(|current| Arc::ptr_eq(current, certified)) {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
     /// Gets the next certificate while the last one is good: connections that stand are not touched, new ones use it.
     pub(super) async fn renew(&self) {
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));

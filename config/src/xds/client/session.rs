@@ -50,6 +50,9 @@ enum Broken {
     Older(#[from] Older),
     #[error("a bug in decoding")]
     Decode,
+    /// The stream's certificate ends soon, and there is a newer one.
+    #[error("the certificate was renewed")]
+    Renewed,
     /// Nobody wants configuration any more.
     #[error("the proxy has ended")]
     Gone,
@@ -97,6 +100,10 @@ impl Client {
             };
             if matches!(broken, Broken::Gone) {
                 return;
+            }
+            if matches!(broken, Broken::Renewed) {
+                tracing::debug!("a new stream, for the renewed certificate");
+                continue;
             }
             let wait = backoff.next();
             self.lost(&broken, wait);
@@ -179,12 +186,19 @@ impl Client {
         let opened = grpc.streaming(call, http::uri::PathAndQuery::from_static(DELTA), codec);
         let opened = tokio::time::timeout(OPEN, opened).await.map_err(|_| Broken::Silent)??;
         let mut responses = opened.into_inner();
+        self.state.send_modify(|state| state.streams += 1);
+        let certifier = self.certifier.clone();
+        let superseded = certifier.superseded(&certified);
+        tokio::pin!(superseded);
         loop {
-            let response = responses.message().await?.ok_or(Broken::Ended)?;
-            // Good for a whole stream: who is accepted and then dropped waits longer each time.
-            backoff.reset();
+            let response = tokio::select! {
+                response = responses.message() => response?.ok_or(Broken::Ended)?,
+                // Between updates: none is lost half-way.
+                () = &mut superseded => return Err(Broken::Renewed),
+            };
             let ack = self.take(response).await?;
             requests.send(ack).await.map_err(|_| Broken::Ended)?;
+            backoff.reset();
         }
     }
 
@@ -221,7 +235,6 @@ impl Client {
             if !state.is_connected {
                 tracing::info!(%generation, "connected to the controller");
                 state.is_connected = true;
-                state.streams += 1;
             }
             state.is_confirmed = true;
             state.problem = None;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use hyper::body::Incoming;
 use rustls::pki_types::CertificateDer;
+use tokio::sync::Semaphore;
 use tonic::body::Body;
 use tonic::metadata::MetadataMap;
 use tonic::server::Grpc;
@@ -25,6 +26,9 @@ use crate::identity::{Identity, ProxyId, Refusal};
 const MAX_SIGNING_REQUEST: usize = 16 << 10;
 /// Longest time to find out who calls.
 const AUTHENTICATE: Duration = Duration::from_secs(15);
+
+/// Callers who are being identified; more wait, so that strangers cannot make us flood the API server.
+static IDENTIFYING: Semaphore = Semaphore::const_new(32);
 
 /// The other end of a connection.
 pub(super) struct Caller {
@@ -69,7 +73,11 @@ impl Caller {
             return Err(Status::invalid_argument("node.id: name the pod, in 1 to 253 bytes"));
         }
         let claim = ProxyId { gateway, pod: node.id };
-        let asked = self.server.authenticate.authenticate(&token, &claim);
+        let asked = async {
+            // Never closed.
+            let _place = IDENTIFYING.acquire().await;
+            self.server.authenticate.authenticate(&token, &claim).await
+        };
         let identity = match tokio::time::timeout(AUTHENTICATE, asked).await {
             Ok(found) => found.map_err(refused)?,
             Err(_) => return Err(Status::unavailable("it takes too long to find out who calls")),

@@ -65,6 +65,10 @@ async fn run(
     mut requests: tonic::Streaming<DeltaRequest>,
     responses: &mpsc::Sender<Result<DeltaResponse, Status>>,
 ) -> Result<(), Status> {
+    // Before anything large is read from somebody who may be anybody.
+    if caller.certificate.is_none() {
+        return Err(uncertified());
+    }
     let first = tokio::time::timeout(FIRST, requests.message()).await;
     let Some(mut first) = first.map_err(|_| Status::deadline_exceeded("nothing was asked for"))?? else {
         return Ok(());
@@ -97,9 +101,7 @@ async fn run(
 
 /// When the caller's certificate expires; an error when it has none of this identity.
 fn certified(caller: &Caller, identity: &Identity) -> Result<Instant, Status> {
-    let certificate = caller.certificate.as_ref().ok_or_else(|| {
-        Status::unauthenticated("configuration is served to callers with a certificate only: get one first")
-    })?;
+    let certificate = caller.certificate.as_ref().ok_or_else(uncertified)?;
     // Verified by TLS; read again for its names.
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate)
         .map_err(|_| Status::unauthenticated("the certificate cannot be read"))?;
@@ -115,6 +117,10 @@ fn certified(caller: &Caller, identity: &Identity) -> Result<Instant, Status> {
     let not_after = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or_default();
     let left = (SystemTime::UNIX_EPOCH + Duration::from_secs(not_after)).duration_since(SystemTime::now());
     Ok(Instant::now() + left.unwrap_or_default())
+}
+
+fn uncertified() -> Status {
+    Status::unauthenticated("configuration is served to callers with a certificate only: get one first")
 }
 
 fn generation(metadata: &MetadataMap) -> Result<Option<Generation>, Status> {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::SystemTime;
 
 use config::xds::ClientState;
-use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue};
 
 use super::{Scrape, families};
 use crate::telemetry::metrics::families::{Family, Open};
@@ -17,7 +17,7 @@ impl Scrape {
             .filter_map(|role| Some((role.telemetry.role, role.telemetry.controller()?)))
             .collect();
         gauge(encoder, &families::CONTROLLER_CONNECTED, &states, |state| {
-            Some(f64::from(state.is_connected))
+            Some(i64::from(state.is_connected))
         })?;
         counter(encoder, &families::CONTROLLER_STREAMS, &states, |state| state.streams)?;
         let mut answers = Open::new(encoder, &families::CONTROLLER_ANSWERS)?;
@@ -35,16 +35,16 @@ impl Scrape {
             Some(age.unwrap_or_default().as_secs_f64())
         })?;
         gauge(encoder, &families::SNAPSHOT_FAILED, &states, |state| {
-            Some(f64::from(state.snapshot_problem.is_some()))
+            Some(i64::from(state.snapshot_problem.is_some()))
         })
     }
 }
 
-fn gauge(
+fn gauge<V: EncodeGaugeValue>(
     encoder: &mut DescriptorEncoder<'_>,
     family: &Family,
     states: &[(&str, ClientState)],
-    read: impl Fn(&ClientState) -> Option<f64>,
+    read: impl Fn(&ClientState) -> Option<V>,
 ) -> fmt::Result {
     let mut open = Open::new(encoder, family)?;
     for (role, state) in states {
