@@ -48,6 +48,9 @@ const REASONS: &[(&str, &str, &str)] = &[
     ),
     ("InvalidRouteKinds", "FW0216", "name route kinds that the protocol of the listener takes"),
     ("ListenersNotResolved", "FW0217", "correct the references of the listeners named"),
+    ("NotAllowed", "FW0219", "allow the set's namespace in allowedListeners of its Gateway"),
+    ("ParentNotAccepted", "FW0226", "correct the Gateway the set names"),
+    ("ParentNotProgrammed", "FW0227", "correct the Gateway the set names"),
     ("OverlappingHostnames", "FW0218", "use one certificate for names that overlap, or separate ports"),
     (
         "NotAllowedByListeners",

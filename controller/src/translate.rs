@@ -13,6 +13,7 @@ mod grpc_route;
 mod hostname;
 mod http_route;
 mod listener;
+mod listener_set;
 mod matching;
 mod memory;
 mod output;

@@ -67,12 +67,15 @@ pub mod reason {
     pub const INVALID_ROUTE_KINDS: &str = "InvalidRouteKinds";
     pub const LISTENERS_NOT_RESOLVED: &str = "ListenersNotResolved";
     pub const LISTENERS_NOT_VALID: &str = "ListenersNotValid";
+    pub const NOT_ALLOWED: &str = "NotAllowed";
     pub const NOT_ALLOWED_BY_LISTENERS: &str = "NotAllowedByListeners";
     pub const NO_CONFLICTS: &str = "NoConflicts";
     pub const NO_MATCHING_LISTENER_HOSTNAME: &str = "NoMatchingListenerHostname";
     pub const NO_MATCHING_PARENT: &str = "NoMatchingParent";
     pub const NO_VALID_CA_CERTIFICATE: &str = "NoValidCACertificate";
     pub const OVERLAPPING_HOSTNAMES: &str = "OverlappingHostnames";
+    pub const PARENT_NOT_ACCEPTED: &str = "ParentNotAccepted";
+    pub const PARENT_NOT_PROGRAMMED: &str = "ParentNotProgrammed";
     pub const PENDING: &str = "Pending";
     pub const PORT_UNAVAILABLE: &str = "PortUnavailable";
     pub const PROGRAMMED: &str = "Programmed";

@@ -11,7 +11,8 @@ use gateway_api::experimental::gateways::{
 use super::hostname;
 use super::reference_grant::GATEWAY_GROUP;
 use super::selector::Selector;
-use crate::resources::ObjectKind;
+use crate::api;
+use crate::resources::{Named, ObjectKind};
 use crate::status::{Problem, RouteGroupKind, reason};
 
 /// From which namespaces routes may attach.
@@ -66,6 +67,8 @@ impl Kinds {
 /// A listener being judged.
 #[derive(Debug)]
 pub(crate) struct Draft<'a> {
+    /// Whose it is; `None`: the Gateway itself.
+    pub(crate) set: Option<&'a api::ListenerSet>,
     pub(crate) spec: &'a GatewayListeners,
     /// `None` when we do not speak it.
     pub(crate) protocol: Option<Protocol>,
@@ -114,6 +117,7 @@ impl<'a> Draft<'a> {
             None => (Kinds::ALL, Namespaces::Same),
         };
         Self {
+            set: None,
             spec,
             protocol,
             hostname,
@@ -123,6 +127,15 @@ impl<'a> Draft<'a> {
             problems,
             conflict: None,
             overlapping: Vec::new(),
+        }
+    }
+
+    /// What proxies know it by, within its Gateway: its name, or `namespace/set/name` for a listener of a ListenerSet.
+    /// Names hold no slash, so the two cannot be taken for each other.
+    pub(crate) fn section(&self) -> String {
+        match self.set {
+            Some(set) => format!("{}/{}/{}", set.namespace(), set.name(), self.spec.name),
+            None => self.spec.name.clone(),
         }
     }
 

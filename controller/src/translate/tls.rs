@@ -31,18 +31,18 @@ struct Entry {
 }
 
 impl Certificates {
-    /// The Secrets a listener of a Gateway in `namespace` shows, as `namespace/name`, and what is wrong with
-    /// the others.
+    /// The Secrets a listener shows, as `namespace/name`, and what is wrong with the others. `from`: kind and
+    /// namespace of the object it is written in.
     pub(crate) fn resolve(
         &mut self,
-        namespace: &str,
+        from: (ObjectKind, &str),
         refs: &[CertificateRef],
         secrets: &Objects<Secret>,
         grants: &Grants<'_>,
     ) -> (Vec<String>, Vec<Problem>) {
         let (mut names, mut problems) = (Vec::new(), Vec::new());
         for (index, reference) in refs.iter().enumerate() {
-            match self.one(namespace, reference, secrets, grants) {
+            match self.one(from, reference, secrets, grants) {
                 Ok(name) if names.contains(&name) => {}
                 Ok(name) => names.push(name),
                 Err(problem) => problems.push(problem.at(&format!("tls.certificateRefs[{index}]: "))),
@@ -53,7 +53,7 @@ impl Certificates {
 
     fn one(
         &mut self,
-        namespace: &str,
+        from: (ObjectKind, &str),
         reference: &CertificateRef,
         secrets: &Objects<Secret>,
         grants: &Grants<'_>,
@@ -67,10 +67,10 @@ impl Certificates {
                 group.unwrap_or_default()
             )));
         }
-        let target = reference.namespace.as_deref().unwrap_or(namespace);
+        let target = reference.namespace.as_deref().unwrap_or(from.1);
         let to = (ObjectKind::Secret, target, reference.name.as_str());
-        if !grants.allow((ObjectKind::Gateway, namespace), to) {
-            let remedy = Grants::remedy((ObjectKind::Gateway, namespace), to);
+        if !grants.allow(from, to) {
+            let remedy = Grants::remedy(from, to);
             return Err(Problem::unresolved(reason::REF_NOT_PERMITTED, remedy));
         }
         let name = format!("{target}/{}", reference.name);
