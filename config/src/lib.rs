@@ -15,9 +15,11 @@ mod route;
 pub mod source;
 mod update;
 
-pub use backend::{AppProtocol, Backend, BackendTls, Endpoint, Endpoints, TrustedCa};
+pub use backend::{AppProtocol, Backend, BackendTls, Endpoint, Endpoints, SubjectAltName, TrustedCa};
 pub use document::{decode_documents, encode_documents};
-pub use listener::{Certificate, Listener, ListenerTls, Protocol, Scope};
+pub use listener::{
+    Certificate, ClientValidation, ClientValidationMode, Listener, ListenerTls, Protocol, Scope,
+};
 pub use policies::{BackendRef, Duration, PolicySet};
 pub use redacted::Redacted;
 pub use resource::{Key, Kind, Resource};

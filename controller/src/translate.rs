@@ -3,6 +3,7 @@
 mod attach;
 mod backend_ref;
 mod backend_tls;
+mod client_validation;
 mod conflict;
 mod endpoints;
 mod filter;

@@ -8,8 +8,11 @@
 //! again, so its pooled connections are never used again and end by their idle timeout.
 
 mod balance;
+mod client;
 mod health;
+mod names;
 mod peer;
+mod pins;
 mod trust;
 
 use std::net::SocketAddr;
@@ -19,14 +22,19 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use config::{Backend, BackendRef, Endpoints};
+use pingora_core::protocols::Digest;
 use pingora_core::upstreams::peer::HttpPeer;
+use pingora_error::BError;
 use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 
 use self::health::{Average, Gate, Health, Millis, Rise};
 use self::peer::Dialer;
+use self::pins::Pins;
 use crate::telemetry::BackendStats;
 
+pub(crate) use self::client::ClientIdentity;
+pub(crate) use self::pins::IDENTITY;
 pub use self::trust::trust_file;
 
 /// Retries that are always allowed at one time.
@@ -68,6 +76,8 @@ struct Endpoint {
     address: SocketAddr,
     prototype: HttpPeer,
     health: Arc<Health>,
+    /// There when the policy asks for what Pingora cannot check.
+    pins: Option<Pins>,
 }
 
 impl Cluster {
@@ -117,7 +127,8 @@ impl Cluster {
     }
 
     fn endpoint(&self, address: SocketAddr, health: Arc<Health>) -> Arc<Endpoint> {
-        Arc::new(Endpoint { address, prototype: self.dialer.prototype(address), health })
+        let pins = self.dialer.strict().map(|_| Pins::default());
+        Arc::new(Endpoint { address, prototype: self.dialer.prototype(address), health, pins })
     }
 
     /// Replaces the endpoints; those that stay keep what was learned of them, those that go finish what they have.
@@ -318,16 +329,50 @@ impl Picked {
         &self.cluster
     }
 
-    /// A peer for Pingora, cloned from the endpoint's prototype. `h2`: the request needs HTTP/2 (gRPC). Timeouts that
-    /// depend on the request are the caller's to set; defaults: 2 s to connect (5 s with TLS), 60 s per write, none
-    /// per read, 60 s idle.
+    /// A peer for Pingora, cloned from the endpoint's prototype. `h2`: the request needs HTTP/2 (gRPC). `identity`: what
+    /// is shown to a backend over TLS. Timeouts that depend on the request are the caller's to set; defaults: 2 s to
+    /// connect (5 s with TLS), 60 s per write, none per read, 60 s idle.
     #[must_use]
-    pub fn peer(&self, h2: bool) -> Box<HttpPeer> {
+    pub(crate) fn peer(&self, h2: bool, identity: Option<&ClientIdentity>) -> Box<HttpPeer> {
         let mut peer = Box::new(self.endpoint.prototype.clone());
         if h2 {
             self.cluster.dialer.force_h2(&mut peer);
         }
+        if self.cluster.is_tls() {
+            if let Some(pins) = &self.endpoint.pins {
+                peer.group_key = peer.group_key.wrapping_add(u64::from(pins.generation()));
+            }
+            if let Some(identity) = identity {
+                identity.put_on(&mut peer);
+            }
+        }
         peer
+    }
+
+    /// Sees to it that the endpoint is who its policy says, where Pingora cannot; to be called before an attempt.
+    ///
+    /// # Errors
+    /// When it cannot be reached, or is not.
+    pub(crate) async fn assure(
+        &self,
+        h2: bool,
+        identity: Option<&ClientIdentity>,
+        within: Option<Duration>,
+    ) -> Result<(), BError> {
+        let (Some(pins), Some(strict)) = (&self.endpoint.pins, self.cluster.dialer.strict()) else {
+            return Ok(());
+        };
+        let alpn = self.cluster.dialer.alpn(h2);
+        pins.assure(self.endpoint.address, strict, identity, alpn, within).await
+    }
+
+    /// Whether a connection may carry the request; to be called for each attempt, also on a pooled connection.
+    ///
+    /// # Errors
+    /// When the endpoint was [assured](Self::assure) with another certificate. Nothing was sent, and the connection is
+    /// not used again.
+    pub(crate) fn admit(&self, digest: Option<&Digest>) -> Result<(), BError> {
+        self.endpoint.pins.as_ref().map_or(Ok(()), |pins| pins.admit(digest))
     }
 
     /// Tells how the attempt went, once; feeds latency and error averages. `latency`: time to the response head, or

@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use config::{Key, Kind, ListenerTls, Resource, Scope};
+use gateway_api::experimental::gateways::GatewayListenersTlsCertificateRefs as CertificateRef;
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::client_validation::Validations;
 use super::listener::{Draft as ListenerDraft, Kinds, Namespaces};
 use super::reference_grant::Grants;
 use super::tls::Certificates;
@@ -59,6 +61,8 @@ pub(crate) struct Draft<'a> {
     /// The ListenerSets that name it, in order of precedence.
     pub(crate) sets: Vec<listener_set::Draft<'a>>,
     pub(crate) problems: Vec<Problem>,
+    /// `namespace/name` of the Secret shown to backends.
+    pub(crate) backend_certificate: Option<String>,
     /// What to add to the message of `Accepted`.
     pub(crate) notes: Vec<String>,
     /// The address its listeners bind; `None`: all.
@@ -109,6 +113,7 @@ pub(crate) fn draft<'a>(
             listeners: object.spec.listeners.iter().map(ListenerDraft::new).collect(),
             sets: Vec::new(),
             problems: class_problem.iter().cloned().collect(),
+            backend_certificate: None,
             notes: Vec::new(),
             address: None,
             addresses: Vec::new(),
@@ -116,6 +121,7 @@ pub(crate) fn draft<'a>(
         };
         listener_set::attach(&mut draft, &sets, resources);
         certify(&mut draft, resources, grants, certificates);
+        validate_clients(&mut draft, resources, grants);
         refuse_unsupported(&mut draft);
         assign_addresses(&mut draft, options);
         conflict::within_gateway(&mut draft.listeners);
@@ -145,6 +151,38 @@ fn certify(
         listener.certificates = names;
         listener.problems.extend(problems);
     }
+    let tls = draft.object.spec.tls.as_ref().and_then(|tls| tls.backend.as_ref());
+    let Some(reference) = tls.and_then(|backend| backend.client_certificate_ref.as_ref()) else { return };
+    let reference = CertificateRef {
+        group: reference.group.clone(),
+        kind: reference.kind.clone(),
+        name: reference.name.clone(),
+        namespace: reference.namespace.clone(),
+    };
+    match certificates.one(gateway, &reference, &resources.secrets, grants) {
+        Ok(name) => draft.backend_certificate = Some(name),
+        // Gateway API: "the `ResolvedRefs` condition on the Gateway MUST be set to False with the Reason
+        // `InvalidClientCertificateRef`". Nothing is shown then: a backend that needs a certificate refuses.
+        Err(problem) => {
+            let reason = match problem.reason {
+                reason::INVALID_CERTIFICATE_REF => reason::INVALID_CLIENT_CERTIFICATE_REF,
+                other => other,
+            };
+            let problem = Problem { reason, ..problem.at("tls.backend.clientCertificateRef: ") };
+            draft.problems.push(problem);
+        }
+    }
+}
+
+/// Finds what is asked of clients of HTTPS listeners, those of ListenerSets too: the Gateway decides for its ports.
+fn validate_clients(draft: &mut Draft<'_>, resources: &Resources, grants: &Grants<'_>) {
+    let validations = Validations::new(draft.object, resources, grants);
+    let https = |listener: &&mut ListenerDraft<'_>| listener.protocol == Some(config::Protocol::Https);
+    for listener in draft.listeners.iter_mut().filter(https) {
+        let judged = validations.of_port(listener.spec.port);
+        listener.client_validation.clone_from(&judged.validation);
+        listener.problems.extend(judged.problems.iter().cloned());
+    }
 }
 
 /// Fields of the Gateway that we cannot follow.
@@ -169,26 +207,6 @@ fn refuse_unsupported(draft: &mut Draft<'_>) {
             reason::INVALID,
             "defaultScope: default Gateways are not supported: name the Gateway in each route's parentRefs",
         ));
-    }
-    let Some(tls) = &spec.tls else { return };
-    if tls.backend.as_ref().is_some_and(|backend| backend.client_certificate_ref.is_some()) {
-        draft.problems.push(Problem::accepted(
-            reason::INVALID,
-            "tls.backend.clientCertificateRef: not supported yet: remove it",
-        ));
-    }
-    if let Some(frontend) = &tls.frontend {
-        let everywhere = frontend.default.validation.is_some();
-        let per_port = frontend.per_port.as_deref().unwrap_or_default();
-        for listener in draft.listeners.iter_mut().filter(|l| l.protocol == Some(config::Protocol::Https)) {
-            let port = per_port.iter().find(|p| p.port == listener.spec.port);
-            if port.map_or(everywhere, |port| port.tls.validation.is_some()) {
-                listener.problems.push(Problem::unsupported(
-                    "tls.frontend of the Gateway: client certificate validation is not supported yet, and without \
-                     it this listener would let everybody in",
-                ));
-            }
-        }
     }
 }
 
@@ -303,6 +321,7 @@ pub(crate) fn resources(drafts: &[Draft<'_>], certificates: &Certificates, out: 
             };
             let name = format!("{}/{}", draft.object.name(), listener.section());
             shown.extend(&listener.certificates);
+            shown.extend(&draft.backend_certificate);
             out.resource(
                 Key::new(Kind::Listener, draft.object.namespace(), name),
                 Resource::Listener(config::Listener {
@@ -310,8 +329,11 @@ pub(crate) fn resources(drafts: &[Draft<'_>], certificates: &Certificates, out: 
                     port,
                     protocol,
                     hostname: listener.hostname.map(str::to_owned),
-                    tls: (protocol == config::Protocol::Https)
-                        .then(|| ListenerTls { certificates: listener.certificates.clone() }),
+                    tls: (protocol == config::Protocol::Https).then(|| ListenerTls {
+                        certificates: listener.certificates.clone(),
+                        client_validation: listener.client_validation.clone(),
+                    }),
+                    backend_certificate: draft.backend_certificate.clone(),
                     scope: Scope::Gateway,
                 }),
             );

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::gateway::Draft;
 use super::listener::Draft as ListenerDraft;
-use super::{Output, PENDING, listener_set};
+use super::{Output, PENDING, client_validation, listener_set};
 use crate::ObjectKey;
 use crate::resources::{Named, ObjectKind};
 use crate::status::{
@@ -145,7 +145,17 @@ fn gateway_conditions(draft: &Draft<'_>) -> Conditions {
     } else {
         condition(r#type, ConditionStatus::Unknown, reason::PENDING, WAITING.to_owned())
     };
-    vec![accepted, programmed, resolved_refs(draft)]
+    let mut conditions = vec![accepted, programmed, resolved_refs(draft)];
+    // Gateway API: "This condition is removed as soon as FrontendValidationModeType is changed back".
+    if client_validation::is_insecure(draft.object) {
+        conditions.push(condition(
+            condition_type::INSECURE_FRONTEND_VALIDATION_MODE,
+            ConditionStatus::True,
+            reason::CONFIGURATION_CHANGED,
+            "tls.frontend: AllowInsecureFallback serves clients without a valid certificate.".to_owned(),
+        ));
+    }
+    conditions
 }
 
 fn accepted(draft: &Draft<'_>) -> Condition {
@@ -184,6 +194,10 @@ fn resolved_refs(draft: &Draft<'_>) -> Condition {
         .filter(|l| l.problems.iter().any(|p| p.condition == condition_type::RESOLVED_REFS))
         .map(|l| l.spec.name.as_str())
         .collect();
+    let judged = Condition::judge(condition_type::RESOLVED_REFS, &draft.problems, "", "", generation);
+    if judged.status == ConditionStatus::False {
+        return judged;
+    }
     let (status, reason, message) = if unresolved.is_empty() {
         (ConditionStatus::True, reason::RESOLVED_REFS, "All references are resolved.".to_owned())
     } else {

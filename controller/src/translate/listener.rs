@@ -77,6 +77,8 @@ pub(crate) struct Draft<'a> {
     pub(crate) namespaces: Namespaces,
     /// `namespace/name` of each Secret to show.
     pub(crate) certificates: Vec<String>,
+    /// What is asked of clients.
+    pub(crate) client_validation: Option<config::ClientValidation>,
     pub(crate) problems: Vec<Problem>,
     /// Reason and message of a conflict with another listener of this Gateway.
     pub(crate) conflict: Option<(&'static str, String)>,
@@ -124,6 +126,7 @@ impl<'a> Draft<'a> {
             kinds: if protocol.is_some() { kinds } else { Kinds::default() },
             namespaces,
             certificates: Vec::new(),
+            client_validation: None,
             problems,
             conflict: None,
             overlapping: Vec::new(),

@@ -12,7 +12,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::reference_grant::Grants;
-use crate::api::Secret;
+use crate::api::{ConfigMap, Secret};
 use crate::resources::{ObjectKind, Objects};
 use crate::status::{Problem, reason};
 
@@ -51,7 +51,11 @@ impl Certificates {
         (names, problems)
     }
 
-    fn one(
+    /// One of them, as `namespace/name`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn one(
         &mut self,
         from: (ObjectKind, &str),
         reference: &CertificateRef,
@@ -153,8 +157,26 @@ fn text(secret: &Secret, key: &str) -> Result<String, String> {
     String::from_utf8(bytes.0.clone()).map_err(|_| format!("{key} is not PEM text"))
 }
 
+/// The certificates of authorities in a ConfigMap, PEM, under `ca.crt`.
+///
+/// # Errors
+/// What is wrong with it, to be put after its name.
+pub(crate) fn ca_certificate(config_map: Option<&Arc<ConfigMap>>) -> Result<String, String> {
+    let Some(config_map) = config_map else { return Err("does not exist".to_owned()) };
+    let text = config_map.data.as_ref().and_then(|data| data.get("ca.crt")).cloned();
+    let binary = || {
+        let bytes = config_map.binary_data.as_ref()?.get("ca.crt")?;
+        String::from_utf8(bytes.0.clone()).ok()
+    };
+    let pem = text.or_else(binary).ok_or_else(|| "has no key ca.crt".to_owned())?;
+    match bundle_problem(&pem) {
+        Some(problem) => Err(format!("key ca.crt {problem}")),
+        None => Ok(pem),
+    }
+}
+
 /// What is wrong with a bundle of certificate authorities, PEM; `None` if nothing.
-pub(crate) fn bundle_problem(pem: &str) -> Option<String> {
+fn bundle_problem(pem: &str) -> Option<String> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
         let certificate = match certificate {

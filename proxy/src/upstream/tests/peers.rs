@@ -11,13 +11,16 @@ fn authority(name: &str) -> String {
 }
 
 fn spec(protocol: AppProtocol, tls: Option<(&str, &str)>) -> Backend {
-    let tls =
-        tls.map(|(hostname, pem)| BackendTls { hostname: hostname.into(), ca: TrustedCa::Pem(pem.into()) });
+    let tls = tls.map(|(hostname, pem)| BackendTls {
+        hostname: hostname.into(),
+        subject_alt_names: Vec::new(),
+        ca: TrustedCa::Pem(pem.into()),
+    });
     Backend { protocol, tls, ..Backend::default() }
 }
 
 fn peer(spec: &Backend, h2: bool) -> Box<HttpPeer> {
-    cluster(spec, &addresses(1)).pick(1, &[]).expect("one").peer(h2)
+    cluster(spec, &addresses(1)).pick(1, &[]).expect("one").peer(h2, None)
 }
 
 #[test]
@@ -68,8 +71,9 @@ fn peers_share_connections_exactly_when_policy_and_protocol_are_the_same() {
 #[test]
 fn an_endpoint_of_another_address_has_other_connections() {
     let cluster = cluster(&Backend::default(), &addresses(2));
-    let hashes: std::collections::BTreeSet<u64> =
-        (0..50).map(|entropy| cluster.pick(entropy, &[]).expect("one").peer(false).reuse_hash()).collect();
+    let hashes: std::collections::BTreeSet<u64> = (0..50)
+        .map(|entropy| cluster.pick(entropy, &[]).expect("one").peer(false, None).reuse_hash())
+        .collect();
     assert_eq!(hashes.len(), 2);
 }
 
