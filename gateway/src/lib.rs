@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use config::source::Source;
 use proxy::telemetry::Telemetry;
-use proxy::{Options, Proxy};
+use proxy::{Options, Proxy, Workers};
 
 /// What a gateway runs with unless told otherwise.
 #[must_use]
@@ -12,8 +12,8 @@ pub fn options() -> Options {
     Options::new("gateway")
 }
 
-/// Starts a gateway on the current runtime.
+/// Starts a gateway: takes updates on the current runtime, serves on `workers`.
 #[must_use]
-pub fn start(options: Options, telemetry: Arc<Telemetry>, source: Source) -> Proxy {
-    Proxy::start(options, telemetry, source)
+pub fn start(options: Options, workers: Workers, telemetry: Arc<Telemetry>, source: Source) -> Proxy {
+    Proxy::start(options, workers, telemetry, source)
 }

@@ -39,5 +39,7 @@ pub mod store;
 pub mod telemetry;
 pub mod tls;
 pub mod upstream;
+mod workers;
 
 pub use run::{Options, Proxy};
+pub use workers::Workers;

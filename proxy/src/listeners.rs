@@ -1,8 +1,10 @@
 //! The open ports. New ones are bound before the snapshot that wants them is published, and accept after it; removed
 //! ones close after it, and their connections drain.
 
+mod accept;
+
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,26 +12,23 @@ use config::{Rejection, Severity};
 use futures::future::join_all;
 use rustc_hash::FxHashMap;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
-use crate::ingress::connection::Connection;
+pub(crate) use self::accept::Seats;
 use crate::ingress::gate::Gate;
-use crate::ingress::serve::{Server, serve};
 use crate::snapshot::{Bind, Port, Snapshot};
+use crate::telemetry::Telemetry;
 
 /// Connections the kernel holds before they are accepted.
 const BACKLOG: i32 = 4096;
-/// How long accepting pauses when the process is out of descriptors or memory: the next one has to come from a
-/// connection that ends.
-const PAUSE: Duration = Duration::from_millis(20);
 
 /// The open ports.
 #[derive(Debug)]
 pub(crate) struct Listeners {
-    server: Arc<Server>,
+    seats: Seats,
+    telemetry: Arc<Telemetry>,
     drain: Duration,
     open: FxHashMap<Bind, Open>,
     draining: Vec<JoinHandle<()>>,
@@ -49,8 +48,8 @@ struct Open {
 
 impl Listeners {
     /// None yet. `drain`: how long connections of a closed port may take to end.
-    pub(crate) fn new(server: Arc<Server>, drain: Duration) -> Self {
-        Self { server, drain, open: FxHashMap::default(), draining: Vec::new() }
+    pub(crate) fn new(seats: Seats, telemetry: Arc<Telemetry>, drain: Duration) -> Self {
+        Self { seats, telemetry, drain, open: FxHashMap::default(), draining: Vec::new() }
     }
 
     /// Binds what `next` wants and is not open. A port that cannot be bound is a rejection of its listeners and is tried
@@ -82,7 +81,7 @@ impl Listeners {
         let (stop, stopped) = oneshot::channel();
         Ok(Open {
             address: bound.local_addr()?,
-            gate: Arc::new(Gate::new(bind, &self.server.telemetry)),
+            gate: Arc::new(Gate::new(bind, &self.telemetry)),
             bound: Some(bound),
             _stop: stop,
             stopped: Some(stopped),
@@ -99,8 +98,7 @@ impl Listeners {
         }
         for open in self.open.values_mut() {
             if let (Some(bound), Some(stopped)) = (open.bound.take(), open.stopped.take()) {
-                let accepting = accept(bound, open.gate.clone(), self.server.clone(), stopped);
-                open.accepting = Some(tokio::spawn(accepting));
+                open.accepting = self.seats.accept(bound, open.gate.clone(), stopped);
             }
         }
         self.draining.retain(|task| !task.is_finished());
@@ -193,47 +191,5 @@ fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
     }
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
-}
-
-async fn accept(
-    listener: TcpListener,
-    gate: Arc<Gate>,
-    server: Arc<Server>,
-    mut stopped: oneshot::Receiver<()>,
-) {
-    let mut stopping = false;
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            accepted = listener.accept() => accepted,
-            // What the kernel has connected already is taken: closing the socket would reset it.
-            _ = &mut stopped, if !stopping => { stopping = true; continue }
-            () = std::future::ready(()), if stopping => return,
-        };
-        match accepted {
-            Ok((tcp, peer)) => admit(tcp, peer, &gate, &server),
-            Err(error) if is_passing(&error) => {}
-            Err(error) => {
-                tracing::warn!(port = gate.bind.port, %error, "cannot accept");
-                sleep(PAUSE).await;
-            }
-        }
-    }
-}
-
-/// The client was gone before it was accepted: an error of that connection, not of the socket.
-fn is_passing(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
-    )
-}
-
-fn admit(tcp: TcpStream, peer: SocketAddr, gate: &Arc<Gate>, server: &Arc<Server>) {
-    let Ok(local) = tcp.local_addr() else { return };
-    let connection = Arc::new(Connection::new(gate.clone(), peer, local));
-    let entered = gate.enter(connection.clone());
-    let task = tokio::spawn(serve(tcp, connection.clone(), server.clone(), entered));
-    let _ = connection.abort.set(task.abort_handle());
+    Ok(socket.into())
 }

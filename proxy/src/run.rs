@@ -16,10 +16,11 @@ use crate::call::Net;
 use crate::compile::Compiler;
 use crate::engine::Engine;
 use crate::ingress::serve::Server;
-use crate::listeners::Listeners;
+use crate::listeners::{Listeners, Seats};
 use crate::snapshot::{Bind, Reader, Snapshot, Writer};
 use crate::telemetry::Telemetry;
 use crate::upstream::trust_file;
+use crate::workers::Workers;
 
 /// Attempts per request that Pingora allows at most; how many there are is decided by the engine.
 const ATTEMPTS: usize = 64;
@@ -29,8 +30,6 @@ const ATTEMPTS: usize = 64;
 pub struct Options {
     /// `gateway` or `waypoint`: a label for logs and metrics, nothing else.
     pub role: &'static str,
-    /// Worker threads of the runtime it runs on; sizes pools.
-    pub workers: usize,
     /// How long requests in flight may take to end when a listener closes. Default 30 s.
     pub drain: Duration,
     /// Idle upstream connections kept per worker. Default 1024.
@@ -45,7 +44,7 @@ impl Options {
     #[must_use]
     pub fn new(role: &'static str) -> Self {
         let drain = Duration::from_secs(30);
-        Self { role, workers: 2, drain, idle_upstreams: 1024, trusts_clients: false }
+        Self { role, drain, idle_upstreams: 1024, trusts_clients: false }
     }
 }
 
@@ -65,24 +64,30 @@ impl fmt::Debug for Proxy {
 }
 
 impl Proxy {
-    /// Starts on the current tokio runtime. Each update of `source` is compiled, published and its listeners are open
-    /// before its answer is sent; a listener that cannot be opened is a rejection in that answer. When the source ends,
-    /// what was served last is served on.
+    /// Takes updates on the current tokio runtime, and serves requests on `workers`. Each update of `source` is compiled,
+    /// published and its listeners are open before its answer is sent; a listener that cannot be opened is a rejection in
+    /// that answer. When the source ends, what was served last is served on.
     #[must_use]
     #[allow(clippy::needless_pass_by_value, reason = "options are the proxy's from here on")]
-    pub fn start(options: Options, telemetry: Arc<Telemetry>, source: Source) -> Self {
+    pub fn start(options: Options, workers: Workers, telemetry: Arc<Telemetry>, source: Source) -> Self {
         let (writer, reader) = crate::snapshot::pair();
         let addresses = Arc::new(Mutex::new(Vec::new()));
         let compiler = Arc::new(Mutex::new(Compiler::new(telemetry.clone())));
         let (stop, stopped) = oneshot::channel();
-        let server = Arc::new(server(&options, telemetry, reader.clone()));
+        // Each worker has its own: what it shares, it shares with nobody.
+        let seats = Seats::new(workers.runtimes().map(|runtime| {
+            // Connectors start tasks on the runtime they are made in.
+            let _context = runtime.enter();
+            (runtime.clone(), Arc::new(server(&options, telemetry.clone(), reader.clone())))
+        }));
         let owner = Owner {
             compiler: compiler.clone(),
             current: reader.load(),
             reader: reader.clone(),
             writer,
-            listeners: Listeners::new(server, options.drain),
+            listeners: Listeners::new(seats, telemetry, options.drain),
             addresses: addresses.clone(),
+            _workers: workers,
         };
         tokio::spawn(owner.run(source, stopped));
         Self { reader, addresses, compiler, stop }
@@ -116,9 +121,9 @@ impl Proxy {
 }
 
 fn server(options: &Options, telemetry: Arc<Telemetry>, reader: Reader) -> Server {
-    let &Options { role: _, workers, drain: _, idle_upstreams, trusts_clients } = options;
+    let &Options { role: _, drain: _, idle_upstreams, trusts_clients } = options;
     let conf = ServerConf {
-        threads: workers.max(1),
+        threads: 1,
         upstream_keepalive_pool_size: idle_upstreams.max(1),
         max_retries: ATTEMPTS,
         ca_file: Some(trust_file().to_owned()),
@@ -143,6 +148,7 @@ struct Owner {
     writer: Writer,
     listeners: Listeners,
     addresses: Arc<Mutex<Vec<(Bind, SocketAddr)>>>,
+    _workers: Workers,
 }
 
 impl Owner {

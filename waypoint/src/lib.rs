@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use config::source::Source;
 use proxy::telemetry::Telemetry;
-use proxy::{Options, Proxy};
+use proxy::{Options, Proxy, Workers};
 
 /// What a waypoint runs with unless told otherwise.
 #[must_use]
@@ -13,8 +13,8 @@ pub fn options() -> Options {
     Options { trusts_clients: true, ..Options::new("waypoint") }
 }
 
-/// Starts a waypoint on the current runtime.
+/// Starts a waypoint: takes updates on the current runtime, serves on `workers`.
 #[must_use]
-pub fn start(options: Options, telemetry: Arc<Telemetry>, source: Source) -> Proxy {
-    Proxy::start(options, telemetry, source)
+pub fn start(options: Options, workers: Workers, telemetry: Arc<Telemetry>, source: Source) -> Proxy {
+    Proxy::start(options, workers, telemetry, source)
 }

@@ -6,9 +6,9 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Parser;
-use proxy::Options;
 use proxy::admin::Exposure;
 use proxy::telemetry::{AccessLog, Settings, Telemetry};
+use proxy::{Options, Workers};
 use tracing_subscriber::EnvFilter;
 
 /// Requests make many small, short-lived allocations; the system's allocator costs several percent of CPU there.
@@ -62,14 +62,15 @@ fn main() -> anyhow::Result<()> {
         .with_writer(std::io::stderr)
         .init();
     let workers = match args.workers {
-        Some(workers) => workers.get(),
-        None => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+        Some(workers) => Workers::start(workers)?,
+        None => Workers::one_per_processor()?,
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?;
-    runtime.block_on(serve(args, workers))
+    // Configuration, the admin port and signals: apart from requests.
+    let control = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    control.block_on(serve(args, workers))
 }
 
-async fn serve(args: Args, workers: usize) -> anyhow::Result<()> {
+async fn serve(args: Args, workers: Workers) -> anyhow::Result<()> {
     let settings = Settings {
         access_log: match args.access_log.as_str() {
             "off" => AccessLog::Off,
@@ -82,8 +83,8 @@ async fn serve(args: Args, workers: usize) -> anyhow::Result<()> {
     let telemetry = Telemetry::new("waypoint", &settings)?;
     let (source, answers) = config::source::file(&args.config_file)?;
     let drain = std::time::Duration::from_secs(args.drain);
-    let options = Options { workers, drain, ..fairway_waypoint::options() };
-    let proxy = fairway_waypoint::start(options, telemetry.clone(), source);
+    let options = Options { drain, ..fairway_waypoint::options() };
+    let proxy = fairway_waypoint::start(options, workers, telemetry.clone(), source);
     let exposure = if args.expose_admin { Exposure::Anyone } else { Exposure::Loopback };
     proxy::process::run(proxy, telemetry, answers, Some((args.admin, exposure))).await?;
     Ok(())

@@ -10,9 +10,9 @@ use anyhow::{Context as _, anyhow, bail};
 use config::source;
 use controller::Options;
 use controller::manifests::Loader;
-use proxy::Proxy;
 use proxy::admin;
 use proxy::telemetry::{Settings, Telemetry};
+use proxy::{Proxy, Workers};
 use tokio::runtime::{Builder, Runtime};
 #[cfg(unix)]
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -30,15 +30,10 @@ pub(crate) fn run(args: &Standalone) -> anyhow::Result<bool> {
         bail!("name a directory: fairway standalone DIR");
     }
     let workers = match args.workers {
-        Some(workers) => usize::from(workers),
-        None => std::thread::available_parallelism().map_or(1, usize::from),
-    };
-    let requests = Builder::new_multi_thread()
-        .worker_threads(workers)
-        .thread_name("requests")
-        .enable_all()
-        .build()
-        .context("cannot start threads")?;
+        Some(workers) => Workers::start(workers),
+        None => Workers::one_per_processor(),
+    }
+    .context("cannot start threads")?;
     let pods = Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("demo-pods")
@@ -46,9 +41,8 @@ pub(crate) fn run(args: &Standalone) -> anyhow::Result<bool> {
         .build()
         .context("cannot start threads")?;
     let control = Builder::new_current_thread().enable_all().build().context("cannot start threads")?;
-    let done = control.block_on(serve(args, &paths, workers, &requests, &pods));
+    let done = control.block_on(serve(args, &paths, &workers, &pods));
     // What has not ended by now is not waited for.
-    requests.shutdown_background();
     pods.shutdown_background();
     done
 }
@@ -64,8 +58,7 @@ fn log() {
 async fn serve(
     args: &Standalone,
     paths: &[PathBuf],
-    workers: usize,
-    requests: &Runtime,
+    workers: &Workers,
     pods: &Runtime,
 ) -> anyhow::Result<bool> {
     let mut interrupts = Interrupts::new()?;
@@ -76,9 +69,9 @@ async fn serve(
     let settings =
         Settings { access_log: args.access_log.clone(), otlp: args.otlp_endpoint.clone(), sampling: None };
     let (gateway, gateway_live) =
-        start(gateway::options(), gateway::start, &settings, workers, args.drain, requests)?;
+        start(gateway::options(), gateway::start, &settings, workers, args.drain)?;
     let (waypoint, waypoint_live) =
-        start(waypoint::options(), waypoint::start, &settings, workers, args.drain, requests)?;
+        start(waypoint::options(), waypoint::start, &settings, workers, args.drain)?;
     let roles: Roles = [gateway_live, waypoint_live];
     let statuses = roles.iter().map(|role| role.status.clone()).collect();
     let telemetries: Vec<Arc<Telemetry>> = vec![gateway.telemetry.clone(), waypoint.telemetry.clone()];
@@ -134,20 +127,15 @@ struct Started {
 
 fn start(
     mut options: proxy::Options,
-    start: fn(proxy::Options, Arc<Telemetry>, source::Source) -> Proxy,
+    start: fn(proxy::Options, Workers, Arc<Telemetry>, source::Source) -> Proxy,
     settings: &Settings,
-    workers: usize,
+    workers: &Workers,
     drain: Duration,
-    requests: &Runtime,
 ) -> anyhow::Result<(Started, Live)> {
-    options.workers = workers;
     options.drain = drain;
     let telemetry = Telemetry::new(options.role, settings)?;
     let (publisher, source) = source::channel();
-    let proxy = {
-        let _context = requests.enter();
-        start(options, telemetry.clone(), source)
-    };
+    let proxy = start(options, workers.clone(), telemetry.clone(), source);
     let status = admin::Status::new(telemetry.clone(), proxy.resources());
     Ok((Started { proxy, telemetry }, Live::new(publisher, status)))
 }

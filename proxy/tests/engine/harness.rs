@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use bytes::Bytes;
 use config::source::{Answer, Publisher, channel};
 use config::{Resources, Update, decode_documents};
 use fairway_proxy::telemetry::Telemetry;
-use fairway_proxy::{Options, Proxy};
+use fairway_proxy::{Options, Proxy, Workers};
 use http::{Request, Response};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
@@ -40,7 +41,9 @@ impl Mesh {
 
     pub(crate) async fn with(options: Options, yaml: &str) -> Self {
         let (publisher, source) = channel();
-        let proxy = Proxy::start(options, Arc::new(Telemetry::default()), source);
+        // Two, so that connections of one test meet on different threads.
+        let workers = Workers::start(NonZeroUsize::new(2).unwrap()).unwrap();
+        let proxy = Proxy::start(options, workers, Arc::new(Telemetry::default()), source);
         let mut mesh = Self { proxy, publisher, served: Resources::new(), version: 0 };
         let answer = mesh.serve(yaml).await;
         assert_eq!(answer.rejections, [], "{yaml}");
