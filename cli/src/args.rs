@@ -1,8 +1,8 @@
 //! Arguments.
 
 use std::net::SocketAddr;
-use std::ops::RangeInclusive;
 use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 

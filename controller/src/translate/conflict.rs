@@ -57,17 +57,19 @@ fn settle(listeners: &mut [ListenerDraft<'_>], sharing: &[usize]) {
     let same_owner = |a: &usize, b: &usize| listeners.get(*a).map(owner).eq(&listeners.get(*b).map(owner));
     let groups: Vec<&[usize]> = sharing.chunk_by(same_owner).collect();
     for group in groups {
-        let mut found: Vec<(usize, Option<Conflict>)> = Vec::new();
+        // Each with reason and message.
+        let mut found: Vec<(usize, Option<(&'static str, String)>)> = Vec::new();
         for &index in group {
             let Some(listener) = listeners.get(index) else { continue };
             let earlier = || standing.iter().filter_map(|&other| listeners.get(other));
-            found.push((index, conflict_of(listener, earlier).map(|kind| kind.with_elsewhere(listener))));
+            let conflict = conflict_of(listener, earlier);
+            found.push((index, conflict.map(|(reason, _)| (reason, elsewhere(reason, listener)))));
         }
         let rest: Vec<usize> = found.iter().filter(|(_, lost)| lost.is_none()).map(|(i, _)| *i).collect();
         for (index, conflict) in found.iter_mut().filter(|(_, lost)| lost.is_none()) {
             let Some(listener) = listeners.get(*index) else { continue };
             let others = || rest.iter().filter(|&o| o != index).filter_map(|&other| listeners.get(other));
-            *conflict = conflict_of(listener, others).map(|kind| kind.among_equals(listener));
+            *conflict = conflict_of(listener, others);
         }
         standing.extend(rest);
         for (index, conflict) in found {
@@ -78,66 +80,43 @@ fn settle(listeners: &mut [ListenerDraft<'_>], sharing: &[usize]) {
     }
 }
 
-/// Reason and message.
-type Conflict = (&'static str, String);
-
-/// In what a listener is like others, and their names.
-enum Alike {
-    Protocol(String),
-    Hostname(String),
-}
-
-impl Alike {
-    /// For the loser to another object. Gateway API: "Implementations SHOULD be cautious about what information from
-    /// the parent or siblings are reported".
-    fn with_elsewhere(self, listener: &ListenerDraft<'_>) -> Conflict {
+/// What is said of a conflict to the loser to another object. Gateway API: "Implementations SHOULD be cautious about
+/// what information from the parent or siblings are reported".
+fn elsewhere(reason: &str, listener: &ListenerDraft<'_>) -> String {
+    let who = "a listener of the Gateway or of an older ListenerSet";
+    if reason == reason::PROTOCOL_CONFLICT {
         let port = listener.spec.port;
-        let who = "a listener of the Gateway or of an older ListenerSet";
-        match self {
-            Self::Protocol(_) => {
-                let message = format!("port {port} is used with another protocol by {who}: use another port");
-                (reason::PROTOCOL_CONFLICT, message)
-            }
-            Self::Hostname(_) => {
-                let message = format!("{who} has the same port, protocol and hostname: change one of these");
-                (reason::HOSTNAME_CONFLICT, message)
-            }
-        }
-    }
-
-    fn among_equals(self, listener: &ListenerDraft<'_>) -> Conflict {
-        match self {
-            Self::Protocol(names) => {
-                let port = listener.spec.port;
-                let message = format!(
-                    "port {port} is also used with another protocol, by listener {names}: use different ports"
-                );
-                (reason::PROTOCOL_CONFLICT, message)
-            }
-            Self::Hostname(names) => {
-                let message = format!(
-                    "listener {names} has the same port, protocol and hostname: all are refused until one of these \
-                     differs"
-                );
-                (reason::HOSTNAME_CONFLICT, message)
-            }
-        }
+        format!("port {port} is used with another protocol by {who}: use another port")
+    } else {
+        format!("{who} has the same port, protocol and hostname: change one of these")
     }
 }
 
 fn conflict_of<'a, 'b: 'a, I: Iterator<Item = &'a ListenerDraft<'b>>>(
     listener: &ListenerDraft<'b>,
     others: impl Fn() -> I,
-) -> Option<Alike> {
+) -> Option<(&'static str, String)> {
     let names = |others: Vec<&ListenerDraft<'b>>| {
         others.iter().map(|other| other.spec.name.as_str()).collect::<Vec<_>>().join(", ")
     };
     let other_protocol: Vec<_> = others().filter(|other| other.protocol != listener.protocol).collect();
     if !other_protocol.is_empty() {
-        return Some(Alike::Protocol(names(other_protocol)));
+        let message = format!(
+            "port {} is also used with another protocol, by listener {}: use different ports",
+            listener.spec.port,
+            names(other_protocol)
+        );
+        return Some((reason::PROTOCOL_CONFLICT, message));
     }
     let same_hostname: Vec<_> = others().filter(|other| other.hostname == listener.hostname).collect();
-    (!same_hostname.is_empty()).then(|| Alike::Hostname(names(same_hostname)))
+    if same_hostname.is_empty() {
+        return None;
+    }
+    let message = format!(
+        "listener {} has the same port, protocol and hostname: all are refused until one of these differs",
+        names(same_hostname)
+    );
+    Some((reason::HOSTNAME_CONFLICT, message))
 }
 
 /// The other HTTPS listeners of a port whose host names overlap.
