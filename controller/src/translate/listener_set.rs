@@ -129,6 +129,8 @@ fn conditions(gateway: &GatewayDraft<'_>, set: &Draft<'_>) -> Vec<Condition> {
         let generation = set.object.metadata.generation;
         Condition::new(condition_type::PROGRAMMED, status, reason, message, generation)
     };
+    let has_no_address =
+        gateway.problems.iter().any(|problem| problem.condition == condition_type::PROGRAMMED);
     let programmed = match accepted.status {
         ConditionStatus::False if accepted.reason == reason::PARENT_NOT_ACCEPTED => {
             programmed(ConditionStatus::False, reason::PARENT_NOT_PROGRAMMED, accepted.message.clone())
@@ -136,10 +138,10 @@ fn conditions(gateway: &GatewayDraft<'_>, set: &Draft<'_>) -> Vec<Condition> {
         ConditionStatus::False | ConditionStatus::Unknown => {
             programmed(accepted.status, accepted.reason, accepted.message.clone())
         }
-        ConditionStatus::True if gateway.is_unbindable => programmed(
+        ConditionStatus::True if has_no_address => programmed(
             ConditionStatus::False,
             reason::PARENT_NOT_PROGRAMMED,
-            "The Gateway has no usable address.".into(),
+            "parentRef: the Gateway has no usable address: see its status".into(),
         ),
         ConditionStatus::True => programmed(ConditionStatus::Unknown, reason::PENDING, WAITING.into()),
     };
