@@ -89,7 +89,14 @@ async fn proxies(address: &str, files: &Path, count: usize) {
             proxy: ProxyId { gateway, pod: format!("pod-{n}-of-{count}") },
             snapshot: None,
         });
-        let mut source = controlled.unwrap().source;
+        let config::xds::Controlled { mut source, mut state, .. } = controlled.unwrap();
+        running.push(tokio::spawn(async move {
+            while state.changed().await.is_ok() {
+                if let Some(problem) = &state.borrow_and_update().problem {
+                    println!("  a proxy has lost its stream: {problem}");
+                }
+            }
+        }));
         running.push(tokio::spawn(async move {
             while let Some(Update { version, .. }) = source.updates.recv().await {
                 _ = source.answers.send(Answer { version, rejections: Vec::new() }).await;
