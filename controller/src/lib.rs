@@ -15,9 +15,14 @@
 #![deny(missing_docs)]
 
 pub mod api;
+pub mod cluster;
+pub mod fairway_proxy;
 mod features;
+pub mod install;
 pub mod local;
 pub mod manifests;
+mod provisioned;
+pub mod rbac;
 mod resources;
 pub mod status;
 mod translate;

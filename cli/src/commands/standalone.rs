@@ -68,8 +68,7 @@ async fn serve(
     let ca = CaFile::write(authority.pem())?;
     let settings =
         Settings { access_log: args.access_log.clone(), otlp: args.otlp_endpoint.clone(), sampling: None };
-    let (gateway, gateway_live) =
-        start(gateway::options(), gateway::start, &settings, workers, args.drain)?;
+    let (gateway, gateway_live) = start(gateway::options(), gateway::start, &settings, workers, args.drain)?;
     let (waypoint, waypoint_live) =
         start(waypoint::options(), waypoint::start, &settings, workers, args.drain)?;
     let roles: Roles = [gateway_live, waypoint_live];

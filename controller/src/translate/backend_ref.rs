@@ -263,8 +263,8 @@ fn ready(cluster: &Cluster<'_>, backend: &BackendRef) -> Result<Ready, Problem> 
 /// common names without prefix.
 pub(crate) fn app_protocol(name: &str) -> Option<(AppProtocol, bool)> {
     match name {
-        "http" => Some((AppProtocol::Http, false)),
-        "https" => Some((AppProtocol::Http, true)),
+        "http" | "HTTP" => Some((AppProtocol::Http, false)),
+        "https" | "HTTPS" => Some((AppProtocol::Http, true)),
         "kubernetes.io/h2c" | "h2c" | "http2" | "grpc" => Some((AppProtocol::H2c, false)),
         "kubernetes.io/ws" | "ws" => Some((AppProtocol::Ws, false)),
         "kubernetes.io/wss" | "wss" => Some((AppProtocol::Ws, true)),

@@ -83,7 +83,9 @@ fn only(mut filter: Source<'_>) -> Result<Member<'_>, Problem> {
     let fields: Vec<_> = filter.members.iter().map(|member| member.names().1).collect();
     match (filter.members.pop(), filter.members.is_empty()) {
         (Some(member), true) if member.names().0 == filter.r#type => Ok(member),
-        (None, _) => Err(Problem::unsupported(format!(".type: {} needs the field of its name", filter.r#type))),
+        (None, _) => {
+            Err(Problem::unsupported(format!(".type: {} needs the field of its name", filter.r#type)))
+        }
         _ => Err(Problem::unsupported(format!(
             ".type: {} allows only the field of its name, not {}",
             filter.r#type,
@@ -104,9 +106,7 @@ fn one(
     let field = member.names().1;
     let policies = &mut out.policies;
     match member {
-        Member::RequestHeaders(edits) => {
-            once(&mut policies.request_headers, RequestHeaders(edits), r#type)
-        }
+        Member::RequestHeaders(edits) => once(&mut policies.request_headers, RequestHeaders(edits), r#type),
         Member::ResponseHeaders(edits) => {
             once(&mut policies.response_headers, ResponseHeaders(edits), r#type)
         }

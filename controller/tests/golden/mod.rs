@@ -95,6 +95,7 @@ pub(crate) fn object(value: &Value) -> Result<Object, String> {
     Ok(match kind.as_str() {
         "GatewayClass" => typed::<api::GatewayClass>(value)?.into(),
         "Gateway" => typed::<api::Gateway>(value)?.into(),
+        "ListenerSet" => typed::<api::ListenerSet>(value)?.into(),
         "HTTPRoute" => typed::<api::HttpRoute>(value)?.into(),
         "GRPCRoute" => typed::<api::GrpcRoute>(value)?.into(),
         "ReferenceGrant" => typed::<api::ReferenceGrant>(value)?.into(),
@@ -104,6 +105,7 @@ pub(crate) fn object(value: &Value) -> Result<Object, String> {
         "Secret" => typed::<api::Secret>(value)?.into(),
         "ConfigMap" => typed::<api::ConfigMap>(value)?.into(),
         "Namespace" => typed::<api::Namespace>(value)?.into(),
+        "FairwayProxy" => typed::<api::FairwayProxy>(value)?.into(),
         other => return Err(format!("kind {other:?} is none we read")),
     })
 }
@@ -113,6 +115,7 @@ pub(crate) fn copy(object: &Object) -> Object {
     match object {
         Object::GatewayClass(o) => api::GatewayClass::clone(o).into(),
         Object::Gateway(o) => api::Gateway::clone(o).into(),
+        Object::ListenerSet(o) => api::ListenerSet::clone(o).into(),
         Object::HttpRoute(o) => api::HttpRoute::clone(o).into(),
         Object::GrpcRoute(o) => api::GrpcRoute::clone(o).into(),
         Object::ReferenceGrant(o) => api::ReferenceGrant::clone(o).into(),
@@ -122,6 +125,7 @@ pub(crate) fn copy(object: &Object) -> Object {
         Object::Secret(o) => api::Secret::clone(o).into(),
         Object::ConfigMap(o) => api::ConfigMap::clone(o).into(),
         Object::Namespace(o) => api::Namespace::clone(o).into(),
+        Object::FairwayProxy(o) => api::FairwayProxy::clone(o).into(),
     }
 }
 
