@@ -37,10 +37,23 @@ pub enum AppProtocol {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BackendTls {
-    /// SNI, and the name the certificate must hold.
+    /// SNI, and the name the certificate must hold unless `subjectAltNames` are given.
     pub hostname: String,
+    /// Names of which the certificate must hold one, instead of `hostname`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subject_alt_names: Vec<SubjectAltName>,
     /// Who may have signed it.
     pub ca: TrustedCa,
+}
+
+/// A name in a certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum SubjectAltName {
+    /// A DNS name; `*.example.com` is any name below it.
+    Hostname(String),
+    /// A URI, such as a SPIFFE id; compared byte for byte.
+    Uri(String),
 }
 
 /// Certificate authorities.

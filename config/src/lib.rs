@@ -19,10 +19,12 @@ pub mod source;
 mod update;
 pub mod xds;
 
-pub use backend::{AppProtocol, Backend, BackendTls, Endpoint, Endpoints, TrustedCa};
+pub use backend::{AppProtocol, Backend, BackendTls, Endpoint, Endpoints, SubjectAltName, TrustedCa};
 pub use document::{decode_documents, encode_documents};
 pub use generation::Generation;
-pub use listener::{Certificate, Listener, ListenerTls, Protocol, Scope};
+pub use listener::{
+    Certificate, ClientValidation, ClientValidationMode, Listener, ListenerTls, Protocol, Scope,
+};
 pub use policies::{BackendRef, Duration, PolicySet};
 pub use redacted::Redacted;
 pub use resource::{Key, Kind, Resource};

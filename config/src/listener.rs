@@ -25,6 +25,10 @@ pub struct Listener {
     /// TLS settings; present exactly when `protocol` is `HTTPS`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<ListenerTls>,
+    /// `namespace/name` of the Secret (see [`Certificate`]) shown to backends that requests of this listener reach over
+    /// TLS (`tls.backend` of the Gateway). Default: none is shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend_certificate: Option<String>,
     /// Which routes requests of this listener see.
     pub scope: Scope,
 }
@@ -56,6 +60,30 @@ pub enum Scope {
 pub struct ListenerTls {
     /// `namespace/name` of each Secret (see [`Certificate`]), most wanted first; SNI picks among them.
     pub certificates: Vec<String>,
+    /// What is asked of clients. Default: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_validation: Option<ClientValidation>,
+}
+
+/// Client certificates (`tls.frontend` of the Gateway).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ClientValidation {
+    /// Who may have signed them: certificates of authorities, PEM.
+    pub ca: String,
+    /// What becomes of a client without a valid one.
+    #[serde(default)]
+    pub mode: ClientValidationMode,
+}
+
+/// What becomes of a client without a valid certificate.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum ClientValidationMode {
+    /// Its handshake fails.
+    #[default]
+    AllowValidOnly,
+    /// It is served all the same: nobody is kept out.
+    AllowInsecureFallback,
 }
 
 /// A certificate and its key.

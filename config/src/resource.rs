@@ -40,7 +40,8 @@ impl Kind {
     }
 }
 
-/// Names a resource: `Kind/namespace/name`. Names: a listener `gateway/section` or `service:port`, a backend and its
+/// Names a resource: `Kind/namespace/name`. Names: a listener `gateway/section`
+/// (`gateway/namespace/set/section` if it is a ListenerSet's) or `service:port`, a backend and its
 /// endpoints `service:port`, the rest as the user's object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {

@@ -30,7 +30,7 @@ pub enum Parent {
         namespace: String,
         /// Name of the Gateway.
         gateway: String,
-        /// Name of the listener.
+        /// Name of the listener; `namespace/set/name` for a listener of a ListenerSet attached to the Gateway.
         section: String,
         /// The route's host names that the listener serves too; `*` alone: all.
         hostnames: Vec<String>,

@@ -1,6 +1,8 @@
 //! The Kubernetes types we read, each under the name of its kind. Gateway API's come from its experimental channel
 //! where that has more fields: a field we do not know cannot be refused.
 
+mod listener_set;
+
 pub use crate::fairway_proxy::FairwayProxy;
 pub use gateway_api::backendtlspolicies::BackendTlsPolicy;
 pub use gateway_api::experimental::gatewayclasses::GatewayClass;
@@ -10,3 +12,4 @@ pub use gateway_api::experimental::httproutes::HttpRoute;
 pub use gateway_api::referencegrants::ReferenceGrant;
 pub use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
 pub use k8s_openapi::api::discovery::v1::EndpointSlice;
+pub use listener_set::{ListenerSet, ListenerSetSpec};

@@ -10,11 +10,17 @@ const fn feature(name: &'static str) -> Feature {
 /// Sorted (Gateway API: "It MUST be sorted in ascending alphabetical order by the Name key").
 pub const SUPPORTED_FEATURES: &[Feature] = &[
     feature("BackendTLSPolicy"),
+    feature("BackendTLSPolicySANValidation"),
     feature("GRPCRoute"),
     feature("GRPCRouteNamedRouteRule"),
     feature("Gateway"),
     feature("GatewayAddressEmpty"),
+    feature("GatewayBackendClientCertificate"),
+    feature("GatewayFrontendClientCertificateValidation"),
+    feature("GatewayFrontendClientCertificateValidationInsecureFallback"),
     feature("GatewayHTTPListenerIsolation"),
+    feature("GatewayHTTPSListenerDetectMisdirectedRequests"),
+    feature("GatewayInfrastructurePropagation"),
     feature("GatewayPort8080"),
     feature("GatewayStaticAddresses"),
     feature("HTTPRoute"),
@@ -44,6 +50,7 @@ pub const SUPPORTED_FEATURES: &[Feature] = &[
     feature("HTTPRouteRetryBackendTimeout"),
     feature("HTTPRouteRetryConnectionError"),
     feature("HTTPRouteSchemeRedirect"),
+    feature("ListenerSet"),
     feature("ReferenceGrant"),
 ];
 

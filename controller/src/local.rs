@@ -143,9 +143,15 @@ fn self_signed_one(secret: &api::Secret, annotation: &str, objects: &[Object]) -
 fn listener_hostnames(namespace: &str, name: &str, objects: &[Object]) -> Vec<String> {
     let mut hostnames = Vec::new();
     for object in objects {
-        let Object::Gateway(gateway) = object else { continue };
-        let own = gateway.metadata.namespace.as_deref().unwrap_or_default();
-        for listener in &gateway.spec.listeners {
+        let (meta, listeners) = if let Object::Gateway(gateway) = object {
+            (&gateway.metadata, &gateway.spec.listeners)
+        } else if let Object::ListenerSet(set) = object {
+            (&set.metadata, &set.spec.listeners)
+        } else {
+            continue;
+        };
+        let own = meta.namespace.as_deref().unwrap_or_default();
+        for listener in listeners {
             let references =
                 listener.tls.as_ref().and_then(|tls| tls.certificate_refs.as_deref()).unwrap_or_default();
             if references.iter().any(|r| r.name == name && r.namespace.as_deref().unwrap_or(own) == namespace)

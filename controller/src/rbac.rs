@@ -52,6 +52,7 @@ pub fn cluster_rules() -> Vec<Rule> {
                 "gateways/status",
                 "grpcroutes/status",
                 "httproutes/status",
+                "listenersets/status",
             ],
             &["patch"],
         ),

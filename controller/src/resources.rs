@@ -252,6 +252,8 @@ kinds! {
     GatewayClass = "GatewayClass", gateway_classes, namespaced: false;
     /// Gateway.
     Gateway = "Gateway", gateways, namespaced: true;
+    /// ListenerSet.
+    ListenerSet = "ListenerSet", listener_sets, namespaced: true;
     /// HTTPRoute.
     HttpRoute = "HTTPRoute", http_routes, namespaced: true;
     /// GRPCRoute.

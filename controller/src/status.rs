@@ -16,7 +16,8 @@ use serde::Serialize;
 pub(crate) use condition::Problem;
 pub use condition::{Condition, ConditionStatus, Conditions, condition_type, reason};
 pub use gateway::{
-    Feature, GatewayAddress, GatewayClassStatus, GatewayStatus, ListenerStatus, RouteGroupKind, ServiceStatus,
+    Feature, GatewayAddress, GatewayClassStatus, GatewayStatus, ListenerSetStatus, ListenerStatus,
+    RouteGroupKind, ServiceStatus,
 };
 pub use policy::{AncestorStatus, PolicyStatus};
 pub use route::{ParentRef, ParentStatus, RouteStatus};
@@ -36,6 +37,8 @@ pub enum Status {
     GatewayClass(GatewayClassStatus),
     /// Of a Gateway.
     Gateway(GatewayStatus),
+    /// Of a ListenerSet.
+    ListenerSet(ListenerSetStatus),
     /// Of an HTTPRoute or GRPCRoute.
     Route(RouteStatus),
     /// Of a BackendTLSPolicy.
@@ -52,6 +55,9 @@ impl Status {
         match self {
             Self::GatewayClass(status) => vec![(String::new(), &status.conditions)],
             Self::Gateway(status) => std::iter::once((String::new(), &status.conditions))
+                .chain(status.listeners.iter().map(|l| (format!("listener {}", l.name), &l.conditions)))
+                .collect(),
+            Self::ListenerSet(status) => std::iter::once((String::new(), &status.conditions))
                 .chain(status.listeners.iter().map(|l| (format!("listener {}", l.name), &l.conditions)))
                 .collect(),
             Self::Route(status) => {

@@ -3,6 +3,7 @@
 mod attach;
 mod backend_ref;
 mod backend_tls;
+mod client_validation;
 mod conflict;
 mod endpoints;
 mod filter;
@@ -13,6 +14,7 @@ mod grpc_route;
 mod hostname;
 mod http_route;
 mod listener;
+mod listener_set;
 mod matching;
 mod memory;
 mod output;

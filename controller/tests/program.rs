@@ -165,3 +165,82 @@ fn a_gateway_without_address_is_not_programmed_by_an_answer() {
     assert_eq!(says(&condition(&statuses, edge, "", "Programmed")), (False, "AddressNotAssigned"));
     assert_eq!(says(&condition(&statuses, edge, "listener http", "Programmed")), (True, "Programmed"));
 }
+
+const SETS: &str = r#"
+kind: Gateway
+metadata: {name: two, namespace: infra}
+spec:
+  gatewayClassName: fairway
+  allowedListeners: {namespaces: {from: All}}
+  listeners: [{name: http, port: 80, protocol: HTTP}]
+---
+kind: ListenerSet
+metadata: {name: set, namespace: infra, generation: 6}
+spec:
+  parentRef: {name: two}
+  listeners:
+  - {name: http, port: 81, protocol: HTTP}
+  - {name: https, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: example-com}]}}
+---
+kind: ListenerSet
+metadata: {name: other, namespace: shop}
+spec:
+  parentRef: {name: two, namespace: infra}
+  listeners: [{name: http, port: 82, protocol: HTTP}]
+"#;
+
+fn answer_about_sets(rejections: &[Rejection], options: &Options) -> Statuses {
+    let base = std::fs::read_to_string(golden::roots()[1].join("base.yaml")).unwrap();
+    let objects = golden::objects(&base).unwrap().into_iter().chain(golden::objects(SETS).unwrap());
+    program(&translate(&Resources::collect(objects), options), rejections, true)
+}
+
+const SET: (ObjectKind, &str, &str) = (ObjectKind::ListenerSet, "infra", "set");
+const OTHER: (ObjectKind, &str, &str) = (ObjectKind::ListenerSet, "shop", "other");
+
+#[test]
+fn a_listener_set_is_programmed_by_its_own_listeners() {
+    let options = golden::options("").unwrap();
+    let statuses = answer_about_sets(&[], &options);
+    let set = condition(&statuses, SET, "", "Programmed");
+    assert_eq!((says(&set), set.observed_generation), ((True, "Programmed"), Some(6)));
+    assert_eq!(says(&condition(&statuses, SET, "listener https", "Programmed")), (True, "Programmed"));
+
+    let statuses =
+        answer_about_sets(&[rejected("Certificate/infra/example-com", Severity::Refused)], &options);
+    let https = "listener https";
+    assert_eq!(says(&condition(&statuses, SET, https, "ResolvedRefs")), (False, "InvalidCertificateRef"));
+    assert_eq!(says(&condition(&statuses, SET, https, "Programmed")), (False, "Invalid"));
+    let set = condition(&statuses, SET, "", "Programmed");
+    assert_eq!(says(&set), (True, "Programmed"));
+    assert!(set.message.contains("listener https: because"), "{}", set.message);
+
+    // The same name on the Gateway is another listener.
+    let refused = rejected("Listener/infra/two/shop/other/http", Severity::Refused);
+    let statuses = answer_about_sets(&[refused], &options);
+    assert_eq!(says(&condition(&statuses, OTHER, "", "Programmed")), (False, "Invalid"));
+    assert_eq!(says(&condition(&statuses, SET, "", "Programmed")), (True, "Programmed"));
+    assert_eq!(says(&condition(&statuses, GATEWAY, "listener http", "Programmed")), (True, "Programmed"));
+}
+
+#[test]
+fn a_gateway_is_programmed_by_listeners_of_its_sets_too() {
+    let options = golden::options("").unwrap();
+    let own = rejected("Listener/infra/two/http", Severity::Refused);
+    let statuses = answer_about_sets(std::slice::from_ref(&own), &options);
+    let gateway = condition(&statuses, GATEWAY, "", "Programmed");
+    assert_eq!(says(&gateway), (True, "Programmed"));
+    assert!(gateway.message.contains("listener http: because"), "{}", gateway.message);
+
+    let all = ["infra/set/http", "infra/set/https", "shop/other/http"]
+        .map(|section| rejected(&format!("Listener/infra/two/{section}"), Severity::Refused));
+    let statuses = answer_about_sets(&[&[own][..], &all].concat(), &options);
+    assert_eq!(says(&condition(&statuses, GATEWAY, "", "Programmed")), (False, "Invalid"));
+}
+
+#[test]
+fn a_set_of_a_gateway_without_address_waits_for_it() {
+    let statuses = answer_about_sets(&[], &Options::default());
+    assert_eq!(says(&condition(&statuses, SET, "", "Accepted")), (True, "Accepted"));
+    assert_eq!(says(&condition(&statuses, SET, "", "Programmed")), (False, "ParentNotProgrammed"));
+}

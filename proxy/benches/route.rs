@@ -95,6 +95,7 @@ impl Shape {
             protocol: Protocol::Http,
             hostname: None,
             tls: None,
+            backend_certificate: None,
             scope: Scope::Gateway,
         };
         let mut upserts: Resources = (0..routes).map(|at| self.route(at, "a")).collect();

@@ -27,7 +27,7 @@ use self::exchange::Attempt;
 pub use self::mirror::MirrorBody;
 use crate::attempt::{Attempts, Facts, Failure, Next};
 use crate::telemetry::entropy;
-use crate::upstream::{Cluster, NoEndpoint, trust_file};
+use crate::upstream::{ClientIdentity, Cluster, NoEndpoint, trust_file};
 
 /// The HTTP client of this process; build one and share it.
 pub struct Net {
@@ -105,15 +105,31 @@ impl Net {
         &self,
         cluster: &Arc<Cluster>,
         head: &RequestHeader,
+        body: Option<Body>,
+        limits: Limits,
+    ) -> Result<Reply, CallError> {
+        self.call_as(None, cluster, head, body, limits).await
+    }
+
+    /// As [`call`](Self::call), with a certificate for backends that ask for one over TLS.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub(crate) async fn call_as(
+        &self,
+        identity: Option<&ClientIdentity>,
+        cluster: &Arc<Cluster>,
+        head: &RequestHeader,
         mut body: Option<Body>,
         limits: Limits,
     ) -> Result<Reply, CallError> {
-        let whole = self.attempts(cluster, head, &mut body, limits);
+        let whole = self.attempts(identity, cluster, head, &mut body, limits);
         timeout_at(limits.deadline, whole).await.unwrap_or(Err(CallError::Timeout))
     }
 
     async fn attempts(
         &self,
+        identity: Option<&ClientIdentity>,
         cluster: &Arc<Cluster>,
         head: &RequestHeader,
         body: &mut Option<Body>,
@@ -126,7 +142,7 @@ impl Net {
         loop {
             let picked = cluster.pick(entropy(), &tried).map_err(CallError::NoEndpoint)?;
             tried.push(picked.address());
-            let mut attempt = Attempt::new(self, picked, h2, limits);
+            let mut attempt = Attempt::new(self, picked, h2, identity, limits);
             let (error, stage) = match attempt.run(&head, body).await {
                 Ok(reply) => return Ok(reply),
                 Err(exchange::Failed::Call(error)) => return Err(error),

@@ -21,7 +21,7 @@ use crate::rule::{Action, Rule};
 use crate::snapshot::Snapshot;
 use crate::split::Share;
 use crate::telemetry::{InFlight, Record, Telemetry, TraceContext};
-use crate::upstream::{Cluster, Picked, RetryPermit};
+use crate::upstream::{ClientIdentity, Cluster, Picked, RetryPermit};
 
 /// One request. Pinned snapshot, decisions, and what is accounted for at its end.
 #[derive(Debug)]
@@ -32,6 +32,8 @@ pub(crate) struct RequestContext {
     pub(crate) snapshot: Arc<Snapshot>,
     /// The listener the request belongs to.
     pub(crate) listener: Option<Arc<str>>,
+    /// What backends are shown.
+    pub(crate) identity: Option<Arc<ClientIdentity>>,
     pub(crate) started: Instant,
     /// The head as the client sent it.
     pub(crate) sent: Sent,
@@ -95,6 +97,10 @@ pub(crate) struct Upstream {
     pub(crate) started: Option<Instant>,
     /// When the current attempt must have ended.
     pub(crate) deadline: Option<Instant>,
+    /// The attempt may only go over HTTP/2.
+    pub(crate) is_http2: bool,
+    /// A connection was refused for its certificate, and the endpoint verified anew.
+    pub(crate) is_doubted: bool,
     /// The outcome of the current attempt was told to its endpoint.
     pub(crate) recorded: bool,
     /// Time to the head of the last response.
@@ -124,6 +130,7 @@ impl RequestContext {
             telemetry,
             snapshot,
             listener: None,
+            identity: None,
             in_flight: None,
             started: Instant::now(),
             sent: Sent::default(),

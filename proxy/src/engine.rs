@@ -116,7 +116,7 @@ impl ProxyHttp for Engine {
         reused: bool,
         _: &'c HttpPeer,
         _: std::os::fd::RawFd,
-        _: Option<&'d Digest>,
+        digest: Option<&'d Digest>,
         ctx: &'e mut Self::CTX,
     ) -> Boxed<'f, ()>
     where
@@ -127,8 +127,7 @@ impl ProxyHttp for Engine {
         'e: 'f,
         Self: 'f,
     {
-        attempts::connected(ctx, reused);
-        done(Ok(()))
+        done(attempts::connected(ctx, reused, digest))
     }
 
     fn request_body_filter<'a, 'b, 'c, 'd, 'f>(
@@ -268,8 +267,8 @@ impl ProxyHttp for Engine {
     fn upstream_request_filter<'a, 'b, 'c, 'd, 'f>(
         &'a self,
         _: &'b mut Session,
-        _: &'c mut RequestHeader,
-        _: &'d mut Self::CTX,
+        head: &'c mut RequestHeader,
+        ctx: &'d mut Self::CTX,
     ) -> Boxed<'f, ()>
     where
         'a: 'f,
@@ -278,7 +277,7 @@ impl ProxyHttp for Engine {
         'd: 'f,
         Self: 'f,
     {
-        done(Ok(()))
+        done(attempts::sending(ctx, head))
     }
 
     fn response_trailer_filter<'a, 'b, 'c, 'd, 'f>(

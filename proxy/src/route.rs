@@ -18,6 +18,8 @@ use std::sync::Arc;
 use policies::Request;
 
 use crate::rule::Rule;
+use crate::tls::Trust;
+use crate::upstream::ClientIdentity;
 use condition::Probe;
 use host::HostTable;
 use hosts::Hosts;
@@ -45,6 +47,10 @@ pub struct ListenerTable {
     /// The host name its port knows it by, without `*.`; empty: any.
     pub(crate) host: Box<str>,
     pub(crate) name: Arc<str>,
+    /// Who must have verified the client of a connection that carries its requests.
+    pub(crate) trust: Option<Trust>,
+    /// What its requests show to backends.
+    pub(crate) identity: Option<Arc<ClientIdentity>>,
     pub(crate) hosts: Hosts<HostTable>,
 }
 

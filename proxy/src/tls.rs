@@ -7,19 +7,23 @@ use std::cmp::Reverse;
 use std::fmt;
 use std::sync::Arc;
 
-use config::Certificate;
+use config::{Certificate, ClientValidation};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{
-    ClientHello, ProducesTickets, ResolvesServerCert, ServerSessionMemoryCache, StoresServerSessions,
+    ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert, ServerSessionMemoryCache,
+    StoresServerSessions,
 };
 use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, version};
 use x509_parser::extensions::GeneralName;
 
+pub(crate) use self::clients::Trust;
 use crate::route::hosts::{HostPattern, Hosts};
 use crate::route::map::Keyed;
+
+mod clients;
 
 /// TLS settings by SNI.
 #[derive(Debug, Default, Clone)]
@@ -31,7 +35,15 @@ pub struct TlsTable {
 struct Entry {
     host: Box<str>,
     /// None when the listener has no usable certificate: its names are refused, not served with those of another.
-    settings: Option<Arc<ServerConfig>>,
+    settings: Option<Arc<Settings>>,
+}
+
+/// TLS settings of one listener.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) config: Arc<ServerConfig>,
+    /// Who verified whoever comes through its handshakes.
+    pub(crate) trust: Option<Trust>,
 }
 
 impl Keyed for Entry {
@@ -47,17 +59,22 @@ impl TlsTable {
     /// name.
     #[must_use]
     pub fn pick(&self, sni: Option<&str>) -> Option<&Arc<ServerConfig>> {
+        self.settings(sni).map(|settings| &settings.config)
+    }
+
+    /// As [`pick`](Self::pick), with what a handshake by them proves.
+    pub(crate) fn settings(&self, sni: Option<&str>) -> Option<&Arc<Settings>> {
         match sni {
             // What it takes is paid per handshake, and only by a client that writes upper case.
             Some(sni) if sni.bytes().any(|byte| byte.is_ascii_uppercase()) => {
-                self.pick(Some(&sni.to_ascii_lowercase()))
+                self.settings(Some(&sni.to_ascii_lowercase()))
             }
             Some(sni) => self.listeners.find(sni, Some)?.settings.as_ref(),
             None => self.listeners.get(HostPattern::Any)?.settings.as_ref(),
         }
     }
 
-    pub(crate) fn insert(&mut self, pattern: HostPattern<'_>, settings: Option<Arc<ServerConfig>>) {
+    pub(crate) fn insert(&mut self, pattern: HostPattern<'_>, settings: Option<Arc<Settings>>) {
         self.listeners.insert(pattern, Arc::new(Entry { host: pattern.key().into(), settings }));
     }
 }
@@ -71,7 +88,8 @@ pub(crate) struct Identity {
 }
 
 /// Makes the TLS settings of listeners. Tickets and sessions are shared by all settings it makes, so that clients
-/// resume across changes; rustls resumes only for the SNI a session began with.
+/// resume across changes; rustls resumes only for the SNI a session began with. Where clients need a certificate there
+/// are none of either.
 pub(crate) struct Terminator {
     provider: Arc<CryptoProvider>,
     tickets: Option<Arc<dyn ProducesTickets>>,
@@ -121,24 +139,35 @@ impl Terminator {
         Ok(Identity { certified: Arc::new(certified), names })
     }
 
-    /// The settings of a listener with these certificates, most wanted first.
+    /// The settings of a listener with these certificates, most wanted first, for these clients.
     ///
     /// # Errors
-    /// When the TLS library refuses its own defaults; never today.
+    /// What is wrong with the authorities for clients, with its field.
     pub(crate) fn settings(
         &self,
         identities: Vec<Arc<Identity>>,
-    ) -> Result<Arc<ServerConfig>, rustls::Error> {
-        let mut settings = ServerConfig::builder_with_provider(self.provider.clone())
-            .with_protocol_versions(&[&version::TLS13, &version::TLS12])?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(Resolver(identities)));
+        clients: Option<&ClientValidation>,
+    ) -> Result<Arc<Settings>, String> {
+        let builder = ServerConfig::builder_with_provider(self.provider.clone())
+            .with_protocol_versions(&[&version::TLS13, &version::TLS12])
+            .map_err(|e| format!("tls: {e}"))?;
+        let builder = match clients {
+            Some(clients) => builder.with_client_cert_verifier(clients::verifier(clients, &self.provider)?),
+            None => builder.with_no_client_auth(),
+        };
+        let mut settings = builder.with_cert_resolver(Arc::new(Resolver(identities)));
         settings.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        settings.session_storage = self.sessions.clone();
-        if let Some(tickets) = &self.tickets {
-            settings.ticketer = tickets.clone();
+        let trust = Trust::of(clients);
+        if trust.is_some() {
+            settings.session_storage = Arc::new(NoServerSessionStorage {});
+            settings.send_tls13_tickets = 0;
+        } else {
+            settings.session_storage = self.sessions.clone();
+            if let Some(tickets) = &self.tickets {
+                settings.ticketer = tickets.clone();
+            }
         }
-        Ok(Arc::new(settings))
+        Ok(Arc::new(Settings { config: Arc::new(settings), trust }))
     }
 }
 

@@ -8,8 +8,12 @@
 //! again, so its pooled connections are never used again and end by their idle timeout.
 
 mod balance;
+mod client;
 mod health;
+mod names;
 mod peer;
+mod pins;
+mod reach;
 mod trust;
 
 use std::net::SocketAddr;
@@ -25,12 +29,16 @@ use tokio::time::Instant;
 
 use self::health::{Average, Gate, Health, Millis, Rise};
 use self::peer::Dialer;
+use self::pins::Pins;
 use crate::telemetry::BackendStats;
 
+pub(crate) use self::client::ClientIdentity;
+pub(crate) use self::pins::IDENTITY;
 pub use self::trust::trust_file;
 
-/// Retries that are always allowed at one time.
-const LEAST_RETRIES: u32 = 3;
+/// Retries that are always allowed at one time: a handful of clients that fail together, as in the conformance suite,
+/// are no storm.
+const LEAST_RETRIES: u32 = 16;
 /// One retry at a time for so many requests in flight.
 const REQUESTS_PER_RETRY: u32 = 5;
 /// Copies of requests under way to one cluster.
@@ -68,6 +76,8 @@ struct Endpoint {
     address: SocketAddr,
     prototype: HttpPeer,
     health: Arc<Health>,
+    /// There when the policy asks for what Pingora cannot check.
+    pins: Option<Pins>,
 }
 
 impl Cluster {
@@ -117,7 +127,8 @@ impl Cluster {
     }
 
     fn endpoint(&self, address: SocketAddr, health: Arc<Health>) -> Arc<Endpoint> {
-        Arc::new(Endpoint { address, prototype: self.dialer.prototype(address), health })
+        let pins = self.dialer.strict().map(|_| Pins::default());
+        Arc::new(Endpoint { address, prototype: self.dialer.prototype(address), health, pins })
     }
 
     /// Replaces the endpoints; those that stay keep what was learned of them, those that go finish what they have.
@@ -184,7 +195,7 @@ impl Cluster {
         self.endpoints.load().iter().any(|endpoint| !tried.contains(&endpoint.address))
     }
 
-    /// Leave to repeat an attempt by policy: at most a fifth of the requests in flight and at least three at a time
+    /// Leave to repeat an attempt by policy: at most a fifth of the requests in flight and at least sixteen at a time
     /// per cluster, so that retries cannot multiply an overload. `None`: the budget is spent. Hold it until the
     /// repeated attempt ends.
     #[must_use]
@@ -316,18 +327,6 @@ impl Picked {
     #[must_use]
     pub fn cluster(&self) -> &Arc<Cluster> {
         &self.cluster
-    }
-
-    /// A peer for Pingora, cloned from the endpoint's prototype. `h2`: the request needs HTTP/2 (gRPC). Timeouts that
-    /// depend on the request are the caller's to set; defaults: 2 s to connect (5 s with TLS), 60 s per write, none
-    /// per read, 60 s idle.
-    #[must_use]
-    pub fn peer(&self, h2: bool) -> Box<HttpPeer> {
-        let mut peer = Box::new(self.endpoint.prototype.clone());
-        if h2 {
-            self.cluster.dialer.force_h2(&mut peer);
-        }
-        peer
     }
 
     /// Tells how the attempt went, once; feeds latency and error averages. `latency`: time to the response head, or

@@ -6,7 +6,10 @@ mod sources;
 use std::fmt::Write as _;
 
 use anyhow::bail;
-use config::{Action, Endpoints, HttpMatch, Key, Kind, Parent, PathMatch, Resource, Target, ValueKind};
+use config::{
+    Action, BackendTls, Endpoints, HttpMatch, Key, Kind, Parent, PathMatch, Resource, SubjectAltName, Target,
+    ValueKind,
+};
 use controller::status::{ConditionStatus, Status};
 use controller::{ObjectKey, ObjectKind};
 use serde::Serialize;
@@ -246,7 +249,7 @@ fn explain_backend(
             let resources = &input.translation.resources;
             if let Some(Resource::Backend(spec)) = resources.get(&Key::backend(reference)).map(|r| &**r) {
                 explained.protocol = format!("{:?}", spec.protocol).to_ascii_lowercase();
-                explained.tls = spec.tls.as_ref().map(|tls| tls.hostname.clone());
+                explained.tls = spec.tls.as_ref().map(tls_names);
             }
             if let Some(Resource::Endpoints(Endpoints { endpoints })) =
                 resources.get(&Key::endpoints(reference)).map(|r| &**r)
@@ -312,6 +315,22 @@ fn backend_text(backend: &ExplainedBackend) -> String {
 }
 
 /// A parent as the tables know it.
+/// The name asked for, and those the certificate must hold one of when they are others.
+fn tls_names(tls: &BackendTls) -> String {
+    let names: Vec<&str> = tls
+        .subject_alt_names
+        .iter()
+        .map(|name| match name {
+            SubjectAltName::Hostname(name) | SubjectAltName::Uri(name) => name.as_str(),
+        })
+        .collect();
+    if names.is_empty() {
+        return tls.hostname.clone();
+    }
+    format!("{} as one of {}", tls.hostname, names.join(", "))
+}
+
+/// A listener of a ListenerSet is `namespace/gateway/namespace/set/section`.
 fn parent_name(parent: &Parent) -> String {
     match parent {
         Parent::Listener { namespace, gateway, section, .. } => format!("{namespace}/{gateway}/{section}"),

@@ -5,7 +5,7 @@ mod curl;
 use std::collections::BTreeSet;
 
 use config::{Action, HttpRoute, Key, Kind, Listener, Parent, Resource, Resources, Scope, Target};
-use controller::status::{Condition, ConditionStatus, Status};
+use controller::status::{Condition, ConditionStatus, GatewayStatus, ListenerSetStatus, Status};
 use controller::{ObjectKey, ObjectKind, Statuses};
 
 use crate::table::{aligned, short};
@@ -54,9 +54,17 @@ fn table(heading: &[&str], mut rows: Vec<Vec<String>>) -> String {
 fn listeners(resources: &Resources, statuses: &Statuses) -> Vec<Vec<String>> {
     let mut rows = Vec::new();
     for (object, status) in &statuses.0 {
-        let Status::Gateway(gateway) = &**status else { continue };
-        for one in &gateway.listeners {
-            let key = Key::new(Kind::Listener, &*object.namespace, format!("{}/{}", object.name, one.name));
+        // Proxies know the listeners of a ListenerSet as sections of its Gateway.
+        let (gateway, prefix, listeners) = match &**status {
+            Status::Gateway(gateway) => (object, String::new(), &gateway.listeners),
+            Status::ListenerSet(set) => {
+                (&set.gateway, format!("{}/{}/", object.namespace, object.name), &set.listeners)
+            }
+            Status::GatewayClass(_) | Status::Route(_) | Status::Policy(_) | Status::Service(_) => continue,
+        };
+        for one in listeners {
+            let section = format!("{}/{prefix}{}", gateway.name, one.name);
+            let key = Key::new(Kind::Listener, &*gateway.namespace, section);
             let name = format!("{}/{}/{}", object.namespace, object.name, one.name);
             let spec = resources.get(&key).and_then(|resource| listener_of(resource));
             let protocol =
@@ -162,9 +170,11 @@ fn others(statuses: &Statuses) -> Vec<Vec<String>> {
         if matches!(object.kind, ObjectKind::HttpRoute | ObjectKind::GrpcRoute) {
             continue;
         }
-        let all: Vec<Condition> = if let Status::Gateway(gateway) = &**status {
-            // Its listeners are told with the listeners.
-            gateway.conditions.clone()
+        let all: Vec<Condition> = if let Status::Gateway(GatewayStatus { conditions, .. })
+        | Status::ListenerSet(ListenerSetStatus { conditions, .. }) = &**status
+        {
+            // Their listeners are told with the listeners.
+            conditions.clone()
         } else {
             status.conditions().into_iter().flat_map(|(_, conditions)| conditions.clone()).collect()
         };

@@ -49,6 +49,7 @@ impl Kind {
 pub(crate) const KINDS: &[Kind] = &[
     Kind::of::<api::GatewayClass>(),
     Kind::of::<api::Gateway>(),
+    Kind::of::<api::ListenerSet>(),
     Kind::of::<api::HttpRoute>(),
     Kind::of::<api::GrpcRoute>(),
     Kind::of::<api::ReferenceGrant>(),

@@ -53,6 +53,7 @@ macro_rules! watchable {
 watchable! {
     GatewayClass, status: true;
     Gateway, status: true;
+    ListenerSet, status: true;
     HttpRoute, status: true;
     GrpcRoute, status: true;
     ReferenceGrant;

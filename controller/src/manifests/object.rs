@@ -45,9 +45,10 @@ macro_rules! entries {
 
 const GATEWAY: &str = schema::gateway::GATEWAY_GROUP;
 
-static KINDS: [Entry; 11] = entries! {
+static KINDS: [Entry; 12] = entries! {
     GatewayClass, GATEWAY, ["v1", "v1beta1"], false, schema::gateway::gateway_class;
     Gateway, GATEWAY, ["v1", "v1beta1"], true, schema::gateway::gateway;
+    ListenerSet, GATEWAY, ["v1"], true, schema::gateway::listener_set;
     HttpRoute, GATEWAY, ["v1", "v1beta1"], true, schema::route::http_route;
     GrpcRoute, GATEWAY, ["v1"], true, schema::route::grpc_route;
     ReferenceGrant, GATEWAY, ["v1", "v1beta1"], true, schema::policy::reference_grant;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Conditions;
+use crate::ObjectKey;
 
 /// Status of a GatewayClass.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -29,10 +30,32 @@ pub struct GatewayStatus {
     /// Where it can be reached.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<GatewayAddress>,
-    /// `Accepted`, `Programmed`.
+    /// `Accepted`, `Programmed`, `ResolvedRefs`.
     pub conditions: Conditions,
     /// One per listener of the spec, in its order.
     pub listeners: Vec<ListenerStatus>,
+    /// How many ListenerSets are attached; left out when none is.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub attached_listener_sets: i32,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
+const fn is_zero(count: &i32) -> bool {
+    *count == 0
+}
+
+/// Status of a ListenerSet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ListenerSetStatus {
+    /// `Accepted`, `Programmed`.
+    pub conditions: Conditions,
+    /// One per listener of the spec, in its order; none when the set may not attach.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub listeners: Vec<ListenerStatus>,
+    /// The Gateway it names; not part of what Kubernetes is told.
+    #[serde(skip)]
+    pub gateway: ObjectKey,
 }
 
 /// An address of a Gateway.

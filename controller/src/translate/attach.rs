@@ -19,6 +19,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) gateways: &'a [Gateway],
     pub(crate) capture: &'a Capture,
     by_name: FxHashMap<(&'a str, &'a str), usize>,
+    /// Of ListenerSets: index of the Gateway, index of the set.
+    sets: FxHashMap<(&'a str, &'a str), (usize, usize)>,
 }
 
 /// A place a route can stand at.
@@ -50,7 +52,11 @@ pub(crate) struct Attached {
 impl<'a> Surroundings<'a> {
     pub(crate) fn new(cluster: &'a Cluster<'a>, gateways: &'a [Gateway], capture: &'a Capture) -> Self {
         let by_name = gateways.iter().enumerate().map(|(index, g)| ((&*g.namespace, &*g.name), index));
-        Self { cluster, gateways, capture, by_name: by_name.collect() }
+        let sets = gateways.iter().enumerate().flat_map(|(gateway, of)| {
+            let sets = of.sets.iter().enumerate();
+            sets.map(move |(index, set)| ((&*set.namespace, &*set.name), (gateway, index)))
+        });
+        Self { cluster, gateways, capture, by_name: by_name.collect(), sets: sets.collect() }
     }
 
     /// Follows the parentRefs of a route. Those that lead to somebody else's Gateway, or to none, are left
@@ -69,6 +75,7 @@ impl<'a> Surroundings<'a> {
             let group = parent.group.as_deref().unwrap_or(GATEWAY_GROUP);
             let outcome = match (group, parent.kind.as_deref().unwrap_or("Gateway")) {
                 (GATEWAY_GROUP, "Gateway") => self.gateway(route, &parent),
+                (GATEWAY_GROUP, "ListenerSet") => self.listener_set(route, &parent),
                 ("", "Service") => Some(self.service(route, &parent)),
                 _ => None,
             };
@@ -94,22 +101,40 @@ impl<'a> Surroundings<'a> {
     fn gateway<T: Route>(&self, route: &T, parent: &ParentRef) -> Option<Result<Vec<Place>, Problem>> {
         let namespace = parent.namespace.as_deref().unwrap_or_else(|| route.namespace());
         let index = *self.by_name.get(&(namespace, parent.name.as_str()))?;
-        let gateway = self.gateways.get(index)?;
-        Some(self.listeners(route, parent, gateway).map(|places| {
-            places.into_iter().map(|(listener, hosts)| (At::Listener(index, listener), hosts)).collect()
-        }))
+        Some(self.listeners(route, parent, index, None))
     }
 
-    /// The listeners that take a route. Each test says its own reason when it leaves none.
+    fn listener_set<T: Route>(&self, route: &T, parent: &ParentRef) -> Option<Result<Vec<Place>, Problem>> {
+        let namespace = parent.namespace.as_deref().unwrap_or_else(|| route.namespace());
+        let (gateway, set) = *self.sets.get(&(namespace, parent.name.as_str()))?;
+        Some(self.listeners(route, parent, gateway, Some(set)))
+    }
+
+    /// The listeners of a Gateway, or of one of its ListenerSets, that take a route. Each test says its own reason
+    /// when it leaves none. Gateway API: "When the Gateway is specified as a parentRef … it does not attach to
+    /// ListenerSets".
     fn listeners<T: Route>(
         &self,
         route: &T,
         parent: &ParentRef,
-        gateway: &Gateway,
-    ) -> Result<Vec<(usize, Vec<String>)>, Problem> {
-        let (namespace, name) = (&*gateway.namespace, &*gateway.name);
+        index: usize,
+        set: Option<usize>,
+    ) -> Result<Vec<Place>, Problem> {
+        let Some(gateway) = self.gateways.get(index) else { return Ok(Vec::new()) };
+        let (kind, namespace, name) = match set.and_then(|set| gateway.sets.get(set)) {
+            Some(set) if !set.is_allowed => {
+                let message = format!(
+                    "parentRefs: ListenerSet {}/{} is not attached to its Gateway: see its status",
+                    set.namespace, set.name
+                );
+                return Err(Problem::accepted(reason::NO_MATCHING_PARENT, message));
+            }
+            Some(set) => ("ListenerSet", &*set.namespace, &*set.name),
+            None => ("Gateway", &*gateway.namespace, &*gateway.name),
+        };
         let section = parent.section_name.as_deref().filter(|section| !section.is_empty());
         let named: Vec<(usize, &Listener)> = (gateway.listeners.iter().enumerate())
+            .filter(|(_, listener)| listener.set == set)
             .filter(|(_, listener)| section.is_none_or(|section| section == listener.name))
             .filter(|(_, listener)| parent.port.is_none_or(|port| port == listener.port))
             .collect();
@@ -120,7 +145,7 @@ impl<'a> Surroundings<'a> {
                 (None, Some(port)) => format!("listener on port {port}"),
                 (None, None) => "listener".to_owned(),
             };
-            let message = format!("parentRefs: Gateway {namespace}/{name} has no {what}");
+            let message = format!("parentRefs: {kind} {namespace}/{name} has no {what}");
             return Err(Problem::accepted(reason::NO_MATCHING_PARENT, message));
         }
         let route_namespace = route.namespace();
@@ -134,7 +159,7 @@ impl<'a> Surroundings<'a> {
             .collect();
         if allowing.is_empty() {
             let message = format!(
-                "parentRefs: no listener of Gateway {namespace}/{name} that is named allows {} from \
+                "parentRefs: no listener of {kind} {namespace}/{name} that is named allows {} from \
                  namespace {route_namespace}: see its allowedRoutes",
                 T::KIND.as_str()
             );
@@ -142,15 +167,16 @@ impl<'a> Surroundings<'a> {
         }
         let places: Vec<_> = allowing
             .iter()
-            .map(|(index, listener)| {
-                (*index, hostname::intersect(listener.hostname.as_deref(), route.hostnames()))
+            .map(|(at, listener)| {
+                let hostnames = hostname::intersect(listener.hostname.as_deref(), route.hostnames());
+                (At::Listener(index, *at), hostnames)
             })
             .filter(|(_, hostnames)| !hostnames.is_empty())
             .collect();
         if places.is_empty() {
             let offered: Vec<_> = allowing.iter().filter_map(|(_, l)| l.hostname.as_deref()).collect();
             let message = format!(
-                "hostnames: none is inside a hostname of Gateway {namespace}/{name}: {}",
+                "hostnames: none is inside a hostname of {kind} {namespace}/{name}: {}",
                 offered.join(", ")
             );
             return Err(Problem::accepted(reason::NO_MATCHING_LISTENER_HOSTNAME, message));
@@ -217,7 +243,7 @@ impl<'a> Surroundings<'a> {
                 Some(Parent::Listener {
                     namespace: gateway.namespace.to_string(),
                     gateway: gateway.name.to_string(),
-                    section: listener.name.clone(),
+                    section: listener.section.clone(),
                     hostnames: hostnames.to_vec(),
                 })
             }

@@ -6,10 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use config::{BackendTls, TrustedCa};
+use config::{BackendTls, SubjectAltName, TrustedCa};
+use gateway_api::backendtlspolicies::BackendTlsPolicyValidationSubjectAltNames as AltName;
+use gateway_api::backendtlspolicies::BackendTlsPolicyValidationSubjectAltNamesType as AltNameType;
 use rustc_hash::FxHashMap;
 
-use super::{Output, hostname, tls};
+use super::tls::ca_certificate;
+use super::{Output, hostname};
 use crate::api::{BackendTlsPolicy, ConfigMap, Service};
 use crate::resources::{Named, ObjectKind, Objects};
 use crate::status::{
@@ -218,11 +221,12 @@ fn judge<'a>(policy: &'a BackendTlsPolicy, config_maps: &Objects<ConfigMap>) -> 
     for option in policy.spec.options.iter().flatten().map(|(key, _)| key).collect::<BTreeSet<_>>() {
         invalid(format!("options: {option:?} is not supported: remove it"));
     }
-    if validation.subject_alt_names.as_ref().is_some_and(|names| !names.is_empty()) {
-        invalid(
-            "validation.subjectAltNames: not supported yet: remove it, validation.hostname is checked"
-                .to_owned(),
-        );
+    let mut subject_alt_names = Vec::new();
+    for (index, name) in validation.subject_alt_names.iter().flatten().enumerate() {
+        match alt_name(name) {
+            Ok(name) => subject_alt_names.push(name),
+            Err(problem) => invalid(format!("validation.subjectAltNames[{index}].{problem}")),
+        }
     }
     if let Some(problem) = hostname::precise_problem(&validation.hostname) {
         invalid(format!("validation.hostname: {problem}"));
@@ -248,8 +252,38 @@ fn judge<'a>(policy: &'a BackendTlsPolicy, config_maps: &Objects<ConfigMap>) -> 
         (_, None) => bundle(policy, config_maps, &mut problems).map(TrustedCa::Pem),
     };
     let is_accepted = problems.iter().all(|problem| problem.condition != condition_type::ACCEPTED);
-    let tls = ca.filter(|_| is_accepted).map(|ca| BackendTls { hostname: validation.hostname.clone(), ca });
+    let tls = ca.filter(|_| is_accepted).map(|ca| BackendTls {
+        hostname: validation.hostname.clone(),
+        subject_alt_names,
+        ca,
+    });
     Judged { policy, problems, tls }
+}
+
+/// A name the backend's certificate may hold.
+fn alt_name(name: &AltName) -> Result<SubjectAltName, String> {
+    match name.r#type {
+        AltNameType::Hostname => {
+            let hostname = name.hostname.as_deref().unwrap_or_default();
+            match hostname::wildcard_problem(hostname) {
+                Some(problem) => Err(format!("hostname: {problem}")),
+                None => Ok(SubjectAltName::Hostname(hostname.to_owned())),
+            }
+        }
+        AltNameType::Uri => match name.uri.as_deref() {
+            Some(uri)
+                if uri
+                    .split_once(':')
+                    .is_some_and(|(scheme, rest)| !scheme.is_empty() && !rest.is_empty()) =>
+            {
+                Ok(SubjectAltName::Uri(uri.to_owned()))
+            }
+            other => Err(format!(
+                "uri: {:?} is not a URI: write one with its scheme, such as spiffe://example.com/cart",
+                other.unwrap_or_default()
+            )),
+        },
+    }
 }
 
 /// The certificates of every reference that is valid; `None` when none is. Gateway API: "If ALL
@@ -290,18 +324,4 @@ fn bundle(
         return None;
     }
     Some(pem)
-}
-
-fn ca_certificate(config_map: Option<&Arc<ConfigMap>>) -> Result<String, String> {
-    let Some(config_map) = config_map else { return Err("does not exist".to_owned()) };
-    let text = config_map.data.as_ref().and_then(|data| data.get("ca.crt")).cloned();
-    let binary = || {
-        let bytes = config_map.binary_data.as_ref()?.get("ca.crt")?;
-        String::from_utf8(bytes.0.clone()).ok()
-    };
-    let pem = text.or_else(binary).ok_or_else(|| "has no key ca.crt".to_owned())?;
-    match tls::bundle_problem(&pem) {
-        Some(problem) => Err(format!("key ca.crt {problem}")),
-        None => Ok(pem),
-    }
 }

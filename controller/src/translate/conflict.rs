@@ -12,42 +12,83 @@ use crate::resources::Named;
 use crate::status::{Problem, reason};
 
 /// Marks indistinct listeners. Gateway API: "The implementation MUST NOT pick one conflicting Listener as the
-/// winner. ALL indistinct Listeners must not be accepted for processing." Listeners of a protocol we do not
-/// speak are refused anyway and conflict with nobody.
+/// winner. ALL indistinct Listeners must not be accepted for processing." That is for listeners of one object; of
+/// those of a Gateway and its ListenerSets the earlier in order of precedence stands. Listeners of a protocol we do
+/// not speak are refused anyway and conflict with nobody.
 pub(crate) fn within_gateway(listeners: &mut [ListenerDraft<'_>]) {
-    let mut names: FxHashMap<&str, usize> = FxHashMap::default();
+    let mut names: FxHashMap<_, usize> = FxHashMap::default();
     let mut ports: FxHashMap<i32, Vec<usize>> = FxHashMap::default();
     for (index, listener) in listeners.iter().enumerate() {
-        *names.entry(&listener.spec.name).or_default() += 1;
+        *names.entry((owner(listener), &listener.spec.name)).or_default() += 1;
         if listener.protocol.is_some() {
             ports.entry(listener.spec.port).or_default().push(index);
         }
     }
-    for listener in listeners.iter_mut().filter(|l| names.get(l.spec.name.as_str()).is_some_and(|n| *n > 1)) {
+    for listener in listeners.iter_mut() {
         let name = &listener.spec.name;
-        let message =
-            format!("name: {name:?} is used by several listeners: it must be unique within the Gateway");
-        listener.problems.push(Problem::unsupported(message));
+        if names.get(&(owner(listener), name)).is_some_and(|count| *count > 1) {
+            let whole = if listener.set.is_some() { "ListenerSet" } else { "Gateway" };
+            let message =
+                format!("name: {name:?} is used by several listeners: it must be unique within the {whole}");
+            listener.problems.push(Problem::unsupported(message));
+        }
     }
     for sharing in ports.values().filter(|sharing| sharing.len() > 1) {
+        settle(listeners, sharing);
         for &index in sharing {
-            let others = || sharing.iter().filter(|&&o| o != index).filter_map(|&other| listeners.get(other));
-            let Some(listener) = listeners.get(index) else { continue };
-            let conflict = conflict_of(listener, others);
-            let overlapping: Vec<_> = if listener.protocol == Some(Protocol::Https) && conflict.is_none() {
-                others()
-                    .filter(|other| other.protocol == listener.protocol)
-                    .filter(|other| hostname::overlap(listener.hostname, other.hostname))
-                    .map(|other| other.spec.name.as_str())
-                    .collect()
-            } else {
-                Vec::new()
-            };
+            let overlapping = overlapping(listeners, sharing, index);
             if let Some(listener) = listeners.get_mut(index) {
-                listener.conflict = conflict;
                 listener.overlapping = overlapping;
             }
         }
+    }
+}
+
+/// The ListenerSet a listener belongs to; `None`: the Gateway.
+fn owner<'a>(listener: &ListenerDraft<'a>) -> Option<(&'a str, &'a str)> {
+    listener.set.map(|set| (set.namespace(), set.name()))
+}
+
+/// Settles one port. `sharing`: its listeners, by place, in order of precedence. A listener that lost to another
+/// object's stands in nobody's way; one that is refused with its like within one object does, so that a mistake
+/// there gives its host name to nobody else.
+fn settle(listeners: &mut [ListenerDraft<'_>], sharing: &[usize]) {
+    let mut standing: Vec<usize> = Vec::new();
+    let same_owner = |a: &usize, b: &usize| listeners.get(*a).map(owner).eq(&listeners.get(*b).map(owner));
+    let groups: Vec<&[usize]> = sharing.chunk_by(same_owner).collect();
+    for group in groups {
+        // Each with reason and message.
+        let mut found: Vec<(usize, Option<(&'static str, String)>)> = Vec::new();
+        for &index in group {
+            let Some(listener) = listeners.get(index) else { continue };
+            let earlier = || standing.iter().filter_map(|&other| listeners.get(other));
+            let conflict = conflict_of(listener, earlier);
+            found.push((index, conflict.map(|(reason, _)| (reason, elsewhere(reason, listener)))));
+        }
+        let rest: Vec<usize> = found.iter().filter(|(_, lost)| lost.is_none()).map(|(i, _)| *i).collect();
+        for (index, conflict) in found.iter_mut().filter(|(_, lost)| lost.is_none()) {
+            let Some(listener) = listeners.get(*index) else { continue };
+            let others = || rest.iter().filter(|&o| o != index).filter_map(|&other| listeners.get(other));
+            *conflict = conflict_of(listener, others);
+        }
+        standing.extend(rest);
+        for (index, conflict) in found {
+            if let Some(listener) = listeners.get_mut(index) {
+                listener.conflict = conflict;
+            }
+        }
+    }
+}
+
+/// What is said of a conflict to the loser to another object. Gateway API: "Implementations SHOULD be cautious about
+/// what information from the parent or siblings are reported".
+fn elsewhere(reason: &str, listener: &ListenerDraft<'_>) -> String {
+    let who = "a listener of the Gateway or of an older ListenerSet";
+    if reason == reason::PROTOCOL_CONFLICT {
+        let port = listener.spec.port;
+        format!("port {port} is used with another protocol by {who}: use another port")
+    } else {
+        format!("{who} has the same port, protocol and hostname: change one of these")
     }
 }
 
@@ -77,6 +118,27 @@ fn conflict_of<'a, 'b: 'a, I: Iterator<Item = &'a ListenerDraft<'b>>>(
     );
     Some((reason::HOSTNAME_CONFLICT, message))
 }
+
+/// The other HTTPS listeners of a port whose host names overlap.
+fn overlapping<'a>(listeners: &[ListenerDraft<'a>], sharing: &[usize], index: usize) -> Vec<&'a str> {
+    let Some(listener) = listeners.get(index) else { return Vec::new() };
+    if listener.protocol != Some(Protocol::Https) || listener.conflict.is_some() {
+        return Vec::new();
+    }
+    let mut names: Vec<&str> = sharing
+        .iter()
+        .filter(|&&other| other != index)
+        .filter_map(|&other| listeners.get(other))
+        .filter(|other| other.protocol == listener.protocol && other.conflict.is_none())
+        .filter(|other| hostname::overlap(listener.hostname, other.hostname))
+        .map(|other| if owner(other) == owner(listener) { other.spec.name.as_str() } else { ELSEWHERE })
+        .collect();
+    names.dedup();
+    names
+}
+
+/// A listener that this object's owner may not know of.
+const ELSEWHERE: &str = "(of the Gateway or another ListenerSet)";
 
 /// A listener that holds its port on this host.
 struct Holder {
@@ -113,7 +175,15 @@ pub(crate) fn between_gateways(drafts: &mut [GatewayDraft<'_>]) {
                 address,
                 protocol: listener.protocol,
                 hostname: listener.hostname.map(str::to_owned),
-                name: format!("listener {} of Gateway {namespace}/{gateway}", listener.spec.name),
+                name: match listener.set {
+                    Some(set) => format!(
+                        "listener {} of ListenerSet {}/{}",
+                        listener.spec.name,
+                        set.namespace(),
+                        set.name()
+                    ),
+                    None => format!("listener {} of Gateway {namespace}/{gateway}", listener.spec.name),
+                },
             };
             holders.push((port, holder));
         }

@@ -4,15 +4,17 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use config::{Key, Kind, ListenerTls, Resource, Scope};
+use gateway_api::experimental::gateways::GatewayListenersTlsCertificateRefs as CertificateRef;
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::client_validation::Validations;
 use super::listener::{Draft as ListenerDraft, Kinds, Namespaces};
 use super::reference_grant::Grants;
 use super::tls::Certificates;
-use super::{Options, Output, PENDING, conflict, gateway_class, parameters};
+use super::{Options, Output, PENDING, conflict, gateway_class, listener_set, parameters};
 use crate::api;
 use crate::provisioned;
-use crate::resources::{Named, Resources};
+use crate::resources::{Named, ObjectKind, Resources};
 use crate::status::{GatewayAddress, Problem, condition_type, reason};
 
 /// A Gateway of ours, as routes see it.
@@ -20,13 +22,29 @@ use crate::status::{GatewayAddress, Problem, condition_type, reason};
 pub(crate) struct Gateway {
     pub(crate) namespace: Box<str>,
     pub(crate) name: Box<str>,
+    /// Its own, then those of its ListenerSets.
     pub(crate) listeners: Vec<Listener>,
+    /// The ListenerSets that name it.
+    pub(crate) sets: Vec<Set>,
+}
+
+/// A ListenerSet, as routes see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Set {
+    pub(crate) namespace: Box<str>,
+    pub(crate) name: Box<str>,
+    /// Its listeners are among those of the Gateway.
+    pub(crate) is_allowed: bool,
 }
 
 /// A listener, as routes see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Listener {
     pub(crate) name: String,
+    /// Its ListenerSet, by place in [`Gateway::sets`]; `None`: the Gateway itself.
+    pub(crate) set: Option<usize>,
+    /// What proxies know it by; see [`ListenerDraft::section`].
+    pub(crate) section: String,
     pub(crate) port: i32,
     pub(crate) hostname: Option<String>,
     pub(crate) kinds: Kinds,
@@ -39,10 +57,15 @@ pub(crate) struct Listener {
 #[derive(Debug)]
 pub(crate) struct Draft<'a> {
     pub(crate) object: &'a api::Gateway,
+    /// Its own, then those of its ListenerSets.
     pub(crate) listeners: Vec<ListenerDraft<'a>>,
+    /// The ListenerSets that name it, in order of precedence.
+    pub(crate) sets: Vec<listener_set::Draft<'a>>,
     pub(crate) problems: Vec<Problem>,
+    /// `namespace/name` of the Secret shown to backends.
+    pub(crate) backend_certificate: Option<String>,
     /// What to add to the message of `Accepted`.
-    pub(crate) notes: Vec<&'static str>,
+    pub(crate) notes: Vec<String>,
     /// The address its listeners bind; `None`: all.
     pub(crate) address: Option<IpAddr>,
     /// Where it can be reached.
@@ -52,7 +75,12 @@ pub(crate) struct Draft<'a> {
     pub(crate) is_unbindable: bool,
 }
 
-impl Draft<'_> {
+impl<'a> Draft<'a> {
+    /// Listeners of the Gateway itself.
+    pub(crate) fn own(&self) -> impl Iterator<Item = &ListenerDraft<'a>> {
+        self.listeners.iter().filter(|listener| listener.set.is_none())
+    }
+
     /// Whether proxies can be told anything of this Gateway.
     pub(crate) fn is_accepted(&self) -> bool {
         self.problems.iter().all(|p| p.condition != condition_type::ACCEPTED && p.condition != PENDING)
@@ -77,32 +105,24 @@ pub(crate) fn draft<'a>(
         .filter(|class| gateway_class::is_ours(class))
         .map(|class| (class.name(), gateway_class::problem(class, resources, options)))
         .collect();
+    let sets = listener_set::by_parent(resources);
     let mut drafts = Vec::new();
     for object in &resources.gateways {
         let Some(class_problem) = classes.get(object.spec.gateway_class_name.as_str()) else { continue };
-        let mut listeners: Vec<_> = object.spec.listeners.iter().map(ListenerDraft::new).collect();
-        for listener in
-            listeners.iter_mut().filter(|listener| listener.protocol == Some(config::Protocol::Https))
-        {
-            let refs = listener.spec.tls.as_ref().and_then(|tls| tls.certificate_refs.as_deref());
-            let (names, problems) = certificates.resolve(
-                object.namespace(),
-                refs.unwrap_or_default(),
-                &resources.secrets,
-                grants,
-            );
-            listener.certificates = names;
-            listener.problems.extend(problems);
-        }
         let mut draft = Draft {
             object,
-            listeners,
+            listeners: object.spec.listeners.iter().map(ListenerDraft::new).collect(),
+            sets: Vec::new(),
             problems: class_problem.iter().cloned().collect(),
+            backend_certificate: None,
             notes: Vec::new(),
             address: None,
             addresses: Vec::new(),
             is_unbindable: false,
         };
+        listener_set::attach(&mut draft, &sets, resources);
+        certify(&mut draft, resources, grants, certificates);
+        validate_clients(&mut draft, resources, grants);
         refuse_unsupported(&mut draft, resources, options);
         let provided = match options.shared_host {
             false if options.addresses.is_empty() => provisioned::addresses(object, &resources.services),
@@ -116,6 +136,58 @@ pub(crate) fn draft<'a>(
         conflict::between_gateways(&mut drafts);
     }
     drafts
+}
+
+/// Finds the certificates of HTTPS listeners.
+fn certify(
+    draft: &mut Draft<'_>,
+    resources: &Resources,
+    grants: &Grants<'_>,
+    certificates: &mut Certificates,
+) {
+    let gateway = (ObjectKind::Gateway, draft.object.namespace());
+    let https = |listener: &&mut ListenerDraft<'_>| listener.protocol == Some(config::Protocol::Https);
+    for listener in draft.listeners.iter_mut().filter(https) {
+        let refs = listener.spec.tls.as_ref().and_then(|tls| tls.certificate_refs.as_deref());
+        // Gateway API: "ReferenceGrants applied to a Gateway are not inherited by child ListenerSets".
+        let from = listener.set.map_or(gateway, |set| (ObjectKind::ListenerSet, set.namespace()));
+        let (names, problems) =
+            certificates.resolve(from, refs.unwrap_or_default(), &resources.secrets, grants);
+        listener.certificates = names;
+        listener.problems.extend(problems);
+    }
+    let tls = draft.object.spec.tls.as_ref().and_then(|tls| tls.backend.as_ref());
+    let Some(reference) = tls.and_then(|backend| backend.client_certificate_ref.as_ref()) else { return };
+    let reference = CertificateRef {
+        group: reference.group.clone(),
+        kind: reference.kind.clone(),
+        name: reference.name.clone(),
+        namespace: reference.namespace.clone(),
+    };
+    match certificates.one(gateway, &reference, &resources.secrets, grants) {
+        Ok(name) => draft.backend_certificate = Some(name),
+        // Gateway API: "the `ResolvedRefs` condition on the Gateway MUST be set to False with the Reason
+        // `InvalidClientCertificateRef`". Nothing is shown then: a backend that needs a certificate refuses.
+        Err(problem) => {
+            let reason = match problem.reason {
+                reason::INVALID_CERTIFICATE_REF => reason::INVALID_CLIENT_CERTIFICATE_REF,
+                other => other,
+            };
+            let problem = Problem { reason, ..problem.at("tls.backend.clientCertificateRef: ") };
+            draft.problems.push(problem);
+        }
+    }
+}
+
+/// Finds what is asked of clients of HTTPS listeners, those of ListenerSets too: the Gateway decides for its ports.
+fn validate_clients(draft: &mut Draft<'_>, resources: &Resources, grants: &Grants<'_>) {
+    let validations = Validations::new(draft.object, resources, grants);
+    let https = |listener: &&mut ListenerDraft<'_>| listener.protocol == Some(config::Protocol::Https);
+    for listener in draft.listeners.iter_mut().filter(https) {
+        let judged = validations.of_port(listener.spec.port);
+        listener.client_validation.clone_from(&judged.validation);
+        listener.problems.extend(judged.problems.iter().cloned());
+    }
 }
 
 /// Fields of the Gateway that we cannot follow.
@@ -135,34 +207,6 @@ fn refuse_unsupported(draft: &mut Draft<'_>, resources: &Resources, options: &Op
             reason::INVALID,
             "defaultScope: default Gateways are not supported: name the Gateway in each route's parentRefs",
         ));
-    }
-    if spec.allowed_listeners.as_ref().and_then(|a| a.namespaces.as_ref()).is_some_and(|n| {
-        !matches!(
-            n.from,
-            None | Some(gateway_api::experimental::gateways::GatewayAllowedListenersNamespacesFrom::None)
-        )
-    }) {
-        draft.notes.push("allowedListeners: ListenerSets are not supported yet, so none can attach.");
-    }
-    let Some(tls) = &spec.tls else { return };
-    if tls.backend.as_ref().is_some_and(|backend| backend.client_certificate_ref.is_some()) {
-        draft.problems.push(Problem::accepted(
-            reason::INVALID,
-            "tls.backend.clientCertificateRef: not supported yet: remove it",
-        ));
-    }
-    if let Some(frontend) = &tls.frontend {
-        let everywhere = frontend.default.validation.is_some();
-        let per_port = frontend.per_port.as_deref().unwrap_or_default();
-        for listener in draft.listeners.iter_mut().filter(|l| l.protocol == Some(config::Protocol::Https)) {
-            let port = per_port.iter().find(|p| p.port == listener.spec.port);
-            if port.map_or(everywhere, |port| port.tls.validation.is_some()) {
-                listener.problems.push(Problem::unsupported(
-                    "tls.frontend of the Gateway: client certificate validation is not supported yet, and without \
-                     it this listener would let everybody in",
-                ));
-            }
-        }
     }
 }
 
@@ -231,6 +275,7 @@ fn assign_addresses(draft: &mut Draft<'_>, options: &Options, provided: &[Gatewa
 
 /// What routes need to know of a Gateway.
 pub(crate) fn context(draft: &Draft<'_>) -> Gateway {
+    let place = |set: &api::ListenerSet| draft.sets.iter().position(|s| std::ptr::eq(s.object, set));
     Gateway {
         namespace: draft.object.namespace().into(),
         name: draft.object.name().into(),
@@ -239,11 +284,22 @@ pub(crate) fn context(draft: &Draft<'_>) -> Gateway {
             .iter()
             .map(|listener| Listener {
                 name: listener.spec.name.clone(),
+                set: listener.set.and_then(place),
+                section: listener.section(),
                 port: listener.spec.port,
                 hostname: listener.hostname.map(str::to_owned),
                 kinds: listener.kinds,
                 namespaces: listener.namespaces.clone(),
                 is_live: draft.is_live(listener),
+            })
+            .collect(),
+        sets: draft
+            .sets
+            .iter()
+            .map(|set| Set {
+                namespace: set.object.namespace().into(),
+                name: set.object.name().into(),
+                is_allowed: set.is_allowed,
             })
             .collect(),
     }
@@ -263,8 +319,9 @@ pub(crate) fn resources(drafts: &[Draft<'_>], certificates: &Certificates, out: 
             let (Some(protocol), Ok(port)) = (listener.protocol, u16::try_from(listener.spec.port)) else {
                 continue;
             };
-            let name = format!("{}/{}", draft.object.name(), listener.spec.name);
+            let name = format!("{}/{}", draft.object.name(), listener.section());
             shown.extend(&listener.certificates);
+            shown.extend(&draft.backend_certificate);
             out.resource(
                 Key::new(Kind::Listener, draft.object.namespace(), name),
                 Resource::Listener(config::Listener {
@@ -272,8 +329,11 @@ pub(crate) fn resources(drafts: &[Draft<'_>], certificates: &Certificates, out: 
                     port,
                     protocol,
                     hostname: listener.hostname.map(str::to_owned),
-                    tls: (protocol == config::Protocol::Https)
-                        .then(|| ListenerTls { certificates: listener.certificates.clone() }),
+                    tls: (protocol == config::Protocol::Https).then(|| ListenerTls {
+                        certificates: listener.certificates.clone(),
+                        client_validation: listener.client_validation.clone(),
+                    }),
+                    backend_certificate: draft.backend_certificate.clone(),
                     scope: Scope::Gateway,
                 }),
             );

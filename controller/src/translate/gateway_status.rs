@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::gateway::Draft;
 use super::listener::Draft as ListenerDraft;
-use super::{Output, PENDING};
+use super::{Output, PENDING, client_validation, listener_set};
 use crate::ObjectKey;
 use crate::resources::{Named, ObjectKind};
 use crate::status::{
@@ -13,28 +13,42 @@ use crate::status::{
 
 pub(crate) const WAITING: &str = "Waiting for the proxies to answer.";
 
-/// Writes the status of every Gateway; `attached` counts routes by Gateway and listener.
+/// Writes the status of every Gateway and of its ListenerSets; `attached` counts routes by Gateway and listener.
 pub(crate) fn translate(drafts: &[Draft<'_>], attached: &[Vec<i32>], out: &mut Output) {
     for (index, draft) in drafts.iter().enumerate() {
         let counts = attached.get(index).map(Vec::as_slice).unwrap_or_default();
-        let listeners = draft.listeners.iter().enumerate().map(|(index, listener)| ListenerStatus {
-            name: listener.spec.name.clone(),
-            attached_routes: counts.get(index).copied().unwrap_or_default(),
-            supported_kinds: listener.kinds.list(),
-            conditions: listener_conditions(draft, listener),
-        });
+        // Its own come first.
+        let own = draft.own().enumerate();
+        let listeners = own.map(|(index, listener)| listener_status(draft, listener, counts.get(index)));
         let status = GatewayStatus {
             addresses: draft.addresses.clone(),
+            attached_listener_sets: i32::try_from(listener_set::attached(draft)).unwrap_or(i32::MAX),
             conditions: gateway_conditions(draft),
             listeners: listeners.collect(),
         };
         let key = ObjectKey::new(ObjectKind::Gateway, draft.object.namespace(), draft.object.name());
         out.statuses.push((key, Arc::new(Status::Gateway(status))));
+        listener_set::statuses(draft, counts, out);
+    }
+}
+
+/// What is said of a listener to which so many routes are attached.
+pub(crate) fn listener_status(
+    draft: &Draft<'_>,
+    listener: &ListenerDraft<'_>,
+    attached: Option<&i32>,
+) -> ListenerStatus {
+    ListenerStatus {
+        name: listener.spec.name.clone(),
+        attached_routes: attached.copied().unwrap_or_default(),
+        supported_kinds: listener.kinds.list(),
+        conditions: listener_conditions(draft, listener),
     }
 }
 
 fn listener_conditions(draft: &Draft<'_>, listener: &ListenerDraft<'_>) -> Conditions {
-    let generation = draft.object.metadata.generation;
+    let object = listener.set.map_or(&draft.object.metadata, |set| &set.metadata);
+    let generation = object.generation;
     let problems = &listener.problems;
     let mut accepted = Condition::judge(
         condition_type::ACCEPTED,
@@ -131,7 +145,17 @@ fn gateway_conditions(draft: &Draft<'_>) -> Conditions {
     } else {
         condition(r#type, ConditionStatus::Unknown, reason::PENDING, WAITING.to_owned())
     };
-    vec![accepted, programmed, resolved_refs(draft)]
+    let mut conditions = vec![accepted, programmed, resolved_refs(draft)];
+    // Gateway API: "This condition is removed as soon as FrontendValidationModeType is changed back".
+    if client_validation::is_insecure(draft.object) {
+        conditions.push(condition(
+            condition_type::INSECURE_FRONTEND_VALIDATION_MODE,
+            ConditionStatus::True,
+            reason::CONFIGURATION_CHANGED,
+            "tls.frontend: AllowInsecureFallback serves clients without a valid certificate.".to_owned(),
+        ));
+    }
+    conditions
 }
 
 fn accepted(draft: &Draft<'_>) -> Condition {
@@ -149,7 +173,7 @@ fn accepted(draft: &Draft<'_>) -> Condition {
     let names = |listeners: Vec<&ListenerDraft<'_>>| {
         listeners.iter().map(|listener| listener.spec.name.as_str()).collect::<Vec<_>>().join(", ")
     };
-    let (usable, unusable): (Vec<_>, Vec<_>) = draft.listeners.iter().partition(|l| l.is_usable());
+    let (usable, unusable): (Vec<_>, Vec<_>) = draft.own().partition(|l| l.is_usable());
     let note = draft.notes.iter().map(|note| format!(" {note}")).collect::<String>();
     if unusable.is_empty() {
         return Condition { message: format!("{}{note}", judged.message).into(), ..judged };
@@ -166,11 +190,14 @@ fn accepted(draft: &Draft<'_>) -> Condition {
 fn resolved_refs(draft: &Draft<'_>) -> Condition {
     let generation = draft.object.metadata.generation;
     let unresolved: Vec<_> = draft
-        .listeners
-        .iter()
+        .own()
         .filter(|l| l.problems.iter().any(|p| p.condition == condition_type::RESOLVED_REFS))
         .map(|l| l.spec.name.as_str())
         .collect();
+    let judged = Condition::judge(condition_type::RESOLVED_REFS, &draft.problems, "", "", generation);
+    if judged.status == ConditionStatus::False {
+        return judged;
+    }
     let (status, reason, message) = if unresolved.is_empty() {
         (ConditionStatus::True, reason::RESOLVED_REFS, "All references are resolved.".to_owned())
     } else {

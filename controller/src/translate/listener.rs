@@ -11,7 +11,8 @@ use gateway_api::experimental::gateways::{
 use super::hostname;
 use super::reference_grant::GATEWAY_GROUP;
 use super::selector::Selector;
-use crate::resources::ObjectKind;
+use crate::api;
+use crate::resources::{Named, ObjectKind};
 use crate::status::{Problem, RouteGroupKind, reason};
 
 /// From which namespaces routes may attach.
@@ -66,6 +67,8 @@ impl Kinds {
 /// A listener being judged.
 #[derive(Debug)]
 pub(crate) struct Draft<'a> {
+    /// Whose it is; `None`: the Gateway itself.
+    pub(crate) set: Option<&'a api::ListenerSet>,
     pub(crate) spec: &'a GatewayListeners,
     /// `None` when we do not speak it.
     pub(crate) protocol: Option<Protocol>,
@@ -74,6 +77,8 @@ pub(crate) struct Draft<'a> {
     pub(crate) namespaces: Namespaces,
     /// `namespace/name` of each Secret to show.
     pub(crate) certificates: Vec<String>,
+    /// What is asked of clients.
+    pub(crate) client_validation: Option<config::ClientValidation>,
     pub(crate) problems: Vec<Problem>,
     /// Reason and message of a conflict with another listener of this Gateway.
     pub(crate) conflict: Option<(&'static str, String)>,
@@ -114,15 +119,26 @@ impl<'a> Draft<'a> {
             None => (Kinds::ALL, Namespaces::Same),
         };
         Self {
+            set: None,
             spec,
             protocol,
             hostname,
             kinds: if protocol.is_some() { kinds } else { Kinds::default() },
             namespaces,
             certificates: Vec::new(),
+            client_validation: None,
             problems,
             conflict: None,
             overlapping: Vec::new(),
+        }
+    }
+
+    /// What proxies know it by, within its Gateway: its name, or `namespace/set/name` for a listener of a ListenerSet.
+    /// Names hold no slash, so the two cannot be taken for each other.
+    pub(crate) fn section(&self) -> String {
+        match self.set {
+            Some(set) => format!("{}/{}/{}", set.namespace(), set.name(), self.spec.name),
+            None => self.spec.name.clone(),
         }
     }
 

@@ -9,7 +9,10 @@ use super::Translation;
 use super::gateway_status::WAITING;
 use crate::resources::ObjectKind;
 use crate::status::condition::{find, set};
-use crate::status::{Condition, ConditionStatus, Conditions, GatewayStatus, Status, condition_type, reason};
+use crate::status::{
+    Condition, ConditionStatus, Conditions, GatewayStatus, ListenerSetStatus, ListenerStatus, Status,
+    condition_type, reason,
+};
 use crate::{ObjectKey, Statuses};
 
 /// The statuses once the proxies have answered. `applied` says that they serve this translation, save what
@@ -32,13 +35,25 @@ pub(crate) fn program_where(
 ) -> Statuses {
     let mut statuses = translation.statuses.clone();
     let rejections = Rejections::new(translation, rejections);
+    // Listeners of a set count for their Gateway.
+    let mut in_sets: BTreeMap<ObjectKey, usize> = BTreeMap::new();
+    for (key, status) in &mut statuses.0 {
+        if key.kind == ObjectKind::ListenerSet
+            && let Status::ListenerSet(set) = Arc::make_mut(status)
+            && applied(&set.gateway)
+        {
+            let served = program_listener_set(key, set, translation, &rejections);
+            *in_sets.entry(set.gateway.clone()).or_default() += served;
+        }
+    }
     for (key, status) in &mut statuses.0 {
         match key.kind {
             ObjectKind::Gateway => {
                 if applied(key)
                     && let Status::Gateway(gateway) = Arc::make_mut(status)
                 {
-                    program_gateway(key, gateway, translation, &rejections);
+                    let in_sets = in_sets.get(key).copied().unwrap_or_default();
+                    program_gateway(key, gateway, in_sets, translation, &rejections);
                 }
             }
             ObjectKind::Service => {
@@ -56,6 +71,7 @@ pub(crate) fn program_where(
                 }
             }
             ObjectKind::GatewayClass
+            | ObjectKind::ListenerSet
             | ObjectKind::ReferenceGrant
             | ObjectKind::BackendTlsPolicy
             | ObjectKind::EndpointSlice
@@ -193,17 +209,25 @@ fn reject(conditions: &mut Conditions, problem: &RouteProblem<'_>) {
     }
 }
 
-fn program_gateway(
-    key: &ObjectKey,
-    gateway: &mut GatewayStatus,
+/// What came of the listeners of one object.
+#[derive(Debug, Default)]
+struct Served {
+    count: usize,
+    failed: Vec<String>,
+}
+
+/// Fills in `Programmed` of listeners. `gateway`: the object of their Gateway; `prefix`: what stands before their names
+/// in their sections.
+fn program_listeners(
+    listeners: &mut [ListenerStatus],
+    (gateway, prefix): (&ObjectKey, &str),
     translation: &Translation,
     rejections: &Rejections<'_>,
-) {
-    let mut failed = Vec::new();
-    let mut served = 0;
-    for listener in &mut gateway.listeners {
-        let name = format!("{}/{}", key.name, listener.name);
-        let resource = config::Key::new(Kind::Listener, &*key.namespace, name.as_str());
+) -> Served {
+    let mut served = Served::default();
+    for listener in listeners {
+        let name = format!("{}/{prefix}{}", gateway.name, listener.name);
+        let resource = config::Key::new(Kind::Listener, &*gateway.namespace, name.as_str());
         let Some(Resource::Listener(config)) = translation.resources.get(&resource).map(Arc::as_ref) else {
             continue;
         };
@@ -223,31 +247,62 @@ fn program_gateway(
         }
         let refused = rejections
             .listeners
-            .get(&(&*key.namespace, name.as_str()))
+            .get(&(&*gateway.namespace, name.as_str()))
             .copied()
             .filter(|rejection| rejection.severity == Severity::Refused)
             .or_else(|| bad.first().copied().filter(|_| bad.len() == all));
         if let Some(rejection) = refused {
             deny(conditions, condition_type::PROGRAMMED, reason::INVALID, &rejection.message);
-            failed.push(format!("listener {}: {}", listener.name, rejection.message));
+            served.failed.push(format!("listener {}: {}", listener.name, rejection.message));
         } else {
             confirm(conditions, "The proxies serve this listener.");
-            served += 1;
+            served.count += 1;
         }
     }
-    let programmed = find(&mut gateway.conditions, condition_type::PROGRAMMED);
+    served
+}
+
+fn program_gateway(
+    key: &ObjectKey,
+    gateway: &mut GatewayStatus,
+    in_sets: usize,
+    translation: &Translation,
+    rejections: &Rejections<'_>,
+) {
+    let served = program_listeners(&mut gateway.listeners, (key, ""), translation, rejections);
+    program_whole(&mut gateway.conditions, "Gateway", &served, in_sets);
+}
+
+/// Returns how many of its listeners are served.
+fn program_listener_set(
+    key: &ObjectKey,
+    set: &mut ListenerSetStatus,
+    translation: &Translation,
+    rejections: &Rejections<'_>,
+) -> usize {
+    let prefix = format!("{}/{}/", key.namespace, key.name);
+    let served =
+        program_listeners(&mut set.listeners, (&set.gateway, prefix.as_str()), translation, rejections);
+    program_whole(&mut set.conditions, "ListenerSet", &served, 0);
+    served.count
+}
+
+/// Fills in `Programmed` of an object with listeners, if it waits for the proxies. `elsewhere`: listeners of other
+/// objects that keep it programmed.
+fn program_whole(conditions: &mut Conditions, kind: &str, served: &Served, elsewhere: usize) {
+    let programmed = find(conditions, condition_type::PROGRAMMED);
     if !programmed
         .is_some_and(|condition| condition.status == ConditionStatus::Unknown && condition.message == WAITING)
     {
         return;
     }
-    if served == 0 {
-        deny(&mut gateway.conditions, condition_type::PROGRAMMED, reason::INVALID, &failed.join("; "));
-    } else if failed.is_empty() {
-        confirm(&mut gateway.conditions, "The proxies serve this Gateway.");
+    if served.count + elsewhere == 0 {
+        deny(conditions, condition_type::PROGRAMMED, reason::INVALID, &served.failed.join("; "));
+    } else if served.failed.is_empty() {
+        confirm(conditions, format!("The proxies serve this {kind}."));
     } else {
-        let message = format!("The proxies serve this Gateway, but not {}", failed.join("; "));
-        confirm(&mut gateway.conditions, message);
+        let message = format!("The proxies serve this {kind}, but not {}", served.failed.join("; "));
+        confirm(conditions, message);
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::gateway_class;
+use gateway_api::experimental::gateways::GatewayListeners;
+
 use super::reference_grant::Grants;
+use super::{gateway_class, listener_set};
 use crate::resources::{Named, ObjectKey, ObjectKind, Resources};
 
 /// Every Secret and ConfigMap that a Gateway of ours or a policy refers to and may refer to.
@@ -15,21 +17,16 @@ pub(crate) fn referenced(resources: &Resources) -> BTreeSet<ObjectKey> {
         .filter(|class| gateway_class::is_ours(class))
         .map(|class| class.name())
         .collect();
+    let sets = listener_set::by_parent(resources);
     let mut found = Found { grants, keys: BTreeSet::new() };
     for gateway in &resources.gateways {
         if !classes.contains(gateway.spec.gateway_class_name.as_str()) {
             continue;
         }
         let from = (ObjectKind::Gateway, gateway.namespace());
-        for listener in &gateway.spec.listeners {
-            for certificate in listener.tls.iter().flat_map(|tls| tls.certificate_refs.iter().flatten()) {
-                found.add(
-                    from,
-                    certificate.kind.as_deref(),
-                    certificate.namespace.as_deref(),
-                    &certificate.name,
-                );
-            }
+        found.certificates(from, &gateway.spec.listeners);
+        for set in sets.get(&(gateway.namespace(), gateway.name())).into_iter().flatten() {
+            found.certificates((ObjectKind::ListenerSet, set.namespace()), &set.spec.listeners);
         }
         let Some(tls) = &gateway.spec.tls else { continue };
         if let Some(client) = tls.backend.as_ref().and_then(|backend| backend.client_certificate_ref.as_ref())
@@ -62,6 +59,14 @@ struct Found<'a> {
 }
 
 impl Found<'_> {
+    fn certificates(&mut self, from: (ObjectKind, &str), listeners: &[GatewayListeners]) {
+        let tls = listeners.iter().filter_map(|listener| listener.tls.as_ref());
+        for certificate in tls.flat_map(|tls| tls.certificate_refs.iter().flatten()) {
+            let (kind, namespace) = (certificate.kind.as_deref(), certificate.namespace.as_deref());
+            self.add(from, kind, namespace, &certificate.name);
+        }
+    }
+
     fn add(&mut self, from: (ObjectKind, &str), kind: Option<&str>, namespace: Option<&str>, name: &str) {
         let kind = match kind {
             None | Some("Secret") => ObjectKind::Secret,

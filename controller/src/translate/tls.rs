@@ -12,7 +12,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::reference_grant::Grants;
-use crate::api::Secret;
+use crate::api::{ConfigMap, Secret};
 use crate::resources::{ObjectKind, Objects};
 use crate::status::{Problem, reason};
 
@@ -31,18 +31,18 @@ struct Entry {
 }
 
 impl Certificates {
-    /// The Secrets a listener of a Gateway in `namespace` shows, as `namespace/name`, and what is wrong with
-    /// the others.
+    /// The Secrets a listener shows, as `namespace/name`, and what is wrong with the others. `from`: kind and
+    /// namespace of the object it is written in.
     pub(crate) fn resolve(
         &mut self,
-        namespace: &str,
+        from: (ObjectKind, &str),
         refs: &[CertificateRef],
         secrets: &Objects<Secret>,
         grants: &Grants<'_>,
     ) -> (Vec<String>, Vec<Problem>) {
         let (mut names, mut problems) = (Vec::new(), Vec::new());
         for (index, reference) in refs.iter().enumerate() {
-            match self.one(namespace, reference, secrets, grants) {
+            match self.one(from, reference, secrets, grants) {
                 Ok(name) if names.contains(&name) => {}
                 Ok(name) => names.push(name),
                 Err(problem) => problems.push(problem.at(&format!("tls.certificateRefs[{index}]: "))),
@@ -51,9 +51,13 @@ impl Certificates {
         (names, problems)
     }
 
-    fn one(
+    /// One of them, as `namespace/name`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn one(
         &mut self,
-        namespace: &str,
+        from: (ObjectKind, &str),
         reference: &CertificateRef,
         secrets: &Objects<Secret>,
         grants: &Grants<'_>,
@@ -67,10 +71,10 @@ impl Certificates {
                 group.unwrap_or_default()
             )));
         }
-        let target = reference.namespace.as_deref().unwrap_or(namespace);
+        let target = reference.namespace.as_deref().unwrap_or(from.1);
         let to = (ObjectKind::Secret, target, reference.name.as_str());
-        if !grants.allow((ObjectKind::Gateway, namespace), to) {
-            let remedy = Grants::remedy((ObjectKind::Gateway, namespace), to);
+        if !grants.allow(from, to) {
+            let remedy = Grants::remedy(from, to);
             return Err(Problem::unresolved(reason::REF_NOT_PERMITTED, remedy));
         }
         let name = format!("{target}/{}", reference.name);
@@ -153,8 +157,26 @@ fn text(secret: &Secret, key: &str) -> Result<String, String> {
     String::from_utf8(bytes.0.clone()).map_err(|_| format!("{key} is not PEM text"))
 }
 
+/// The certificates of authorities in a ConfigMap, PEM, under `ca.crt`.
+///
+/// # Errors
+/// What is wrong with it, to be put after its name.
+pub(crate) fn ca_certificate(config_map: Option<&Arc<ConfigMap>>) -> Result<String, String> {
+    let Some(config_map) = config_map else { return Err("does not exist".to_owned()) };
+    let text = config_map.data.as_ref().and_then(|data| data.get("ca.crt")).cloned();
+    let binary = || {
+        let bytes = config_map.binary_data.as_ref()?.get("ca.crt")?;
+        String::from_utf8(bytes.0.clone()).ok()
+    };
+    let pem = text.or_else(binary).ok_or_else(|| "has no key ca.crt".to_owned())?;
+    match bundle_problem(&pem) {
+        Some(problem) => Err(format!("key ca.crt {problem}")),
+        None => Ok(pem),
+    }
+}
+
 /// What is wrong with a bundle of certificate authorities, PEM; `None` if nothing.
-pub(crate) fn bundle_problem(pem: &str) -> Option<String> {
+fn bundle_problem(pem: &str) -> Option<String> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
         let certificate = match certificate {

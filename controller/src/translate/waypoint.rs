@@ -97,6 +97,7 @@ impl Capture {
                         protocol: Protocol::Http,
                         hostname: None,
                         tls: None,
+                        backend_certificate: None,
                         scope: Scope::Service(captured.backend(port)),
                     }),
                 );

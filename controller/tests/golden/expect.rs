@@ -31,11 +31,19 @@ fn check(line: &str, translation: &Translation, statuses: &Statuses) -> Result<(
     }
     let status = status.ok_or("no status")?;
     if let Some(count) = want.strip_prefix("attachedRoutes=") {
-        let Status::Gateway(gateway) = status else { return Err("not a Gateway".into()) };
+        let listeners = match status {
+            Status::Gateway(gateway) => &gateway.listeners,
+            Status::ListenerSet(set) => &set.listeners,
+            _ => return Err("no Gateway or ListenerSet".into()),
+        };
         let name = part.strip_prefix("listener ").ok_or("no listener named")?;
-        let got =
-            gateway.listeners.iter().find(|l| l.name == name).ok_or("no such listener")?.attached_routes;
+        let got = listeners.iter().find(|l| l.name == name).ok_or("no such listener")?.attached_routes;
         return if got.to_string() == count { Ok(()) } else { Err(got.to_string()) };
+    }
+    if let Some(count) = want.strip_prefix("attachedListenerSets=") {
+        let Status::Gateway(gateway) = status else { return Err("not a Gateway".into()) };
+        let got = gateway.attached_listener_sets.to_string();
+        return if got == count { Ok(()) } else { Err(got) };
     }
     let conditions = status.conditions();
     let at = conditions.iter().find(|(at, _)| at == part);

@@ -95,6 +95,7 @@ pub(crate) fn object(value: &Value) -> Result<Object, String> {
     Ok(match kind.as_str() {
         "GatewayClass" => typed::<api::GatewayClass>(value)?.into(),
         "Gateway" => typed::<api::Gateway>(value)?.into(),
+        "ListenerSet" => typed::<api::ListenerSet>(value)?.into(),
         "HTTPRoute" => typed::<api::HttpRoute>(value)?.into(),
         "GRPCRoute" => typed::<api::GrpcRoute>(value)?.into(),
         "ReferenceGrant" => typed::<api::ReferenceGrant>(value)?.into(),
@@ -114,6 +115,7 @@ pub(crate) fn copy(object: &Object) -> Object {
     match object {
         Object::GatewayClass(o) => api::GatewayClass::clone(o).into(),
         Object::Gateway(o) => api::Gateway::clone(o).into(),
+        Object::ListenerSet(o) => api::ListenerSet::clone(o).into(),
         Object::HttpRoute(o) => api::HttpRoute::clone(o).into(),
         Object::GrpcRoute(o) => api::GrpcRoute::clone(o).into(),
         Object::ReferenceGrant(o) => api::ReferenceGrant::clone(o).into(),

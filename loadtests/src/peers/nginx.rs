@@ -48,7 +48,10 @@ fn text(setup: &Setup<'_>) -> String {
     for i in 0..setup.job.routes {
         let (host, prefix) = route(i);
         // Options of a listening socket are given once.
-        let again = format!("    listen 127.0.0.1:{};\n    listen 127.0.0.1:{} ssl http2;\n", setup.port, setup.tls_port);
+        let again = format!(
+            "    listen 127.0.0.1:{};\n    listen 127.0.0.1:{} ssl http2;\n",
+            setup.port, setup.tls_port
+        );
         let listen = if i == 0 { &listen } else { &again };
         let _ = writeln!(
             out,

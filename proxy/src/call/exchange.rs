@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use pingora_core::protocols::http::client::HttpSession;
-use pingora_core::upstreams::peer::{ALPN, HttpPeer};
+use pingora_core::upstreams::peer::ALPN;
 use pingora_error::{BError, Error, ErrorType};
 use pingora_http::{RequestHeader, ResponseHeader};
 use tokio::time::Instant;
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::lease::Lease;
 use super::{Body, CallError, Limits, Net, Reply, head};
 use crate::attempt::{Failure, Stage};
-use crate::upstream::{Outcome, Picked};
+use crate::upstream::{ClientIdentity, Outcome, Picked};
 
 /// Why an attempt has no answer.
 pub(super) enum Failed {
@@ -23,7 +23,8 @@ pub(super) enum Failed {
 /// One attempt on one endpoint; however it ends, the endpoint's health and the backend's counters learn of it once.
 pub(super) struct Attempt<'n> {
     net: &'n Net,
-    peer: Box<HttpPeer>,
+    h2: bool,
+    identity: Option<&'n ClientIdentity>,
     limits: Limits,
     account: Account,
 }
@@ -54,10 +55,15 @@ impl Drop for Account {
 }
 
 impl<'n> Attempt<'n> {
-    pub(super) fn new(net: &'n Net, picked: Picked, h2: bool, limits: Limits) -> Self {
-        let peer = picked.peer(h2);
+    pub(super) fn new(
+        net: &'n Net,
+        picked: Picked,
+        h2: bool,
+        identity: Option<&'n ClientIdentity>,
+        limits: Limits,
+    ) -> Self {
         let account = Account { picked, since: Instant::now(), deadline: limits.deadline, open: true };
-        Self { net, peer, limits, account }
+        Self { net, h2, identity, limits, account }
     }
 
     pub(super) async fn run(
@@ -65,27 +71,38 @@ impl<'n> Attempt<'n> {
         head: &RequestHeader,
         body: &mut Option<Body>,
     ) -> Result<Reply, Failed> {
-        let (session, reused) = match self.net.connector.get_http_session(&*self.peer).await {
+        let (h2, identity) = (self.h2, self.identity);
+        if let Err(error) = self.account.picked.assure(h2, identity, None).await {
+            return Err(self.failed(error, Stage::Connecting));
+        }
+        let peer = self.account.picked.peer(h2, identity);
+        let (session, reused) = match self.net.connector.get_http_session(&*peer).await {
             Ok(connected) => connected,
             Err(error) => return Err(self.failed(error, Stage::Connecting)),
         };
         self.account.picked.cluster().stats.connected(reused);
         let stage = Stage::Connected { reused };
-        let h2_only = matches!(self.peer.options.alpn, ALPN::H2);
+        let h2_only = matches!(peer.options.alpn, ALPN::H2);
         if h2_only && matches!(session, HttpSession::H1(_)) {
             // TLS without ALPN: Pingora falls to HTTP/1.1, which would lose gRPC's trailers.
             let error = Error::explain(ErrorType::HandshakeError, "the backend does not speak HTTP/2");
             return Err(self.failed(error, Stage::Connecting));
         }
+        let admitted = self.account.picked.admit(session.digest());
+        let lease = Lease::new(&self.net.connector, &peer, session);
+        if let Err(error) = admitted {
+            drop(lease);
+            return Err(self.failed(error, Stage::Connecting));
+        }
         let mut exchange = Exchange {
-            lease: Lease::new(&self.net.connector, &self.peer, session),
+            lease,
             limits: self.limits,
             account: &mut self.account,
             answer: None,
             kept: BytesMut::new(),
             read: 0,
         };
-        match exchange.run(head, body, self.peer.is_tls()).await {
+        match exchange.run(head, body, peer.is_tls()).await {
             Ok(sent) => exchange.end(sent).await,
             Err(End::Call(error)) => Err(Failed::Call(error)),
             Err(End::Upstream(error)) if exchange.answer.is_some() => {

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::body::Charge;
 use super::{Body, BodySender, Limits, Net};
-use crate::upstream::Cluster;
+use crate::upstream::{ClientIdentity, Cluster};
 
 /// Time for a whole copy.
 const TIME: Duration = Duration::from_secs(30);
@@ -28,14 +28,16 @@ const ALL_WAITING: usize = 64 << 20;
 impl Net {
     /// Starts a copy of a request to `cluster`; never waits. `head` as the backend would have seen it, its Host stays.
     /// `has_body`: the body follows through the returned handle. `None`: nothing more to do, either because there is no
-    /// body or because the copy was dropped (256 are under way, or the request is an upgrade). Both are counted in the
+    /// body or because the copy was dropped (256 are under way, or the request is an upgrade). `identity`: what the backend
+    /// is shown. Both are counted in the
     /// cluster's `stats`. Call it on the runtime; an answer is given 30 s and thrown away.
     #[must_use]
-    pub fn start_mirror(
+    pub(crate) fn start_mirror(
         self: &Arc<Self>,
         cluster: Arc<Cluster>,
         head: &RequestHeader,
         has_body: bool,
+        identity: Option<Arc<ClientIdentity>>,
     ) -> Option<MirrorBody> {
         let permit = cluster.mirror_permit().filter(|_| !head.headers.contains_key(UPGRADE));
         let Some(permit) = permit else {
@@ -47,7 +49,7 @@ impl Net {
         let task = tokio::spawn(async move {
             let _permit = permit;
             let limits = Limits { deadline: Instant::now() + TIME, body: ANSWER, keep: false };
-            if let Err(error) = net.call(&target, &head, body, limits).await {
+            if let Err(error) = net.call_as(identity.as_deref(), &target, &head, body, limits).await {
                 tracing::debug!(backend = %target.backend, %error, "mirror");
             }
         });

@@ -219,7 +219,7 @@ async fn a_cancelled_http2_call_frees_its_stream_and_its_connection_serves_on() 
 async fn an_http2_session_that_is_broken_off_lets_its_connection_end_when_idle() {
     let (net, server) = (Net::new(8), Server::start(None, |_| std::future::pending()).await);
     let cluster = plain(AppProtocol::H2c, &[server.address]);
-    let mut peer = cluster.pick(1, &[]).expect("one").peer(false);
+    let mut peer = cluster.pick(1, &[]).expect("one").peer(false, None);
     peer.options.idle_timeout = Some(Duration::from_millis(50));
     let (mut session, _) = net.connector.get_http_session(&*peer).await.expect("connected");
     let head = head::for_h2(&request("GET", "/"), false).expect("a head");

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 
-use config::{Kind, Resource, Severity};
+use config::{ClientValidation, Key, Kind, Resource, Severity};
 use rustc_hash::FxHashMap;
-use rustls::ServerConfig;
 
 use super::problems::{Problems, Stage};
 use crate::store::{Dirty, Store};
-use crate::tls::{Identity, Terminator};
+use crate::tls::{Identity, Settings, Terminator};
+use crate::upstream::ClientIdentity;
 
 /// Certificates by `namespace/name`, the last good version of each.
 #[derive(Debug)]
@@ -54,8 +54,23 @@ impl Certificates {
         changed
     }
 
-    /// The settings of a listener that shows these certificates; none when it can show none.
-    pub(super) fn settings(&self, names: &[String]) -> (Option<Arc<ServerConfig>>, Vec<(Severity, String)>) {
+    /// The certificate shown to backends, from the resource as it is now; `None`: there is no such resource.
+    ///
+    /// # Errors
+    /// Field and reason.
+    pub(super) fn client(name: &str, store: &Store) -> Result<Option<ClientIdentity>, String> {
+        let Some((namespace, secret)) = name.split_once('/') else { return Ok(None) };
+        let key = Key::new(Kind::Certificate, namespace, secret);
+        let Some(Resource::Certificate(certificate)) = store.get(&key) else { return Ok(None) };
+        ClientIdentity::read(certificate).map(Some)
+    }
+
+    /// The settings of a listener that shows these certificates to these clients; none when it can show none.
+    pub(super) fn settings(
+        &self,
+        names: &[String],
+        clients: Option<&ClientValidation>,
+    ) -> (Option<Arc<Settings>>, Vec<(Severity, String)>) {
         let mut problems = Vec::new();
         let mut identities = Vec::with_capacity(names.len());
         for (at, name) in names.iter().enumerate() {
@@ -72,10 +87,10 @@ impl Certificates {
             problems.push((Severity::Refused, message));
             return (None, problems);
         }
-        match self.terminator.settings(identities) {
+        match self.terminator.settings(identities, clients) {
             Ok(settings) => (Some(settings), problems),
             Err(e) => {
-                problems.push((Severity::Refused, format!("tls: {e}")));
+                problems.push((Severity::Refused, e));
                 (None, problems)
             }
         }

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use config::{BackendRef, Key, Listener, Protocol, Scope};
-use rustls::ServerConfig;
+use config::{BackendRef, ClientValidation, Key, Listener, Protocol, Scope};
 
 use super::route::{Attachable, Routes};
 use super::rule::{self, Scene};
@@ -11,6 +10,8 @@ use crate::route::ListenerTable;
 use crate::route::host::HostTable;
 use crate::route::hosts::{HostPattern, Hosts};
 use crate::snapshot::Bind;
+use crate::tls::{Settings, Trust};
+use crate::upstream::ClientIdentity;
 
 /// A listener as it is served: the last version of it that could be.
 #[derive(Debug)]
@@ -25,7 +26,12 @@ pub(super) struct Served {
     name: Arc<str>,
     /// `namespace/name`.
     pub(super) certificates: Vec<String>,
-    pub(super) tls: Option<Arc<ServerConfig>>,
+    /// What is asked of clients.
+    pub(super) clients: Option<ClientValidation>,
+    pub(super) tls: Option<Arc<Settings>>,
+    /// `namespace/name` of what is shown to backends.
+    pub(super) backend_certificate: Option<String>,
+    pub(super) identity: Option<Arc<ClientIdentity>>,
     /// What a captured Service serves without routes.
     default: Hosts<HostTable>,
     /// Its port has a place for it.
@@ -62,7 +68,10 @@ impl Served {
             host,
             name: name.into(),
             certificates,
+            clients: spec.tls.as_ref().and_then(|tls| tls.client_validation.clone()),
             tls: None,
+            backend_certificate: spec.backend_certificate.clone(),
+            identity: None,
             default: Hosts::default(),
             is_placed: false,
         })
@@ -93,6 +102,8 @@ impl Served {
         Arc::new(ListenerTable {
             host: self.pattern().key().into(),
             name: self.name.clone(),
+            trust: Trust::of(self.clients.as_ref()),
+            identity: self.identity.clone(),
             hosts: hosts.clone(),
         })
     }

@@ -55,7 +55,7 @@ impl Ports {
         for key in changed.dirty.keys().filter(|key| key.kind == Kind::Listener) {
             let Some(Resource::Listener(spec)) = store.get(key) else {
                 self.take(key, &mut binds);
-                for stage in [Stage::Resource, Stage::Certificates, Stage::Conflict] {
+                for stage in [Stage::Resource, Stage::Certificates, Stage::Identity, Stage::Conflict] {
                     problems.clear(key, stage);
                 }
                 continue;
@@ -65,6 +65,7 @@ impl Ports {
                     problems.clear(key, Stage::Resource);
                     served.compile_default(scene);
                     certify(&self.certificates, key, &mut served, problems);
+                    identify(key, &mut served, self.listeners.get(key), store, problems);
                     self.take(key, &mut binds);
                     self.put(key, served, &mut binds);
                 }
@@ -75,6 +76,7 @@ impl Ports {
         rerouted.extend(
             changed.parents.iter().filter_map(|parent| self.by_parent.get(parent)).flatten().cloned(),
         );
+        rerouted.extend(self.refresh_identities(&certificates, store, problems));
         let recertified = self.refresh_tls(&certificates, problems);
         for bind in &binds {
             self.rebuild(*bind, routes, problems);
@@ -134,6 +136,23 @@ impl Ports {
         for (key, served) in &mut self.listeners {
             if served.certificates.iter().any(|name| certificates.contains(name)) {
                 certify(&self.certificates, key, served, problems);
+                keys.insert(key.clone());
+            }
+        }
+        keys
+    }
+
+    /// Reads again what is shown to backends where it changed; says of which listeners.
+    fn refresh_identities(
+        &mut self,
+        certificates: &BTreeSet<String>,
+        store: &Store,
+        problems: &mut Problems,
+    ) -> BTreeSet<Key> {
+        let mut keys = BTreeSet::new();
+        for (key, served) in &mut self.listeners {
+            if served.backend_certificate.as_ref().is_some_and(|name| certificates.contains(name)) {
+                identify(key, served, None, store, problems);
                 keys.insert(key.clone());
             }
         }
@@ -201,12 +220,34 @@ fn conflict(port: &Port, members: &[(Key, Scope)], served: &Served) -> Option<St
 
 fn certify(certificates: &Certificates, key: &Key, served: &mut Served, problems: &mut Problems) {
     if served.protocol == Protocol::Https {
-        let (tls, found) = certificates.settings(&served.certificates);
+        let (tls, found) = certificates.settings(&served.certificates, served.clients.as_ref());
         served.tls = tls;
         problems.set(key, Stage::Certificates, found);
     } else {
         problems.clear(key, Stage::Certificates);
     }
+}
+
+/// Finds what is shown to backends. When it cannot be used, what the listener showed before under the same name stays;
+/// else nothing is shown, and the backend decides.
+fn identify(key: &Key, served: &mut Served, before: Option<&Served>, store: &Store, problems: &mut Problems) {
+    let Some(name) = &served.backend_certificate else { return problems.clear(key, Stage::Identity) };
+    let problem = match Certificates::client(name, store) {
+        Ok(Some(identity)) => {
+            served.identity = Some(Arc::new(identity));
+            return problems.clear(key, Stage::Identity);
+        }
+        Ok(None) => {
+            served.identity = None;
+            format!("backendCertificate: there is no certificate {name}: backends are shown none")
+        }
+        Err(problem) => {
+            let before = before.filter(|before| before.backend_certificate == served.backend_certificate);
+            served.identity = served.identity.take().or_else(|| before?.identity.clone());
+            format!("backendCertificate: {name}: {problem}; the last good one is shown, if there was one")
+        }
+    };
+    problems.set(key, Stage::Identity, vec![(Severity::Degraded, problem)]);
 }
 
 fn place_routes(port: &mut Port, served: &Served, routes: &Routes) {

@@ -11,6 +11,8 @@ pub(super) enum Stage {
     Resource,
     /// The certificates of a listener.
     Certificates,
+    /// What a listener shows to backends.
+    Identity,
     /// Listeners that cannot share a port.
     Conflict,
 }

@@ -13,6 +13,7 @@ use policies::{Reply, Request};
 
 use super::{Engine, attempts, forward, head};
 use crate::context::{RequestContext, Sent};
+use crate::ingress::connection::Connection;
 use crate::reply::{self, text};
 use crate::route::ListenerTable;
 use crate::rule::Action;
@@ -101,8 +102,11 @@ fn route(ctx: &mut RequestContext, req: &Request) -> Result<(), Reply> {
     let host = ctx.sent.host.as_ref().map_or("", head::Host::as_str);
     let listener = port.routes.listener(host);
     ctx.listener = listener.map(|listener| listener.name().clone());
-    if connection.sni().is_some_and(|sni| is_misdirected(&port, sni, host, listener)) {
-        return Err(text(StatusCode::MISDIRECTED_REQUEST, "misdirected_request"));
+    if let Some(asked) = listener {
+        if connection.sni().is_some_and(|sni| is_misdirected(&port, connection, sni, host, asked)) {
+            return Err(text(StatusCode::MISDIRECTED_REQUEST, "misdirected_request"));
+        }
+        ctx.identity = asked.identity.clone();
     }
     let found = listener.and_then(|listener| listener.find(req, host, req.uri.path(), req.uri.query()));
     let found = found.ok_or_else(not_found)?;
@@ -117,13 +121,21 @@ fn route(ctx: &mut RequestContext, req: &Request) -> Result<(), Reply> {
 }
 
 /// A TLS connection made for one listener must not carry requests for another, whose certificate and client checks it
-/// never saw (GEP-3567, RFC 9110 section 15.5.20).
-fn is_misdirected(port: &Port, sni: &str, host: &str, listener: Option<&ListenerTable>) -> bool {
-    sni != host
-        && match (port.routes.listener(sni), listener) {
-            (Some(shaken), Some(asked)) => !std::ptr::eq(shaken, asked),
-            (None, Some(_)) | (_, None) => false,
-        }
+/// never saw (GEP-3567, RFC 9110 section 15.5.20); nor one for a listener that has come to verify clients by other
+/// authorities. Gateway API: "If another Listener has an exact match or more specific wildcard entry, the Gateway SHOULD
+/// return a 421." A host that no listener serves is none of this: 404.
+fn is_misdirected(
+    port: &Port,
+    connection: &Connection,
+    sni: &str,
+    host: &str,
+    asked: &ListenerTable,
+) -> bool {
+    if asked.trust.is_some() && asked.trust != connection.trust() {
+        return true;
+    }
+    // Without SNI the handshake was that of the listener without a host name.
+    sni != host && port.routes.listener(sni).is_none_or(|shaken| !std::ptr::eq(shaken, asked))
 }
 
 fn pick(split: &Split) -> Option<(usize, &Share)> {
@@ -142,10 +154,11 @@ fn is_grpc(headers: &HeaderMap) -> bool {
 
 /// Starts the copies the chain decided on.
 fn mirror(engine: &Engine, ctx: &mut RequestContext, req: &Request, has_body: bool) {
+    let identity = &ctx.identity;
     for upstream in std::mem::take(&mut ctx.policy.mirrors) {
         let upstream: Arc<dyn std::any::Any + Send + Sync> = upstream;
         if let Ok(cluster) = upstream.downcast::<Cluster>() {
-            ctx.mirrors.bodies.extend(engine.net.start_mirror(cluster, req, has_body));
+            ctx.mirrors.bodies.extend(engine.net.start_mirror(cluster, req, has_body, identity.clone()));
         }
     }
 }

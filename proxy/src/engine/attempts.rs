@@ -1,10 +1,11 @@
 //! The attempts of one request: where each goes, how long it may take, and what a failed one leads to.
 
-use http::StatusCode;
-use pingora_core::upstreams::peer::HttpPeer;
-use pingora_error::ErrorType::{ConnectTimedout, Custom, TLSHandshakeTimedout};
+use http::{StatusCode, Version};
+use pingora_core::protocols::Digest;
+use pingora_core::upstreams::peer::{ALPN, HttpPeer};
+use pingora_error::ErrorType::{ConnectTimedout, Custom, HandshakeError, TLSHandshakeTimedout};
 use pingora_error::{BError, Error, ErrorSource};
-use pingora_http::ResponseHeader;
+use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 use policies::Reply;
 use tokio::time::{Duration, Instant, sleep};
@@ -14,7 +15,7 @@ use crate::attempt::{Facts, Failure, Next, Sent, Stage};
 use crate::context::RequestContext;
 use crate::reply::text;
 use crate::telemetry::entropy;
-use crate::upstream::{NoEndpoint, Outcome};
+use crate::upstream::{IDENTITY, NoEndpoint, Outcome};
 
 /// An attempt of its own limit ends here, so that it can be repeated; the loop around the request cuts later.
 const SLACK: Duration = Duration::from_millis(50);
@@ -39,15 +40,21 @@ pub(super) async fn peer(
         return Err(Error::new(Custom(REFUSED)));
     }
     let now = Instant::now();
-    let Some(picked) = ctx.upstream.picked.as_ref() else { return Err(Error::new(Custom(REFUSED))) };
-    // gRPC needs trailers, which HTTP/1 connections of Pingora do not carry.
-    let mut peer = picked.peer(ctx.is_grpc);
     let upstream = &mut ctx.upstream;
     upstream.count += 1;
     upstream.started = Some(now);
     upstream.recorded = false;
     upstream.deadline = ctx.policy.timeouts.attempt.map(|limit| now + limit);
     ctx.mirrors.seen = 0;
+    let within = ctx.limit().map(|at| at.saturating_duration_since(now));
+    let Some(picked) = ctx.upstream.picked.as_ref() else { return Err(Error::new(Custom(REFUSED))) };
+    // gRPC needs trailers, which HTTP/1 connections of Pingora do not carry.
+    let (h2, identity) = (ctx.is_grpc, ctx.identity.as_deref());
+    if let Err(error) = picked.assure(h2, identity, within).await {
+        return Err(unreachable(session, ctx, error));
+    }
+    let mut peer = picked.peer(h2, identity);
+    ctx.upstream.is_http2 = matches!(peer.options.alpn, ALPN::H2);
     limit(session, ctx, &mut peer, now);
     Ok(peer)
 }
@@ -87,10 +94,31 @@ pub(super) fn pick(ctx: &mut RequestContext) -> Result<(), Reply> {
 }
 
 /// A connection is there.
-pub(super) fn connected(ctx: &RequestContext, reused: bool) {
+///
+/// # Errors
+/// When it shows a certificate that was not verified. Nothing was sent.
+pub(super) fn connected(
+    ctx: &RequestContext,
+    reused: bool,
+    digest: Option<&Digest>,
+) -> pingora_error::Result<()> {
     if let Some(cluster) = ctx.cluster() {
         cluster.stats.connected(reused);
     }
+    ctx.upstream.picked.as_ref().map_or(Ok(()), |picked| picked.admit(digest))
+}
+
+/// The head is about to be sent, in the form of the connection's protocol.
+///
+/// # Errors
+/// When the attempt needs HTTP/2 and the backend did not take it by ALPN: Pingora falls to HTTP/1.1 then, which would
+/// lose gRPC's trailers and is not what the Service says it speaks. Nothing was sent.
+pub(super) fn sending(ctx: &RequestContext, head: &RequestHeader) -> pingora_error::Result<()> {
+    if ctx.upstream.is_http2 && head.version != Version::HTTP_2 {
+        let error = Error::explain(HandshakeError, "the backend does not speak HTTP/2");
+        return Err(error.into_up());
+    }
+    Ok(())
 }
 
 /// The head of a response came. An error leads to another attempt.
@@ -141,12 +169,30 @@ pub(super) fn broken(
     if error.etype == Custom(REFUSED) {
         return error;
     }
+    if error.etype == Custom(IDENTITY) {
+        return doubted(ctx, error);
+    }
+    if error.etype == HandshakeError {
+        return unreachable(session, ctx, error);
+    }
     let upstream = error.esource == ErrorSource::Upstream;
     record(ctx, if upstream || is_late(ctx) { Outcome::Broken } else { Outcome::Cancelled }, 0);
     let begun = session.response_written().is_some_and(|head| !head.status.is_informational());
     let (failure, sent) = Failure::of(&error, Stage::Connected { reused });
     let again = upstream && !begun && again(session, ctx, failure, sent);
     error.set_retry(again);
+    error
+}
+
+/// The connection showed a certificate that was not verified. The next attempt verifies the endpoint anew; a second
+/// such connection ends the request.
+fn doubted(ctx: &mut RequestContext, mut error: BError) -> BError {
+    let first = !std::mem::replace(&mut ctx.upstream.is_doubted, true);
+    if !first {
+        record(ctx, Outcome::ConnectFailure, 0);
+        ctx.upstream.reply = Some(text(StatusCode::BAD_GATEWAY, "upstream_tls"));
+    }
+    error.set_retry(first && !ctx.exchange.is_expired());
     error
 }
 

@@ -12,6 +12,7 @@ use tokio::task::AbortHandle;
 use super::gate::Gate;
 use crate::snapshot::Bind;
 use crate::telemetry::Telemetry;
+use crate::tls::Trust;
 
 /// One client connection; shared by its task, its requests and the gate it came through.
 #[derive(Debug)]
@@ -36,6 +37,7 @@ pub(crate) struct Connection {
 #[derive(Debug)]
 struct Tls {
     sni: Option<Box<str>>,
+    trust: Option<Trust>,
 }
 
 impl Default for Connection {
@@ -67,8 +69,8 @@ impl Connection {
     }
 
     /// Tells what the handshake settled.
-    pub(crate) fn secured(&self, sni: Option<&str>) {
-        let _ = self.tls.set(Tls { sni: sni.map(Into::into) });
+    pub(crate) fn secured(&self, sni: Option<&str>, trust: Option<Trust>) {
+        let _ = self.tls.set(Tls { sni: sni.map(Into::into), trust });
     }
 
     /// The scheme the client speaks.
@@ -76,9 +78,14 @@ impl Connection {
         if self.tls.get().is_some() { Scheme::Https } else { Scheme::Http }
     }
 
-    /// The name the client asked for in its handshake, lower-case.
+    /// The name the client asked for in its handshake, lower-case; empty when it asked for none. `None`: no TLS.
     pub(crate) fn sni(&self) -> Option<&str> {
-        self.tls.get()?.sni.as_deref()
+        Some(self.tls.get()?.sni.as_deref().unwrap_or_default())
+    }
+
+    /// Who verified the client's certificate.
+    pub(crate) fn trust(&self) -> Option<Trust> {
+        self.tls.get()?.trust
     }
 
     /// True when no further request should come over it.

@@ -28,13 +28,13 @@ pub(crate) async fn accept(
     let hello = start.client_hello();
     // Hosts compare without case, and a trailing dot names the same host (RFC 6066 section 3 forbids sending it).
     let sni = hello.server_name().map(|name| name.trim_end_matches('.').to_ascii_lowercase());
-    let settings = port.tls.as_ref().and_then(|table| table.pick(sni.as_deref())).cloned();
+    let settings = port.tls.as_ref().and_then(|table| table.settings(sni.as_deref())).cloned();
     let Some(settings) = settings else {
         let _ = start.io.write_all(&UNRECOGNIZED_NAME).await;
         return Err(io::Error::new(io::ErrorKind::NotFound, "no certificate for this name"));
     };
-    let stream = start.into_stream(settings).await?;
-    connection.secured(sni.as_deref());
+    let stream = start.into_stream(settings.config.clone()).await?;
+    connection.secured(sni.as_deref(), settings.trust);
     Ok(stream)
 }
 

@@ -1,15 +1,18 @@
 //! Prototypes of Pingora peers: everything about reaching an endpoint that does not depend on the request.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::net::SocketAddr;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use config::{AppProtocol, Backend, BackendRef};
 use pingora_core::protocols::TcpKeepalive;
 use pingora_core::upstreams::peer::{ALPN, HttpPeer, PeerOptions};
 use policies::Invalid;
+use rustls_pki_types::ServerName;
 
+use super::client::keyed;
+use super::names::Verifier;
+use super::pins::Strict;
 use super::trust;
 
 /// Requests on one HTTP/2 connection at a time; the backend may allow fewer.
@@ -36,6 +39,8 @@ pub(super) struct Dialer {
     sni: Option<String>,
     /// For what the backend speaks, and for HTTP/2 to a backend that speaks HTTP/1.1 else.
     group_keys: [u64; 2],
+    /// When the policy names more than Pingora can check.
+    strict: Option<Strict>,
 }
 
 impl Dialer {
@@ -68,11 +73,21 @@ impl Dialer {
         if let Some(tls) = &spec.tls {
             trust::check_hostname(&tls.hostname)?;
             options.ca = trust::authorities(tls)?;
+            // The chain is still Pingora's to check; the names are ours, by the digest of what it saw.
+            options.verify_hostname = tls.subject_alt_names.is_empty();
         }
+        let strict = spec.tls.as_ref().filter(|tls| !tls.subject_alt_names.is_empty());
         Ok(Self {
             options,
             sni: spec.tls.as_ref().map(|tls| tls.hostname.clone()),
             group_keys: [group_key(backend, spec, false), group_key(backend, spec, true)],
+            strict: strict
+                .map(|tls| {
+                    let name = ServerName::try_from(tls.hostname.clone())
+                        .map_err(|e| Invalid::field("tls.hostname", e.to_string()))?;
+                    Ok(Strict { verifier: Verifier::new(tls)?, name })
+                })
+                .transpose()?,
         })
     }
 
@@ -93,6 +108,16 @@ impl Dialer {
         }
     }
 
+    /// What its endpoints are verified by, beside what Pingora does.
+    pub(super) const fn strict(&self) -> Option<&Strict> {
+        self.strict.as_ref()
+    }
+
+    /// What Pingora offers by ALPN.
+    pub(super) const fn alpn(&self, h2: bool) -> &'static [&'static [u8]] {
+        if h2 || matches!(self.options.alpn, ALPN::H2) { &[b"h2"] } else { &[b"http/1.1"] }
+    }
+
     /// Requests that share a connection.
     pub(super) const fn streams(&self) -> u32 {
         if matches!(self.options.alpn, ALPN::H2) { MAX_STREAMS } else { 1 }
@@ -100,16 +125,15 @@ impl Dialer {
 }
 
 /// Pingora shares connections between peers of one address, name and group key, whatever their CA and protocol: the
-/// key stands for those. It is keyed per process, so that nobody can make two policies collide.
+/// key stands for those.
 fn group_key(backend: &BackendRef, spec: &Backend, force_h2: bool) -> u64 {
-    static KEYED: OnceLock<RandomState> = OnceLock::new();
     let h2 = force_h2 || spec.protocol == AppProtocol::H2c;
     let tls = spec.tls.as_ref().map(|tls| {
         let pem = match &tls.ca {
             config::TrustedCa::System => None,
             config::TrustedCa::Pem(pem) => Some(pem.as_str()),
         };
-        (tls.hostname.as_str(), pem)
+        (tls.hostname.as_str(), tls.subject_alt_names.as_slice(), pem)
     });
-    KEYED.get_or_init(RandomState::new).hash_one((&backend.namespace, h2, tls))
+    keyed().hash_one((&backend.namespace, h2, tls))
 }

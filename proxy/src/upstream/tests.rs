@@ -241,14 +241,14 @@ fn the_limit_holds_between_threads() {
 }
 
 #[test]
-fn retries_are_a_fifth_of_what_is_in_flight_and_at_least_three() {
+fn retries_are_a_fifth_of_what_is_in_flight_and_at_least_sixteen() {
     let cluster = cluster(&Backend::default(), &addresses(2));
-    let few: Vec<_> = (0..5).filter_map(|_| cluster.retry_permit()).collect();
-    assert_eq!(few.len(), 3);
+    let few: Vec<_> = (0..20).filter_map(|_| cluster.retry_permit()).collect();
+    assert_eq!(few.len(), 16);
     drop(few);
-    let _held: Vec<_> = (0..50).map(|_| cluster.pick(1, &[]).expect("one")).collect();
+    let _held: Vec<_> = (0..100).map(|_| cluster.pick(1, &[]).expect("one")).collect();
     let many: Vec<_> = (0..50).filter_map(|_| cluster.retry_permit()).collect();
-    assert_eq!(many.len(), 10);
+    assert_eq!(many.len(), 20);
     drop(many);
     assert_eq!(cluster.load.retrying.load(Ordering::Relaxed), 0);
 }

@@ -1,7 +1,10 @@
 //! The whole engine on loopback: real sockets, real clients and origins, an in-process source.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+mod backends;
+mod certs;
 mod change;
+mod clients;
 mod grpc;
 mod harness;
 mod http1;

@@ -141,3 +141,64 @@ async fn a_response_larger_than_any_buffer_arrives_whole_over_tls() {
     assert_eq!(body.len(), 3_000_000);
     assert!(body.iter().zip(0u32..).all(|(byte, at)| *byte == at.to_le_bytes()[0]));
 }
+
+/// One port with a listener for every host, one for `b.test` and one for `*.w.test`.
+fn misdirected(a: &Identity, b: &Identity, origin: SocketAddr) -> String {
+    let rule = format!("  - action: {}", forward("a"));
+    let any = "---\nkey: Listener/default/gw/any\nresource: {kind: Listener, port: 0, protocol: HTTPS, tls: {certificates: \
+               [default/a]}, scope: gateway}\n";
+    secret("a", a)
+        + &secret("b", b)
+        + any
+        + &listener("b", "b.test", "b")
+        + &listener("w", "*.w.test", "b")
+        + &listener("x", "x.w.test", "b")
+        + &backend("a", "http", &[origin])
+        + &route_on("ra", "any", "a.test", &rule)
+        + &route_on("rb", "b", "b.test", &rule)
+        + &route_on("rw", "w", "*.w.test", &rule)
+        + &route_on("rx", "x", "x.w.test", &rule)
+}
+
+/// As the suite has it (HTTPRouteHTTPSListenerDetectMisdirectedRequests), over both versions of HTTP.
+#[tokio::test]
+async fn a_connection_for_one_listener_carries_no_request_for_another() {
+    let params = |names: &[&str]| {
+        let key = KeyPair::generate().unwrap();
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let certificate = CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
+        Identity { chain: certificate.pem(), key: key.serialize_pem(), der: certificate.der().clone() }
+    };
+    let (a, b) = (params(&["a.test", "unknown.test"]), params(&["b.test", "*.w.test"]));
+    let origin = Origin::named("o").await;
+    let mesh = Mesh::start(&misdirected(&a, &b, origin.address)).await;
+    let cases = [
+        ("a.test", "a.test", 200),
+        ("a.test", "b.test", 421),
+        ("a.test", "unknown.test", 404),
+        ("b.test", "b.test", 200),
+        ("b.test", "a.test", 421),
+        ("b.test", "unknown.test", 421),
+        ("y.w.test", "y.w.test", 200),
+        ("y.w.test", "z.w.test", 200),
+        ("y.w.test", "x.w.test", 421),
+        ("y.w.test", "b.test", 421),
+        ("y.w.test", "unknown.test", 421),
+        ("x.w.test", "x.w.test", 200),
+        ("x.w.test", "z.w.test", 421),
+        ("unknown.test", "a.test", 200),
+        ("unknown.test", "unknown.test", 404),
+    ];
+    for (sni, host, status) in cases {
+        let trusted = if sni == "a.test" || sni == "unknown.test" { &a } else { &b };
+        let tls = connect(mesh.address(), sni, trusted, &[]).await.unwrap();
+        assert_eq!(exchange(tls, host).await.status, status, "HTTP/1, {sni} for {host}");
+        let tls = connect(mesh.address(), sni, trusted, &[b"h2"]).await.unwrap();
+        let mut client = Http2::over(tls).await;
+        let response = client.get(&format!("https://{host}/x")).await.unwrap();
+        assert_eq!(response.status().as_u16(), status, "HTTP/2, {sni} for {host}");
+        // A refused request is no reason to give the connection up.
+        let own = client.get(&format!("https://{sni}/x")).await.unwrap();
+        assert_eq!(own.status().as_u16(), if sni == "unknown.test" { 404 } else { 200 }, "{sni} for itself");
+    }
+}

@@ -73,7 +73,11 @@ fn a_backend_that_comes_later_mends_the_rules_that_point_at_it() {
 #[test]
 fn a_refused_backend_keeps_its_last_good_version() {
     let broken = Backend {
-        tls: Some(BackendTls { hostname: "a.test".to_owned(), ca: TrustedCa::Pem("no PEM".to_owned()) }),
+        tls: Some(BackendTls {
+            hostname: "a.test".to_owned(),
+            subject_alt_names: Vec::new(),
+            ca: TrustedCa::Pem("no PEM".to_owned()),
+        }),
         ..Backend::default()
     };
     let broken = (Key::backend(&backend_ref("a")), Resource::Backend(broken));
@@ -123,6 +127,7 @@ fn listeners_that_cannot_share_a_port_are_told_and_the_first_is_served() {
             protocol: Protocol::Http,
             hostname: None,
             tls: None,
+            backend_certificate: None,
             scope: Scope::Service(backend_ref(name)),
         };
         (Key::new(Kind::Listener, "ns", format!("{name}:80")), Resource::Listener(listener))
@@ -130,7 +135,8 @@ fn listeners_that_cannot_share_a_port_are_told_and_the_first_is_served() {
     let mut https = listener("c", 80, Some("c.test"));
     if let Resource::Listener(listener) = &mut https.1 {
         listener.protocol = Protocol::Https;
-        listener.tls = Some(config::ListenerTls { certificates: vec!["ns/cert".to_owned()] });
+        listener.tls =
+            Some(config::ListenerTls { certificates: vec!["ns/cert".to_owned()], client_validation: None });
     }
     let mut compiler = compiler();
     let (snapshot, rejections) = compiler.apply(upserts([

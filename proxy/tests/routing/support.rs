@@ -55,6 +55,7 @@ pub(super) fn listener(section: &str, port: u16, hostname: Option<&str>) -> (Key
         protocol: Protocol::Http,
         hostname: hostname.map(str::to_owned),
         tls: None,
+        backend_certificate: None,
         scope: Scope::Gateway,
     };
     (Key::new(Kind::Listener, "infra", format!("gw/{section}")), Resource::Listener(listener))

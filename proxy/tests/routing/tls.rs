@@ -40,7 +40,8 @@ fn listener(section: &str, hostname: Option<&str>, certificates: &[&str]) -> (Ke
         port: 443,
         protocol: Protocol::Https,
         hostname: hostname.map(str::to_owned),
-        tls: Some(ListenerTls { certificates }),
+        tls: Some(ListenerTls { certificates, client_validation: None }),
+        backend_certificate: None,
         scope: Scope::Gateway,
     };
     (Key::new(Kind::Listener, "infra", format!("gw/{section}")), Resource::Listener(listener))

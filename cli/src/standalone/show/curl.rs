@@ -1,8 +1,8 @@
 //! Requests that work, for what is served: one over HTTP, one over HTTPS, one through the waypoint.
 
 use config::{
-    Action, Endpoints, HttpMatch, HttpRoute, HttpRule, Key, Listener, Parent, PathMatch, Protocol, Resource,
-    Resources, Scope, Target, ValueKind,
+    Action, ClientValidationMode, Endpoints, HttpMatch, HttpRoute, HttpRule, Key, Listener, Parent,
+    PathMatch, Protocol, Resource, Resources, Scope, Target, ValueKind,
 };
 
 use crate::view::listener_of;
@@ -24,10 +24,16 @@ pub(super) fn lines(resources: &Resources, ca: &str) -> Vec<String> {
     };
     let lines = [
         first(|l| l.scope == Scope::Gateway && l.protocol == Protocol::Http),
-        first(|l| l.scope == Scope::Gateway && l.protocol == Protocol::Https),
+        first(|l| l.scope == Scope::Gateway && l.protocol == Protocol::Https && !needs_certificate(l)),
         first(|l| l.scope != Scope::Gateway),
     ];
     lines.into_iter().flatten().collect()
+}
+
+/// Whether a client needs a certificate, which only its owner has.
+fn needs_certificate(listener: &Listener) -> bool {
+    let validation = listener.tls.as_ref().and_then(|tls| tls.client_validation.as_ref());
+    validation.is_some_and(|validation| validation.mode == ClientValidationMode::AllowValidOnly)
 }
 
 fn line(key: &Key, listener: &Listener, resources: &Resources, ca: &str) -> Option<String> {

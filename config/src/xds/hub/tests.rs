@@ -15,6 +15,7 @@ fn resources(listeners: &[(&str, u16)]) -> Resources {
             protocol,
             hostname: None,
             tls: None,
+            backend_certificate: None,
             scope,
         }))
     };

@@ -32,9 +32,18 @@ fn mirroring(parents: Vec<Parent>, to: &str) -> Resource {
 }
 
 fn listener(scope: Scope, certificate: Option<&str>) -> Resource {
-    let tls = certificate.map(|name| ListenerTls { certificates: vec![name.to_owned()] });
+    let tls =
+        certificate.map(|name| ListenerTls { certificates: vec![name.to_owned()], client_validation: None });
     let protocol = if tls.is_some() { Protocol::Https } else { Protocol::Http };
-    Resource::Listener(Listener { address: None, port: 80, protocol, hostname: None, tls, scope })
+    Resource::Listener(Listener {
+        address: None,
+        port: 80,
+        protocol,
+        hostname: None,
+        tls,
+        backend_certificate: None,
+        scope,
+    })
 }
 
 fn certificate() -> Resource {

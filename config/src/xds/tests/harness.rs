@@ -258,13 +258,14 @@ pub(super) fn key(text: &str) -> Key {
 
 /// A Gateway with a listener, its certificate, and a route to each of the backends.
 pub(super) fn gateway(name: &str, backends: &[&str]) -> Resources {
-    let tls = Some(ListenerTls { certificates: vec![format!("n/{name}")] });
+    let tls = Some(ListenerTls { certificates: vec![format!("n/{name}")], client_validation: None });
     let listener = Listener {
         address: None,
         port: 443,
         protocol: Protocol::Https,
         hostname: None,
         tls,
+        backend_certificate: None,
         scope: Scope::Gateway,
     };
     let certificate = Certificate { chain: "chain".into(), key: Redacted::new(format!("key of {name}")) };

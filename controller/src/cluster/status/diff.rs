@@ -53,7 +53,9 @@ pub(super) fn write(
 
 fn shape(status: &Status) -> Shape {
     match status {
-        Status::GatewayClass(_) | Status::Gateway(_) | Status::Service(_) => Shape::Own,
+        Status::GatewayClass(_) | Status::Gateway(_) | Status::ListenerSet(_) | Status::Service(_) => {
+            Shape::Own
+        }
         Status::Route(_) => Shape::Shared("parents"),
         Status::Policy(_) => Shape::Shared("ancestors"),
     }

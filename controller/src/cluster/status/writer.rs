@@ -279,6 +279,7 @@ fn empty(kind: ObjectKind) -> Option<Status> {
         ObjectKind::BackendTlsPolicy => Some(Status::Policy(Default::default())),
         ObjectKind::GatewayClass
         | ObjectKind::Gateway
+        | ObjectKind::ListenerSet
         | ObjectKind::ReferenceGrant
         | ObjectKind::Service
         | ObjectKind::EndpointSlice

@@ -87,6 +87,18 @@ pub(in crate::manifests) fn gateway() -> Schema {
     kind(NAME, [req("spec", spec)])
 }
 
+/// ListenerSet.
+pub(in crate::manifests) fn listener_set() -> Schema {
+    let parent = object([
+        opt("group", group()).or(|| Value::text(GATEWAY_GROUP)),
+        opt("kind", kind_name()).or(|| Value::text("Gateway")),
+        req("name", object_name()),
+        opt("namespace", namespace()),
+    ]);
+    let listeners = list(listener(), 1, 64).unique(Unique::By(&["name"])).rule(listeners);
+    kind(NAME, [req("spec", object([req("parentRef", parent), req("listeners", listeners)]))])
+}
+
 fn namespaces(from: &'static [&'static str], default: fn() -> Value) -> Schema {
     let expression =
         object([req("key", string()), req("operator", string()), opt("values", strings())]).rule(expression);

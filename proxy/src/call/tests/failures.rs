@@ -9,7 +9,7 @@ use crate::attempt::{Sent, Stage};
 async fn a_head_that_cannot_be_written_was_not_processed() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let cluster = plain(AppProtocol::Http, &[listener.local_addr().expect("bound")]);
-    let (net, peer) = (Net::new(1), cluster.pick(1, &[]).expect("one").peer(false));
+    let (net, peer) = (Net::new(1), cluster.pick(1, &[]).expect("one").peer(false, None));
     let (mut session, reused) = net.connector.get_http_session(&*peer).await.expect("connected");
     let (tcp, _) = listener.accept().await.expect("a connection");
     // A reset instead of a close: the next write of the client fails.

@@ -11,7 +11,7 @@ fn counts(cluster: &Cluster) -> (u64, u64) {
 async fn a_request_without_body_is_copied_with_its_host() {
     let (net, server) = (Net::new(8), Server::echo(None).await);
     let cluster = plain(AppProtocol::Http, &[server.address]);
-    assert!(net.start_mirror(cluster.clone(), &request("GET", "/copy"), false).is_none());
+    assert!(net.start_mirror(cluster.clone(), &request("GET", "/copy"), false, None).is_none());
     let seen = server.wait(1).await;
     assert_eq!(
         (seen[0].head.uri.path(), &seen[0].head.headers[HOST]),
@@ -26,7 +26,8 @@ async fn a_body_is_copied_whole() {
     let (net, server) = (Net::new(8), Server::echo(None).await);
     for (count, protocol) in [(1, AppProtocol::Http), (2, AppProtocol::H2c)] {
         let cluster = plain(protocol, &[server.address]);
-        let mut mirror = net.start_mirror(cluster.clone(), &request("POST", "/"), true).expect("a body");
+        let mut mirror =
+            net.start_mirror(cluster.clone(), &request("POST", "/"), true, None).expect("a body");
         for piece in 0..30u8 {
             mirror.push(vec![piece; 10_000].into());
             tokio::task::yield_now().await;
@@ -56,7 +57,7 @@ async fn deaf() -> SocketAddr {
 #[tokio::test]
 async fn a_mirror_that_does_not_read_is_dropped_and_delays_nothing() {
     let (net, cluster) = (Net::new(8), plain(AppProtocol::Http, &[deaf().await]));
-    let mut mirror = net.start_mirror(cluster.clone(), &request("POST", "/"), true).expect("a body");
+    let mut mirror = net.start_mirror(cluster.clone(), &request("POST", "/"), true, None).expect("a body");
     // `push` is not even async: nothing here can wait for the mirror. 64 MB are more than any buffer on the way.
     for _ in 0..1_000 {
         mirror.push(vec![0; 64_000].into());
@@ -72,7 +73,7 @@ async fn a_mirror_that_does_not_read_is_dropped_and_delays_nothing() {
 async fn a_client_that_goes_away_breaks_its_copy_off() {
     let (net, server) = (Net::new(8), Server::echo(None).await);
     let cluster = plain(AppProtocol::Http, &[server.address]);
-    let mut mirror = net.start_mirror(cluster.clone(), &request("POST", "/"), true).expect("a body");
+    let mut mirror = net.start_mirror(cluster.clone(), &request("POST", "/"), true, None).expect("a body");
     mirror.push(Bytes::from_static(b"half"));
     until(|| net.waiting.load(Ordering::Relaxed) == 0).await;
     drop(mirror);
@@ -84,7 +85,7 @@ async fn a_client_that_goes_away_breaks_its_copy_off() {
 async fn mirrors_of_a_cluster_are_limited_and_those_beyond_are_dropped() {
     let (net, cluster) = (Net::new(8), plain(AppProtocol::Http, &[deaf().await]));
     for _ in 0..300 {
-        assert!(net.start_mirror(cluster.clone(), &request("GET", "/"), false).is_none());
+        assert!(net.start_mirror(cluster.clone(), &request("GET", "/"), false, None).is_none());
     }
     assert_eq!(counts(&cluster), (256, 44));
     assert!(cluster.in_flight() <= 256);
@@ -96,7 +97,7 @@ async fn an_upgrade_is_not_copied() {
     let cluster = plain(AppProtocol::Ws, &[server.address]);
     let mut head = request("GET", "/");
     head.insert_header("upgrade", "websocket").expect("a field");
-    assert!(net.start_mirror(cluster.clone(), &head, false).is_none());
+    assert!(net.start_mirror(cluster.clone(), &head, false, None).is_none());
     assert_eq!(counts(&cluster), (0, 1));
 }
 
@@ -105,7 +106,7 @@ async fn a_large_answer_to_a_copy_is_not_read_to_its_end() {
     let server =
         Server::start(None, |_| async { http::Response::new(Full::new(vec![0; 8 << 20].into())) }).await;
     let (net, cluster) = (Net::new(8), plain(AppProtocol::Http, &[server.address]));
-    assert!(net.start_mirror(cluster.clone(), &request("GET", "/"), false).is_none());
+    assert!(net.start_mirror(cluster.clone(), &request("GET", "/"), false, None).is_none());
     server.wait(1).await;
     until(|| cluster.in_flight() == 0).await;
 }

@@ -4,7 +4,8 @@ const H1: &[&[u8]] = &[b"http/1.1"];
 const BOTH: &[&[u8]] = &[b"h2", b"http/1.1"];
 
 fn secure(protocol: AppProtocol, hostname: &str, ca: &Authority) -> Backend {
-    let tls = BackendTls { hostname: hostname.into(), ca: TrustedCa::Pem(ca.pem()) };
+    let tls =
+        BackendTls { hostname: hostname.into(), subject_alt_names: Vec::new(), ca: TrustedCa::Pem(ca.pem()) };
     Backend { protocol, tls: Some(tls), max_connections: None }
 }
 
@@ -53,7 +54,8 @@ async fn another_name_is_refused() {
 async fn the_systems_authorities_do_not_trust_ours() {
     let (net, ca) = (Net::new(8), Authority::new());
     let server = Server::echo(Some(ca.server("cart.test", BOTH))).await;
-    let tls = BackendTls { hostname: "cart.test".into(), ca: TrustedCa::System };
+    let tls =
+        BackendTls { hostname: "cart.test".into(), subject_alt_names: Vec::new(), ca: TrustedCa::System };
     let spec = Backend { tls: Some(tls), ..Backend::default() };
     let backend = BackendRef { namespace: "shop".into(), name: "cart".into(), port: 443 };
     // A machine without a CA bundle refuses the backend instead.

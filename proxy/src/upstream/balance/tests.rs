@@ -9,7 +9,12 @@ fn endpoints(latencies_ms: &[u32]) -> Vec<Arc<Endpoint>> {
     let endpoint = |(at, latency): (usize, &u32)| {
         let address = address(at);
         let health = Arc::new(Health::new(0, *latency as f32 * 1_000.0));
-        Arc::new(Endpoint { address, prototype: HttpPeer::new(address, false, String::new()), health })
+        Arc::new(Endpoint {
+            address,
+            prototype: HttpPeer::new(address, false, String::new()),
+            health,
+            pins: None,
+        })
     };
     latencies_ms.iter().enumerate().map(endpoint).collect()
 }

@@ -11,13 +11,16 @@ fn authority(name: &str) -> String {
 }
 
 fn spec(protocol: AppProtocol, tls: Option<(&str, &str)>) -> Backend {
-    let tls =
-        tls.map(|(hostname, pem)| BackendTls { hostname: hostname.into(), ca: TrustedCa::Pem(pem.into()) });
+    let tls = tls.map(|(hostname, pem)| BackendTls {
+        hostname: hostname.into(),
+        subject_alt_names: Vec::new(),
+        ca: TrustedCa::Pem(pem.into()),
+    });
     Backend { protocol, tls, ..Backend::default() }
 }
 
 fn peer(spec: &Backend, h2: bool) -> Box<HttpPeer> {
-    cluster(spec, &addresses(1)).pick(1, &[]).expect("one").peer(h2)
+    cluster(spec, &addresses(1)).pick(1, &[]).expect("one").peer(h2, None)
 }
 
 #[test]
@@ -68,8 +71,9 @@ fn peers_share_connections_exactly_when_policy_and_protocol_are_the_same() {
 #[test]
 fn an_endpoint_of_another_address_has_other_connections() {
     let cluster = cluster(&Backend::default(), &addresses(2));
-    let hashes: std::collections::BTreeSet<u64> =
-        (0..50).map(|entropy| cluster.pick(entropy, &[]).expect("one").peer(false).reuse_hash()).collect();
+    let hashes: std::collections::BTreeSet<u64> = (0..50)
+        .map(|entropy| cluster.pick(entropy, &[]).expect("one").peer(false, None).reuse_hash())
+        .collect();
     assert_eq!(hashes.len(), 2);
 }
 
@@ -96,4 +100,58 @@ fn settings_that_cannot_verify_are_refused_with_the_field_and_a_remedy() {
             .expect_err(&format!("{hostname:?} {pem:?}"));
         assert!(error.to_string().starts_with(field), "{error}");
     }
+}
+
+fn identity(name: &str) -> ClientIdentity {
+    let key = rcgen::KeyPair::generate().expect("key");
+    let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).expect("params");
+    // Pingora tells certificates apart by this number alone.
+    params.serial_number = Some(7u64.into());
+    let certificate = params.self_signed(&key).expect("certificate");
+    let key = config::Redacted::new(key.serialize_pem());
+    ClientIdentity::read(&config::Certificate { chain: certificate.pem(), key }).expect("readable")
+}
+
+#[test]
+fn what_a_backend_is_shown_and_must_show_is_part_of_what_is_shared() {
+    let ca = authority("one");
+    let with = |names: &[&str]| {
+        let mut spec = spec(AppProtocol::Http, Some(("a.test", &ca)));
+        let names = names.iter().map(|name| config::SubjectAltName::Hostname((*name).to_owned()));
+        spec.tls.as_mut().expect("tls").subject_alt_names = names.collect();
+        spec
+    };
+    let hash = |spec: &Backend, identity: Option<&ClientIdentity>| {
+        cluster(spec, &addresses(1)).pick(1, &[]).expect("one").peer(false, identity).reuse_hash()
+    };
+    let (mine, yours) = (identity("mine"), identity("yours"));
+    let (plain, named) = (with(&[]), with(&["b.test"]));
+    assert_eq!(hash(&named, Some(&mine)), hash(&named.clone(), Some(&mine)));
+    let different = [
+        hash(&plain, None),
+        hash(&plain, Some(&mine)),
+        hash(&plain, Some(&yours)),
+        hash(&named, None),
+        hash(&named, Some(&mine)),
+        hash(&with(&["c.test"]), None),
+    ];
+    for (at, one) in different.iter().enumerate() {
+        assert!(!different[..at].contains(one), "{at}");
+    }
+    let clear = Backend::default();
+    assert_eq!(hash(&clear, None), hash(&clear, Some(&mine)), "without TLS nothing is shown");
+}
+
+#[test]
+fn a_certificate_that_pingora_would_panic_on_is_refused() {
+    let key = rcgen::KeyPair::generate().expect("key").serialize_pem();
+    let read = |chain: &str, key: &str| {
+        let (chain, key) = (chain.to_owned(), config::Redacted::new(key));
+        ClientIdentity::read(&config::Certificate { chain, key }).map(drop)
+    };
+    for chain in ["", "no PEM", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+        assert!(read(chain, &key).is_err(), "{chain:?}");
+    }
+    assert!(read(&authority("one"), "no key").is_err());
+    assert!(read(&authority("one"), &key).is_err(), "the key of another certificate");
 }
