@@ -15,7 +15,7 @@ use crate::{ObjectKey, ObjectKind};
 
 /// Shortest time between two writes of one object.
 pub(super) const SPACING: Duration = Duration::from_millis(100);
-/// The same for Gateways, whose counts change with every route: a few writes at this pace, then at the slower one, as
+/// The same for Gateways and ListenerSets, whose counts change with every route: a few writes at this pace, then at the slower one, as
 /// long as it goes on.
 const GATEWAY_SPACING: Duration = Duration::from_millis(250);
 const GATEWAY_SLOWER: Duration = Duration::from_millis(750);
@@ -68,8 +68,8 @@ impl Queue {
         if !has_echoed && now < at + ECHO {
             return Some(now + Duration::from_millis(10));
         }
-        let is_gateway = key.kind == ObjectKind::Gateway;
-        let spacing = match (is_gateway, row >= ROW) {
+        let counts_routes = matches!(key.kind, ObjectKind::Gateway | ObjectKind::ListenerSet);
+        let spacing = match (counts_routes, row >= ROW) {
             (true, true) => GATEWAY_SLOWER,
             (true, false) => GATEWAY_SPACING,
             (false, _) => SPACING,
