@@ -260,9 +260,9 @@ fn ready(cluster: &Cluster<'_>, backend: &BackendRef) -> Result<Ready, Problem> 
 }
 
 /// What an `appProtocol` means for HTTP and gRPC, and whether it is inside TLS: those of KEP-3726 and the
-/// common names without prefix.
+/// common names without prefix. Service names have no case (RFC 6335 section 5.1).
 pub(crate) fn app_protocol(name: &str) -> Option<(AppProtocol, bool)> {
-    match name {
+    match &*name.to_ascii_lowercase() {
         "http" => Some((AppProtocol::Http, false)),
         "https" => Some((AppProtocol::Http, true)),
         "kubernetes.io/h2c" | "h2c" | "http2" | "grpc" => Some((AppProtocol::H2c, false)),
