@@ -48,7 +48,15 @@ fn route(n: usize, created: i64) -> (Key, Resource) {
 
 fn resources(routes: usize) -> Resources {
     let (protocol, scope) = (Protocol::Http, Scope::Gateway);
-    let listener = Listener { address: None, port: 80, protocol, hostname: None, tls: None, backend_certificate: None, scope };
+    let listener = Listener {
+        address: None,
+        port: 80,
+        protocol,
+        hostname: None,
+        tls: None,
+        backend_certificate: None,
+        scope,
+    };
     let mut all = Resources::new();
     all.insert(Key::new(Kind::Listener, "n", "edge/http"), Arc::new(Resource::Listener(listener)));
     for n in 0..routes {

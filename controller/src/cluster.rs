@@ -34,12 +34,14 @@ pub(crate) use identity::SECRET as AUTHORITY_SECRET;
 pub use run::{Error, Settings, run};
 pub(crate) use watch::KINDS as WATCHED;
 
-/// A random number from 0 to 1, to keep replicas apart. Not for secrets.
-fn random_unit() -> f64 {
+/// Random bits, to keep replicas apart. Not for secrets.
+fn random_bits() -> u64 {
     use std::hash::{BuildHasher as _, RandomState};
     // Seeded by the system, and differently for each value.
-    let bits = RandomState::new().hash_one(0_u8) >> 11;
-    #[allow(clippy::cast_precision_loss, reason = "53 bits fit")]
-    let unit = bits as f64 / (1_u64 << 53) as f64;
-    unit
+    RandomState::new().hash_one(0_u8)
+}
+
+/// A random number from 0 to 1.
+fn random_unit() -> f64 {
+    f64::from(u32::try_from(random_bits() >> 32).unwrap_or_default()) / f64::from(u32::MAX)
 }

@@ -10,6 +10,9 @@
 //! | 4 | `config::Update::between` | → what changed, sent to the proxies |
 //! | 5 | [`program`] | the proxies' answer → `Programmed` and the reasons why not |
 //!
+//! [`cluster`] is the same in Kubernetes: watches in front, delta xDS and writes behind; [`local`] helps where there is
+//! none.
+//!
 //! A problem is a value: it becomes a condition of the object it belongs to and, in the IR, a rule or a share of a
 //! rule that answers 500. One broken object never stops its neighbours.
 #![deny(missing_docs)]

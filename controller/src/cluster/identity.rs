@@ -3,6 +3,5 @@
 mod authority;
 mod tokens;
 
-pub(crate) use self::authority::Error as AuthorityError;
 pub(crate) use self::authority::{Authorities, SECRET};
 pub(crate) use self::tokens::Tokens;

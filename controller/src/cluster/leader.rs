@@ -77,8 +77,6 @@ impl Elector {
     /// What to do.
     pub(crate) fn decide(&self, now: Instant) -> Action {
         match &self.record {
-            // Nothing is known of it: it has to be looked at first.
-            None => Action::Wait,
             Some((record, _)) if record.holder == self.identity => {
                 // A holder of our name that we are not: the process was started again under the same name.
                 if self.held.is_some() { Action::Renew } else { Action::Take }
@@ -86,7 +84,8 @@ impl Elector {
             Some((record, since)) if record.holder.is_empty() || now >= *since + record.duration => {
                 Action::Take
             }
-            Some(_) => Action::Wait,
+            // Somebody holds it; or nothing is known of it, and it has to be looked at first.
+            Some(_) | None => Action::Wait,
         }
     }
 

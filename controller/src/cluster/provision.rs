@@ -77,7 +77,7 @@ pub(crate) fn provision(
     objects.push(making.disruption_budget());
     match making.autoscaler() {
         Some(autoscaler) => objects.push(autoscaler),
-        None => absent.push(("HorizontalPodAutoscaler", making.name.clone())),
+        None => absent.push(("HorizontalPodAutoscaler", making.name)),
     }
     Provision { objects, absent }
 }

@@ -1,5 +1,6 @@
 //! Starts every part of the controller, and ends them in order.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,12 +16,12 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::admin::{self, Admin};
-use super::control::Control;
+use super::control::{Control, View};
 use super::grants::Granter;
-use super::identity::{Authorities, AuthorityError, Tokens};
+use super::identity::{Authorities, Tokens};
 use super::leader::Campaign;
 use super::metrics::Metrics;
-use super::provision::{Environment, Provisioner};
+use super::provision::{Environment, Provisioner, Refusals};
 use super::references::References;
 use super::state::State;
 use super::status::Writer;
@@ -78,6 +79,20 @@ pub enum Error {
     Failed,
 }
 
+/// What parts have in common.
+struct Shared {
+    settings: Settings,
+    client: Client,
+    state: Arc<State>,
+    metrics: Arc<Metrics>,
+    hub: Hub,
+    versions: Arc<Versions>,
+    views: watch::Sender<Option<Arc<View>>>,
+    leads: watch::Sender<bool>,
+    namespaces: watch::Sender<BTreeSet<String>>,
+    refusals: watch::Sender<Refusals>,
+}
+
 /// Runs a controller until `end` says true; then hands over to another replica.
 ///
 /// # Errors
@@ -85,26 +100,17 @@ pub enum Error {
 pub async fn run(settings: Settings, end: watch::Receiver<bool>) -> Result<(), Error> {
     let config = kube::Config::infer().await?;
     let client = Client::try_from(config).map_err(|error| Error::Api(write::message(&error)))?;
-    let (state, metrics, hub) = (Arc::new(State::default()), Arc::new(Metrics::new()), Hub::new());
-    let versions = Arc::new(Versions::default());
-    let views = watch::Sender::new(None);
-    let leads = watch::Sender::new(false);
-    let namespaces = watch::Sender::new(std::collections::BTreeSet::new());
-    let refusals = watch::Sender::new(Default::default());
-    let recorder = Recorder::new(
-        client.clone(),
-        Reporter { controller: CONTROLLER_NAME.into(), instance: Some(settings.replica.clone()) },
-    );
+    let shared = Shared::new(settings, client);
+    let Shared { settings, client, state, metrics, hub, .. } = &shared;
 
-    let host = format!("{}.{}.svc", settings.service, settings.namespace);
-    let dns_names = vec![host.clone(), format!("{host}.cluster.local"), settings.service.clone()];
-    let authorities = Authorities::open(&client, &settings.namespace, dns_names).await.map_err(authority)?;
+    let authorities = Authorities::open(client, &settings.namespace, shared.dns_names());
+    let authorities = authorities.await.map_err(|error| Error::Authority(Box::new(error)))?;
     let listener = TcpListener::bind(settings.listen).await.map_err(|e| Error::Listen(settings.listen, e))?;
-    let told = Admin { metrics: metrics.clone(), state: state.clone(), views: views.subscribe() };
+    let told = Admin { metrics: metrics.clone(), state: state.clone(), views: shared.views.subscribe() };
     admin::serve(settings.admin, told).await.map_err(|e| Error::Listen(settings.admin, e))?;
 
     // Before the watches list: what is deleted by then is known to be.
-    state.advance(revision(&client).await.map_err(|error| Error::Api(write::message(&error)))?);
+    state.advance(revision(client).await.map_err(|error| Error::Api(write::message(&error)))?);
     let changes = watch::Sender::new(0);
     let watching = Watching {
         client: client.clone(),
@@ -114,96 +120,20 @@ pub async fn run(settings: Settings, end: watch::Receiver<bool>) -> Result<(), E
     };
     KINDS.iter().for_each(|kind| kind.spawn(&watching));
 
-    let controller =
-        settings.advertise.clone().unwrap_or_else(|| format!("https://{host}:{}", settings.listen.port()));
-    let environment =
-        |trust: String| Environment { image: settings.image.clone(), controller: controller.clone(), trust };
-    let environments = watch::Sender::new(environment(authorities.trust.borrow().clone()));
+    let trust = authorities.trust.subscribe();
+    let environments = watch::Sender::new(shared.environment(&trust));
     let mut parts = JoinSet::new();
-    let server = Server {
-        hub: hub.clone(),
-        tls: authorities.tls.subscribe(),
-        authenticate: Arc::new(Tokens::new(client.clone(), views.subscribe(), settings.trust_domain.clone())),
-        issue: authorities.issuer.clone(),
-    };
-    parts.spawn(server.serve(listener));
-    parts.spawn(crds(client.clone(), changes, versions.clone()));
+    parts.spawn(shared.server(&authorities).serve(listener));
+    parts.spawn(crds(client.clone(), changes, shared.versions.clone()));
     parts.spawn(progress(client.clone(), state.clone(), metrics.clone()));
-    parts.spawn({
-        let provisioner = Provisioner {
-            client: client.clone(),
-            views: views.subscribe(),
-            leads: leads.subscribe(),
-            environment: environments.subscribe(),
-            refusals: refusals.clone(),
-            metrics: metrics.clone(),
-        };
-        provisioner.run()
-    });
-    parts.spawn({
-        let granter = Granter {
-            client: client.clone(),
-            account: (settings.account.clone(), settings.namespace.clone()),
-            namespaces: namespaces.subscribe(),
-            leads: leads.subscribe(),
-            metrics: metrics.clone(),
-        };
-        granter.run()
-    });
-    parts.spawn({
-        let writer = Writer {
-            client: client.clone(),
-            state: state.clone(),
-            hub: hub.clone(),
-            views: views.subscribe(),
-            leads: leads.subscribe(),
-            refusals: refusals.subscribe(),
-            versions,
-            recorder,
-            metrics: metrics.clone(),
-        };
-        writer.run()
-    });
-    let mut trust = authorities.trust.subscribe();
+    parts.spawn(shared.provisioner(&environments).run());
+    parts.spawn(shared.granter().run());
+    parts.spawn(shared.writer().run());
     parts.spawn(authorities.run());
-    let followed = {
-        let (image, controller) = (settings.image.clone(), controller.clone());
-        async move {
-            while trust.changed().await.is_ok() {
-                let trust = trust.borrow_and_update().clone();
-                environments.send_replace(Environment {
-                    image: image.clone(),
-                    controller: controller.clone(),
-                    trust,
-                });
-            }
-        }
-    };
-    parts.spawn(followed);
-    let references = References::new(watching);
-    let control = Control {
-        state,
-        references,
-        hub: hub.clone(),
-        views,
-        namespaces,
-        metrics: metrics.clone(),
-        epoch: settings.epoch,
-    };
-    parts.spawn(control.run());
-    let campaign = Campaign {
-        client,
-        namespace: settings.namespace.clone(),
-        name: "fairway-controller".into(),
-        // A pod that starts again under its name is another candidate.
-        identity: format!("{}_{:016x}", settings.replica, (super::random_unit() * 1e16) as u64),
-        leads,
-        hub: hub.clone(),
-        metrics,
-    };
-    let campaign = campaign.run(end);
+    parts.spawn(follow(trust, environments));
+    parts.spawn(shared.control(References::new(watching)).run());
     tokio::select! {
-        () = campaign => {}
+        () = shared.campaign().run(end) => {}
         _ = parts.join_next() => return Err(Error::Failed),
     }
     hub.set_open(false);
@@ -211,8 +141,124 @@ pub async fn run(settings: Settings, end: watch::Receiver<bool>) -> Result<(), E
     Ok(())
 }
 
-fn authority(error: AuthorityError) -> Error {
-    Error::Authority(Box::new(error))
+impl Shared {
+    fn new(settings: Settings, client: Client) -> Self {
+        Self {
+            settings,
+            client,
+            state: Arc::default(),
+            metrics: Arc::new(Metrics::new()),
+            hub: Hub::new(),
+            versions: Arc::default(),
+            views: watch::Sender::new(None),
+            leads: watch::Sender::new(false),
+            namespaces: watch::Sender::new(BTreeSet::new()),
+            refusals: watch::Sender::new(Refusals::new()),
+        }
+    }
+
+    fn host(&self) -> String {
+        format!("{}.{}.svc", self.settings.service, self.settings.namespace)
+    }
+
+    /// What our certificate is for.
+    fn dns_names(&self) -> Vec<String> {
+        let host = self.host();
+        let advertised = self.settings.advertise.as_deref().and_then(|url| url.parse::<http::Uri>().ok());
+        let advertised = advertised.and_then(|url| Some(url.host()?.trim_matches(['[', ']']).to_owned()));
+        let names = [format!("{host}.cluster.local"), self.settings.service.clone(), host];
+        names.into_iter().chain(advertised).collect()
+    }
+
+    fn environment(&self, trust: &watch::Receiver<String>) -> Environment {
+        let settings = &self.settings;
+        let service = || format!("https://{}:{}", self.host(), settings.listen.port());
+        Environment {
+            image: settings.image.clone(),
+            controller: settings.advertise.clone().unwrap_or_else(service),
+            trust: trust.borrow().clone(),
+        }
+    }
+
+    fn server(&self, authorities: &Authorities) -> Server {
+        let domain = self.settings.trust_domain.clone();
+        Server {
+            hub: self.hub.clone(),
+            tls: authorities.tls.subscribe(),
+            authenticate: Arc::new(Tokens::new(self.client.clone(), self.views.subscribe(), domain)),
+            issue: authorities.issuer.clone(),
+        }
+    }
+
+    fn control(&self, references: References) -> Control {
+        Control {
+            state: self.state.clone(),
+            references,
+            hub: self.hub.clone(),
+            views: self.views.clone(),
+            namespaces: self.namespaces.clone(),
+            metrics: self.metrics.clone(),
+            epoch: self.settings.epoch,
+        }
+    }
+
+    fn provisioner(&self, environments: &watch::Sender<Environment>) -> Provisioner {
+        Provisioner {
+            client: self.client.clone(),
+            views: self.views.subscribe(),
+            leads: self.leads.subscribe(),
+            environment: environments.subscribe(),
+            refusals: self.refusals.clone(),
+            metrics: self.metrics.clone(),
+        }
+    }
+
+    fn granter(&self) -> Granter {
+        Granter {
+            client: self.client.clone(),
+            account: (self.settings.account.clone(), self.settings.namespace.clone()),
+            namespaces: self.namespaces.subscribe(),
+            leads: self.leads.subscribe(),
+            metrics: self.metrics.clone(),
+        }
+    }
+
+    fn writer(&self) -> Writer {
+        let reporter =
+            Reporter { controller: CONTROLLER_NAME.into(), instance: Some(self.settings.replica.clone()) };
+        Writer {
+            client: self.client.clone(),
+            state: self.state.clone(),
+            hub: self.hub.clone(),
+            views: self.views.subscribe(),
+            leads: self.leads.subscribe(),
+            refusals: self.refusals.subscribe(),
+            versions: self.versions.clone(),
+            recorder: Recorder::new(self.client.clone(), reporter),
+            metrics: self.metrics.clone(),
+        }
+    }
+
+    fn campaign(&self) -> Campaign {
+        Campaign {
+            client: self.client.clone(),
+            namespace: self.settings.namespace.clone(),
+            name: "fairway-controller".into(),
+            // A pod that starts again under its name is another candidate.
+            identity: format!("{}_{:016x}", self.settings.replica, super::random_bits()),
+            leads: self.leads.clone(),
+            hub: self.hub.clone(),
+            metrics: self.metrics.clone(),
+        }
+    }
+}
+
+/// Gives proxies the trust of now.
+async fn follow(mut trust: watch::Receiver<String>, environments: watch::Sender<Environment>) {
+    while trust.changed().await.is_ok() {
+        let trust = trust.borrow_and_update().clone();
+        environments.send_modify(|environment| environment.trust = trust);
+    }
 }
 
 /// The newest revision of the cluster.

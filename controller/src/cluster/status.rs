@@ -2,6 +2,7 @@
 
 mod assemble;
 mod diff;
+mod queue;
 mod transitions;
 mod writer;
 

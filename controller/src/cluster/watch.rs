@@ -35,10 +35,7 @@ pub(crate) struct Kind {
 }
 
 impl Kind {
-    const fn of<T: Watchable>() -> Self
-    where
-        T: kube::Resource<DynamicType = ()>,
-    {
+    const fn of<T: Watchable>() -> Self {
         Self { kind: T::KIND, resource: names::<T>, run: |watching| Box::pin(all::<T>(watching)) }
     }
 

@@ -80,3 +80,71 @@ impl Found<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{Object, api};
+
+    fn gateway(class: &str) -> Object {
+        let listener = |name: &str, namespace: Option<&str>| {
+            json!({
+                "name": name, "port": 443, "protocol": "HTTPS",
+                "tls": { "certificateRefs": [{ "name": name, "namespace": namespace }] },
+            })
+        };
+        let listeners =
+            [listener("own", None), listener("granted", Some("open")), listener("kept", Some("closed"))];
+        let gateway = json!({
+            "metadata": { "name": "edge", "namespace": "shop" },
+            "spec": { "gatewayClassName": class, "listeners": listeners },
+        });
+        serde_json::from_value::<api::Gateway>(gateway).unwrap().into()
+    }
+
+    fn surroundings() -> [Object; 4] {
+        let class = |name: &str, controller: &str| {
+            let class = json!({ "metadata": { "name": name }, "spec": { "controllerName": controller } });
+            Object::from(serde_json::from_value::<api::GatewayClass>(class).unwrap())
+        };
+        let grant = json!({
+            "metadata": { "name": "grant", "namespace": "open" },
+            "spec": {
+                "from": [{ "group": "gateway.networking.k8s.io", "kind": "Gateway", "namespace": "shop" }],
+                "to": [{ "group": "", "kind": "Secret" }],
+            },
+        });
+        let policy = json!({
+            "metadata": { "name": "tls", "namespace": "pay" },
+            "spec": {
+                "targetRefs": [{ "group": "", "kind": "Service", "name": "pay" }],
+                "validation": {
+                    "hostname": "pay.example", "caCertificateRefs": [{ "group": "", "kind": "ConfigMap", "name": "ca" }],
+                },
+            },
+        });
+        [
+            class("fairway", "fairway.dev/controller"),
+            class("other", "example.com/other"),
+            serde_json::from_value::<api::ReferenceGrant>(grant).unwrap().into(),
+            serde_json::from_value::<api::BackendTlsPolicy>(policy).unwrap().into(),
+        ]
+    }
+
+    fn of(class: &str) -> Vec<String> {
+        let resources = Resources::collect(surroundings().into_iter().chain([gateway(class)]));
+        referenced(&resources).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn only_what_is_referred_to_and_granted_is_read() {
+        assert_eq!(of("fairway"), ["Secret/open/granted", "Secret/shop/own", "ConfigMap/pay/ca"]);
+    }
+
+    #[test]
+    fn another_controllers_gateway_makes_nothing_readable() {
+        assert_eq!(of("other"), ["ConfigMap/pay/ca"]);
+    }
+}

@@ -1,7 +1,8 @@
 //! The certificate authority: a Secret in the controller's namespace that all its replicas share.
 //!
-//! Whoever removes the Secret gets a new authority: the old one stays trusted by proxies until their trust is mounted
-//! anew, and proxies that cannot connect meanwhile serve on with what they have.
+//! Removing the Secret exchanges the authority: a running controller makes a new one and keeps the old certificate beside
+//! it, so that what the old one signed is accepted while it lasts. Proxies trust the new one as soon as it is mounted,
+//! about a minute later; streams stay open, and whoever has to connect in between serves on with what it has.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,6 +73,8 @@ pub(crate) struct Authorities {
     /// What proxies have to trust, PEM.
     pub(crate) trust: watch::Sender<String>,
     version: String,
+    /// Of the authority of now.
+    certificate: String,
     renewed: Instant,
 }
 
@@ -83,9 +86,10 @@ impl Authorities {
         dns_names: Vec<String>,
     ) -> Result<Self, Error> {
         let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
-        let secret = read(&api, namespace).await?;
+        let secret = read(&api, namespace, None).await?;
         let kept = Kept::of(&secret)?;
         Ok(Self {
+            certificate: kept.authority.certificate().to_owned(),
             issuer: Arc::new(Issuer(Mutex::new(Arc::clone(&kept.authority)))),
             tls: watch::Sender::new(Arc::new(kept.tls(&dns_names)?)),
             trust: watch::Sender::new(kept.trust),
@@ -108,7 +112,7 @@ impl Authorities {
     }
 
     async fn look(&mut self) -> Result<(), Error> {
-        let secret = read(&self.api, &self.namespace).await?;
+        let secret = read(&self.api, &self.namespace, Some(&self.certificate)).await?;
         let version = secret.metadata.resource_version.clone().unwrap_or_default();
         if version == self.version && self.renewed.elapsed() < RENEW {
             return Ok(());
@@ -123,6 +127,7 @@ impl Authorities {
             *old = trust;
             is_new
         });
+        self.certificate = kept.authority.certificate().to_owned();
         (self.version, self.renewed) = (version, Instant::now());
         Ok(())
     }
@@ -151,8 +156,9 @@ impl Kept {
     }
 }
 
-/// The Secret, made if there is none. Of several replicas that make one, the first wins.
-async fn read(api: &Api<Secret>, namespace: &str) -> Result<Secret, Error> {
+/// The Secret, made if there is none, with the certificate of the authority before. Of several replicas that make one,
+/// the first wins.
+async fn read(api: &Api<Secret>, namespace: &str, previous: Option<&str>) -> Result<Secret, Error> {
     let fail =
         |error: kube::Error| Error::Api { namespace: namespace.to_owned(), message: write::message(&error) };
     if let Some(secret) = api.get_opt(SECRET).await.map_err(fail)? {
@@ -161,11 +167,11 @@ async fn read(api: &Api<Secret>, namespace: &str) -> Result<Secret, Error> {
     let authority = Authority::generate()?;
     let mut secret = Secret { type_: Some("Opaque".into()), ..Secret::default() };
     secret.metadata.name = Some(SECRET.into());
-    secret.data = Some(
-        [(CERTIFICATE, authority.certificate().to_owned()), (KEY, authority.key().reveal().to_owned())]
-            .map(|(key, text)| (key.to_owned(), ByteString(text.into_bytes())))
-            .into(),
-    );
+    let key = authority.key();
+    let texts = [(CERTIFICATE, authority.certificate()), (KEY, key.reveal())];
+    let texts = texts.into_iter().chain(previous.map(|certificate| (PREVIOUS, certificate)));
+    secret.data =
+        Some(texts.map(|(key, text)| (key.to_owned(), ByteString(text.as_bytes().to_vec()))).collect());
     match api.create(&PostParams::default(), &secret).await {
         Ok(secret) => Ok(secret),
         Err(kube::Error::Api(status)) if status.code == 409 => api.get(SECRET).await.map_err(fail),

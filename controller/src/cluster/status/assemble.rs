@@ -90,6 +90,12 @@ impl Assembler {
             answers.insert(key.clone(), answer);
         }
         self.gateways.retain(|key, _| answers.contains_key(key));
+        // A set's listeners are its Gateway's.
+        let sets = view.translation.statuses.0.iter().filter(
+            |(_, status)| matches!(&***status, Status::ListenerSet(set) if held.contains(&set.gateway)),
+        );
+        let sets: Vec<ObjectKey> = sets.map(|(key, _)| key.clone()).collect();
+        held.extend(sets);
         let rejections = rejections(proxies);
         let is_applied = |key: &ObjectKey| answers.get(key).is_none_or(Answer::is_complete);
         let mut statuses = program_where(&view.translation, &rejections, is_applied);

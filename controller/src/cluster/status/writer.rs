@@ -1,9 +1,6 @@
 //! Writes statuses: only what differs, one write per object at a time, and no object twice within a moment.
-//!
-//! The spacing is what bounds the writes of a Gateway whose routes come one by one: the first change is written at
-//! once, and everything within [`SPACING`] after it in one more write.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +17,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::assemble::{Assembled, Assembler};
 use super::diff::{self, Write};
+use super::queue::{Queue, SPACING};
 use super::transitions::transitions;
 use crate::cluster::control::View;
 use crate::cluster::metrics::{Metrics, Outcome};
@@ -30,18 +28,6 @@ use crate::cluster::write;
 use crate::status::{ConditionStatus, Status, condition_type, reason};
 use crate::{ObjectKey, ObjectKind};
 
-/// Shortest time between two writes of one object.
-const SPACING: Duration = Duration::from_millis(100);
-/// The same for Gateways, whose counts change with every route: a few writes at this pace, then at the slower one, as
-/// long as it goes on.
-const GATEWAY_SPACING: Duration = Duration::from_millis(250);
-const GATEWAY_SLOWER: Duration = Duration::from_millis(750);
-/// After so many writes in a row the pace is the slower one.
-const ROW: u32 = 8;
-/// A row ends when nothing was written for this long.
-const ROW_ENDS: Duration = Duration::from_secs(2);
-/// How long a write's own echo is waited for before the object is compared again.
-const ECHO: Duration = Duration::from_secs(2);
 /// Writes at one time.
 const AT_ONCE: usize = 16;
 
@@ -56,29 +42,6 @@ pub(crate) struct Writer {
     pub(crate) versions: Arc<Versions>,
     pub(crate) recorder: Recorder,
     pub(crate) metrics: Arc<Metrics>,
-}
-
-/// What is known of writes.
-#[derive(Default)]
-struct Queue {
-    /// When to compare next, by object.
-    due: BTreeMap<ObjectKey, Instant>,
-    /// Being written.
-    busy: BTreeSet<ObjectKey>,
-    /// The last write of an object.
-    written: BTreeMap<ObjectKey, Written>,
-    /// The last write of an object and what the API server made of it: that it differs from what was meant must not
-    /// be written for ever.
-    settled: BTreeMap<ObjectKey, (Value, Value)>,
-}
-
-/// A write.
-struct Written {
-    at: Instant,
-    /// What the object became by it.
-    version: u64,
-    /// Which one it is in a row.
-    row: u32,
 }
 
 /// How a write ended.
@@ -207,9 +170,7 @@ impl Writer {
             }
             queue.due.remove(&key);
             let Some((body, old, new)) = compare(&key, said, &observed) else { continue };
-            let is_settled =
-                queue.settled.get(&key).is_some_and(|(meant, made)| *meant == new && *made == old);
-            if is_settled {
+            if queue.is_settled(&key, &new, &old) {
                 continue;
             }
             self.tell(&key, &observed, &old, &new);
@@ -224,16 +185,7 @@ impl Writer {
         queue.busy.remove(&key);
         let outcome = match &result {
             Ok(object) => {
-                let version = object.metadata.resource_version.as_deref().and_then(|v| v.parse().ok());
-                let last = queue.written.get(&key).filter(|last| now < last.at + ROW_ENDS);
-                let row = last.map_or(0, |last| last.row + 1);
-                queue
-                    .written
-                    .insert(key.clone(), Written { at: now, version: version.unwrap_or_default(), row });
-                let made = object.data.get("status").cloned().unwrap_or_default();
-                queue.settled.insert(key.clone(), (body, made));
-                // What changed meanwhile.
-                queue.due.entry(key.clone()).or_insert(now);
+                queue.wrote(key.clone(), &body, object, now);
                 "done"
             }
             Err(kube::Error::Api(status)) if status.code == 409 => {
@@ -280,41 +232,6 @@ impl Writer {
                 }
             });
         }
-    }
-}
-
-impl Queue {
-    fn add(&mut self, keys: impl IntoIterator<Item = ObjectKey>, now: Instant) {
-        for key in keys.into_iter().filter(|key| key.kind != ObjectKind::Service) {
-            self.due.entry(key).or_insert(now);
-        }
-    }
-
-    fn next(&self) -> Option<Instant> {
-        self.due.values().min().copied()
-    }
-
-    /// How long an object has to wait: for its turn, or for its own echo, without which it would be compared with what
-    /// it was before.
-    fn wait(&self, key: &ObjectKey, observed: &Observed, now: Instant) -> Option<Instant> {
-        let Written { at, version, row } = *self.written.get(key)?;
-        let has_echoed = observed.resource_version.parse::<u64>().is_ok_and(|seen| seen >= version);
-        if !has_echoed && now < at + ECHO {
-            return Some(now + Duration::from_millis(10));
-        }
-        let is_gateway = key.kind == ObjectKind::Gateway;
-        let spacing = match (is_gateway, row >= ROW) {
-            (true, true) => GATEWAY_SLOWER,
-            (true, false) => GATEWAY_SPACING,
-            (false, _) => SPACING,
-        };
-        (now < at + spacing).then(|| at + spacing)
-    }
-
-    fn forget(&mut self, key: &ObjectKey) {
-        self.due.remove(key);
-        self.written.remove(key);
-        self.settled.remove(key);
     }
 }
 
