@@ -85,8 +85,14 @@ async fn controller(files: &Path) -> (Hub, SocketAddr, watch::Sender<Arc<ServerT
 }
 
 /// The other process: proxies without an engine.
-#[tokio::main(worker_threads = 1)]
-async fn proxies(address: &str, files: &Path, count: usize) {
+fn proxies(address: &str, files: &Path, count: usize) {
+    // Few threads decode: they share the processors with the one that has to answer pings for all.
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.worker_threads(1).max_blocking_threads(2).enable_all();
+    runtime.build().unwrap().block_on(run_proxies(address, files, count));
+}
+
+async fn run_proxies(address: &str, files: &Path, count: usize) {
     let mut running = Vec::new();
     for n in 0..count {
         let gateway = GatewayRef::new(Role::Gateway, "n", "edge");

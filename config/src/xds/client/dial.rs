@@ -28,7 +28,7 @@ use crate::xds::proto::Node;
 
 /// Longest time for a connection to an address, and for a TLS handshake.
 const CONNECT: Duration = Duration::from_secs(5);
-/// A controller that is gone is found after at most twice this.
+/// A controller that is gone is found after at most three times this; a busy one may take twice this to answer a ping.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// Bytes of a trust bundle or token.
 const MAX_FILE: u64 = 1 << 20;
@@ -143,7 +143,7 @@ impl Dialer {
         let (requests, connection) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .keep_alive_interval(KEEP_ALIVE)
-            .keep_alive_timeout(KEEP_ALIVE)
+            .keep_alive_timeout(2 * KEEP_ALIVE)
             .keep_alive_while_idle(true)
             // The window is all that a proxy that is busy applying has to hold.
             .initial_stream_window_size(2 << 20)

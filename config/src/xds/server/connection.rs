@@ -19,7 +19,7 @@ use super::call::{Caller, answer};
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// After this a connection on which nobody proved who they are ends.
 const ANONYMOUS: Duration = Duration::from_secs(30);
-/// A peer that is gone is found after at most twice this.
+/// A peer that is gone is found after at most three times this; a busy one may take twice this to answer a ping.
 pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// Calls at one time on one connection: a stream, and a certificate now and then.
 const CALLS: u32 = 8;
@@ -54,7 +54,7 @@ pub(super) async fn serve(server: Server, socket: TcpStream, peer: SocketAddr) {
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .keep_alive_interval(KEEP_ALIVE)
-        .keep_alive_timeout(KEEP_ALIVE)
+        .keep_alive_timeout(2 * KEEP_ALIVE)
         .max_concurrent_streams(CALLS)
         .max_header_list_size(32 << 10)
         .max_send_buf_size(256 << 10)

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Nothing here takes so long; a machine may.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) async fn within<F: Future>(what: &str, future: F) -> F::Output {
     match tokio::time::timeout(PATIENCE, future).await {
