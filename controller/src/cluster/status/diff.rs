@@ -72,14 +72,14 @@ fn own(desired: &Status, observed: &Value, now: &str) -> Option<Write> {
         })
     });
     // A field that is left out when it is empty.
-    let is_silent = ["addresses", "supportedFeatures"]
+    let is_silent = ["addresses", "attachedListenerSets", "supportedFeatures"]
         .iter()
         .all(|field| status.get(*field).is_some() || observed.get(*field).is_none_or(is_empty));
     (!is_said || !is_silent).then_some(Write::Apply(status))
 }
 
 fn is_empty(value: &Value) -> bool {
-    value.as_array().is_none_or(Vec::is_empty)
+    value.as_array().is_some_and(Vec::is_empty) || value.as_i64() == Some(0)
 }
 
 /// Of an atomic list that controllers share.
