@@ -16,6 +16,10 @@ golden:
     UPDATE_GOLDEN=1 cargo test --package fairway-controller
     git diff --stat
 
+# The official Gateway API suite on the testbed, which must be up (docs/testbed.md).
+conformance *args:
+    conformance/testbed suite {{ args }}
+
 # Fairway beside its peers under the same load.
 load *args:
     cargo run --release --package loadtests -- compare {{ args }}

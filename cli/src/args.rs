@@ -34,6 +34,8 @@ pub(crate) enum Command {
     Translate(Translate),
     Validate(Validate),
     Explain(Explain),
+    Controller(Controller),
+    Install(Install),
 }
 
 /// Serve manifests from files: gateway and waypoint in this process, live.
@@ -165,6 +167,80 @@ pub(crate) struct Explain {
 pub(crate) enum Explanation {
     Text,
     Json,
+}
+
+/// Run the controller in a Kubernetes cluster.
+///
+/// Watches Gateway API, runs proxies for each Gateway, configures them and writes status. Several replicas may run: all
+/// serve configuration, one writes. Uses the pod's ServiceAccount, or KUBECONFIG outside a cluster.
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+Examples:
+  fairway controller
+  fairway controller --namespace fairway-system --log debug
+  KUBECONFIG=admin.kubeconfig fairway controller --advertise https://192.0.2.1:15010")]
+pub(crate) struct Controller {
+    /// Namespace of the controller: of its Lease and its certificate authority.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "fairway-system", value_name = "NAME")]
+    pub(crate) namespace: String,
+    /// Its ServiceAccount, which gets the right to read referenced Secrets.
+    #[arg(long, env = "POD_SERVICE_ACCOUNT", default_value = "fairway-controller", value_name = "NAME")]
+    pub(crate) service_account: String,
+    /// Name of this replica.
+    #[arg(long, env = "POD_NAME", default_value = "fairway-controller", value_name = "NAME")]
+    pub(crate) replica: String,
+    /// Service by which proxies reach the controller.
+    #[arg(long, default_value = "fairway-controller", value_name = "NAME")]
+    pub(crate) service: String,
+    /// Where proxies reach the controller, if not at its Service.
+    #[arg(long, value_name = "URL")]
+    pub(crate) advertise: Option<String>,
+    /// Where to serve configuration to proxies.
+    #[arg(long, default_value = "[::]:15010", value_name = "ADDRESS")]
+    pub(crate) listen: SocketAddr,
+    /// Where to serve /livez, /readyz and /metrics.
+    #[arg(long, default_value = "127.0.0.1:15011", value_name = "ADDRESS")]
+    pub(crate) admin: SocketAddr,
+    /// Image of proxies. Default: that of this release.
+    #[arg(long, env = "FAIRWAY_GATEWAY_IMAGE", value_name = "IMAGE")]
+    pub(crate) gateway_image: Option<String>,
+    /// Trust domain in the names of proxies' certificates.
+    #[arg(long, default_value = "cluster.local", value_name = "DOMAIN")]
+    pub(crate) trust_domain: String,
+    /// Raise it after the cluster's etcd was restored from a backup: proxies refuse configuration older than theirs.
+    #[arg(long, env = "FAIRWAY_EPOCH", default_value_t = 0, value_name = "N")]
+    pub(crate) epoch: u64,
+    /// What the process says of itself on standard error: `error`, `warn`, `info`, `debug`, or filters by module.
+    #[arg(long, env = "FAIRWAY_LOG", default_value = "info", value_name = "FILTER")]
+    pub(crate) log: String,
+}
+
+/// Print the manifests of an installation, for `kubectl apply --server-side -f -`.
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+Examples:
+  fairway install | kubectl apply --server-side -f -
+  fairway install --crds-only | kubectl apply --server-side -f -
+  fairway install --namespace edge --replicas 3")]
+pub(crate) struct Install {
+    /// Namespace of the controller.
+    #[arg(long, default_value = "fairway-system", value_name = "NAME")]
+    pub(crate) namespace: String,
+    /// Image of the controller. Default: that of this release.
+    #[arg(long, value_name = "IMAGE")]
+    pub(crate) image: Option<String>,
+    /// Image of proxies. Default: that of this release.
+    #[arg(long, value_name = "IMAGE")]
+    pub(crate) gateway_image: Option<String>,
+    /// How many controllers; one leads.
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=16))]
+    pub(crate) replicas: u16,
+    /// Only our CRDs.
+    #[arg(long, conflicts_with = "skip_crds")]
+    pub(crate) crds_only: bool,
+    /// No CRDs.
+    #[arg(long)]
+    pub(crate) skip_crds: bool,
 }
 
 /// Where the admin port is.

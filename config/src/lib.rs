@@ -8,15 +8,20 @@
 
 mod backend;
 mod document;
+mod generation;
+pub mod identity;
 mod listener;
 mod redacted;
 mod resource;
 mod route;
+pub mod snapshot;
 pub mod source;
 mod update;
+pub mod xds;
 
 pub use backend::{AppProtocol, Backend, BackendTls, Endpoint, Endpoints, SubjectAltName, TrustedCa};
 pub use document::{decode_documents, encode_documents};
+pub use generation::Generation;
 pub use listener::{
     Certificate, ClientValidation, ClientValidationMode, Listener, ListenerTls, Protocol, Scope,
 };

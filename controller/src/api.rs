@@ -3,6 +3,7 @@
 
 mod listener_set;
 
+pub use crate::fairway_proxy::FairwayProxy;
 pub use gateway_api::backendtlspolicies::BackendTlsPolicy;
 pub use gateway_api::experimental::gatewayclasses::GatewayClass;
 pub use gateway_api::experimental::gateways::Gateway;

@@ -10,14 +10,22 @@
 //! | 4 | `config::Update::between` | → what changed, sent to the proxies |
 //! | 5 | [`program`] | the proxies' answer → `Programmed` and the reasons why not |
 //!
+//! [`cluster`] is the same in Kubernetes: watches in front, delta xDS and writes behind; [`local`] helps where there is
+//! none.
+//!
 //! A problem is a value: it becomes a condition of the object it belongs to and, in the IR, a rule or a share of a
 //! rule that answers 500. One broken object never stops its neighbours.
 #![deny(missing_docs)]
 
 pub mod api;
+pub mod cluster;
+pub mod fairway_proxy;
 mod features;
+pub mod install;
 pub mod local;
 pub mod manifests;
+mod provisioned;
+pub mod rbac;
 mod resources;
 pub mod status;
 mod translate;

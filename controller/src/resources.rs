@@ -3,11 +3,12 @@
 //! Sorting happens here and nowhere else. Gateway API: "the oldest … based on creation timestamp", then "the first
 //! appearing in alphabetical order by `{namespace}/{name}`".
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use rustc_hash::FxHashMap;
+use rustc_hash::FxHashSet;
 use serde::{Serialize, Serializer};
 
 use crate::api;
@@ -45,11 +46,10 @@ pub trait Named {
 #[derive(Debug)]
 pub struct Objects<T> {
     sorted: Arc<[Arc<T>]>,
-    by_name: Arc<ByName<T>>,
+    /// The same, by namespace and name: it is searched by halving, because copying it for the next change costs a
+    /// fraction of what copying a map does.
+    by_name: Arc<[Arc<T>]>,
 }
-
-/// Objects by namespace and name.
-type ByName<T> = FxHashMap<Box<str>, FxHashMap<Box<str>, Arc<T>>>;
 
 impl<T> Default for Objects<T> {
     fn default() -> Self {
@@ -63,22 +63,40 @@ impl<T> Clone for Objects<T> {
     }
 }
 
+fn by_age<T: Named>(a: &Arc<T>, b: &Arc<T>) -> Ordering {
+    (a.created(), a.namespace(), a.name()).cmp(&(b.created(), b.namespace(), b.name()))
+}
+
+fn by_name<T: Named>(a: &Arc<T>, b: &Arc<T>) -> Ordering {
+    (a.namespace(), a.name()).cmp(&(b.namespace(), b.name()))
+}
+
 impl<T: Named> Objects<T> {
     /// Of several objects with one name the last is kept.
-    fn new(objects: Vec<Arc<T>>) -> Self {
-        let mut by_name = ByName::default();
-        for object in objects {
-            let (namespace, name) = (object.namespace(), object.name());
-            match by_name.get_mut(namespace) {
-                Some(names) => drop(names.insert(name.into(), object)),
-                None => drop(by_name.entry(namespace.into()).or_default().insert(name.into(), object)),
-            }
-        }
-        let mut sorted: Vec<Arc<T>> = by_name.values().flat_map(FxHashMap::values).cloned().collect();
-        sorted.sort_unstable_by(|a, b| {
-            (a.created(), a.namespace(), a.name()).cmp(&(b.created(), b.namespace(), b.name()))
-        });
-        Self { sorted: sorted.into(), by_name: Arc::new(by_name) }
+    fn new(mut objects: Vec<Arc<T>>) -> Self {
+        // The sort is stable, so the last of a name is the last of its run.
+        objects.reverse();
+        objects.sort_by(by_name);
+        objects.dedup_by(|b, a| by_name(a, b).is_eq());
+        let names: Arc<[Arc<T>]> = objects.as_slice().into();
+        objects.sort_unstable_by(by_age);
+        Self { sorted: objects.into(), by_name: names }
+    }
+
+    /// The same with some objects gone and some new or changed. Costs a copy of two lists of pointers, beside what
+    /// changed.
+    fn with(&self, gone: &[ObjectKey], mut new: Vec<Arc<T>>) -> Self {
+        let names = gone.iter().map(|key| (&*key.namespace, &*key.name));
+        let names = names.chain(new.iter().map(|object| (object.namespace(), object.name())));
+        let old: FxHashSet<*const T> =
+            names.filter_map(|(ns, name)| self.get(ns, name)).map(Arc::as_ptr).collect();
+        let left = |list: &[Arc<T>]| -> Vec<Arc<T>> {
+            list.iter().filter(|object| !old.contains(&Arc::as_ptr(object))).cloned().collect()
+        };
+        new.sort_unstable_by(by_name);
+        let names = merge(left(&self.by_name), &new, by_name);
+        new.sort_unstable_by(by_age);
+        Self { sorted: merge(left(&self.sorted), &new, by_age), by_name: names }
     }
 
     /// All, oldest first, then by `namespace/name`.
@@ -89,7 +107,9 @@ impl<T: Named> Objects<T> {
     /// The one of this name. `namespace` is empty for kinds without.
     #[must_use]
     pub fn get(&self, namespace: &str, name: &str) -> Option<&Arc<T>> {
-        self.by_name.get(namespace)?.get(name)
+        let order = |object: &Arc<T>| (object.namespace(), object.name()).cmp(&(namespace, name));
+        let place = self.by_name.binary_search_by(order).ok()?;
+        self.by_name.get(place)
     }
 
     /// How many there are.
@@ -103,6 +123,22 @@ impl<T: Named> Objects<T> {
     pub fn is_empty(&self) -> bool {
         self.sorted.is_empty()
     }
+}
+
+/// Two lists, each in order, as one.
+fn merge<T>(old: Vec<Arc<T>>, new: &[Arc<T>], order: fn(&Arc<T>, &Arc<T>) -> Ordering) -> Arc<[Arc<T>]> {
+    if new.is_empty() {
+        return old.into();
+    }
+    let (mut merged, mut new) = (Vec::with_capacity(old.len() + new.len()), new.iter().peekable());
+    for object in old {
+        while let Some(before) = new.next_if(|new| order(new, &object).is_lt()) {
+            merged.push(Arc::clone(before));
+        }
+        merged.push(object);
+    }
+    merged.extend(new.cloned());
+    merged.into()
 }
 
 impl<'a, T> IntoIterator for &'a Objects<T> {
@@ -125,6 +161,9 @@ macro_rules! kinds {
         pub enum ObjectKind { $( $(#[$doc])* $kind, )* }
 
         impl ObjectKind {
+            /// All of them.
+            pub const ALL: &[Self] = &[$( Self::$kind, )*];
+
             /// As in a manifest's `kind`.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
@@ -137,6 +176,22 @@ macro_rules! kinds {
             #[must_use]
             pub fn key(&self) -> ObjectKey {
                 match self { $( Self::$kind(o) => ObjectKey::new(ObjectKind::$kind, o.namespace(), o.name()), )* }
+            }
+
+            /// Whether both are of one kind and equal.
+            #[must_use]
+            pub fn same_content(&self, other: &Self) -> bool {
+                match (self, other) {
+                    $( (Self::$kind(a), Self::$kind(b)) => a == b, )*
+                    #[allow(unreachable_patterns, reason = "there may be one kind")]
+                    _ => false,
+                }
+            }
+
+            /// Its kind.
+            #[must_use]
+            pub const fn kind(&self) -> ObjectKind {
+                match self { $( Self::$kind(_) => ObjectKind::$kind, )* }
             }
 
             /// Its metadata.
@@ -175,6 +230,19 @@ macro_rules! kinds {
                 }
                 Self { $( $field: Objects::new($field), )* }
             }
+
+            /// Takes changes of one kind: `gone` are removed, `changed` are new or replace those of their name.
+            /// Objects of other kinds are left out.
+            pub fn change(&mut self, kind: ObjectKind, gone: &[ObjectKey], changed: Vec<Object>) {
+                match kind { $( ObjectKind::$kind => {
+                    let of_kind = changed.into_iter().filter_map(|object| match object {
+                        Object::$kind(object) => Some(object),
+                        #[allow(unreachable_patterns, reason = "there may be one kind")]
+                        _ => None,
+                    });
+                    self.$field = self.$field.with(gone, of_kind.collect());
+                } )* }
+            }
         }
     };
 }
@@ -204,6 +272,8 @@ kinds! {
     ConfigMap = "ConfigMap", config_maps, namespaced: true;
     /// Namespace.
     Namespace = "Namespace", namespaces, namespaced: false;
+    /// FairwayProxy.
+    FairwayProxy = "FairwayProxy", fairway_proxies, namespaced: true;
 }
 
 /// Names an object of the user. Printed as `Kind/namespace/name`, without namespace for kinds that have none.
@@ -237,5 +307,63 @@ impl fmt::Display for ObjectKey {
 impl Serialize for ObjectKey {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Namespace;
+
+    fn namespace(name: usize, created: i64, version: i64) -> Object {
+        let mut object = Namespace::default();
+        object.metadata.name = Some(format!("n{name}"));
+        object.metadata.generation = Some(version);
+        let time = k8s_openapi::jiff::Timestamp::from_second(created).unwrap();
+        object.metadata.creation_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(time));
+        object.into()
+    }
+
+    fn shown(resources: &Resources) -> Vec<(String, Option<i64>)> {
+        let list = &resources.namespaces;
+        list.iter().for_each(|object| {
+            assert!(Arc::ptr_eq(list.get("", object.name()).unwrap(), object));
+        });
+        list.iter().map(|object| (object.name().to_owned(), object.metadata.generation)).collect()
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn changing_a_list_is_making_it_anew(
+            steps in proptest::collection::vec(
+                proptest::collection::vec((0_usize..12, 0_i64..4, proptest::bool::ANY), 0..6), 1..20),
+        ) {
+            let mut objects = std::collections::BTreeMap::new();
+            let mut resources = Resources::default();
+            for (version, step) in (0_i64..).zip(steps) {
+                let mut changes = std::collections::BTreeMap::new();
+                for (name, created, is_there) in step {
+                    changes.insert(name, is_there.then(|| namespace(name, created, version)));
+                }
+                let (mut gone, mut changed) = (Vec::new(), Vec::new());
+                for (name, object) in changes {
+                    match object {
+                        Some(object) => { changed.push(object.clone()); objects.insert(name, object); }
+                        None => {
+                            gone.push(ObjectKey::new(ObjectKind::Namespace, "", format!("n{name}")));
+                            objects.remove(&name);
+                        }
+                    }
+                }
+                resources.change(ObjectKind::Namespace, &gone, changed);
+                proptest::prop_assert_eq!(shown(&resources), shown(&Resources::collect(objects.values().cloned())));
+            }
+        }
+    }
+
+    #[test]
+    fn of_two_objects_with_one_name_the_last_is_kept() {
+        let resources = Resources::collect([namespace(1, 5, 1), namespace(1, 9, 2), namespace(0, 7, 3)]);
+        assert_eq!(shown(&resources), [("n0".to_owned(), Some(3)), ("n1".to_owned(), Some(2))]);
     }
 }

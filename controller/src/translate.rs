@@ -18,8 +18,10 @@ mod listener_set;
 mod matching;
 mod memory;
 mod output;
+pub(crate) mod parameters;
 mod program;
 mod reference_grant;
+mod references;
 mod rivalry;
 mod route;
 mod route_status;
@@ -41,6 +43,8 @@ use backend_ref::Cluster;
 use memory::Memory;
 use output::Output;
 pub use program::program;
+pub(crate) use program::program_where;
+pub(crate) use references::referenced;
 
 /// What the environment decides.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -117,7 +121,7 @@ impl Translator {
         let usage = usage::count(&surroundings, memory);
 
         // What routes lead to, and what is said of everything else.
-        gateway_class::translate(&resources.gateway_classes, &mut out);
+        gateway_class::translate(resources, options, &mut out);
         gateway::resources(&drafts, &memory.certificates, &mut out);
         gateway_status::translate(&drafts, &usage.attached_routes, &mut out);
         capture.write(options.waypoint_address, &mut out);

@@ -1,12 +1,13 @@
-//! The gateway as a process of its own, fed from a file.
+//! The gateway as a process of its own, fed by the controller or from a file.
 
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 
 use clap::Parser;
+use config::identity::Role;
 use proxy::admin::Exposure;
+use proxy::process::{Fed, Feed};
 use proxy::telemetry::{AccessLog, Settings, Telemetry};
 use proxy::{Options, Workers};
 use tracing_subscriber::EnvFilter;
@@ -19,10 +20,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES)]
 struct Args {
-    /// IR documents, as `fairway translate` prints them. Each change of the file is served at once; a broken one is
-    /// logged, and the last good one is served on.
-    #[arg(long, value_name = "FILE")]
-    config_file: PathBuf,
+    #[command(flatten)]
+    feed: Feed,
     /// Address of the admin port: /livez, /readyz, /metrics, /config.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:15000")]
     admin: SocketAddr,
@@ -50,6 +49,9 @@ const EXAMPLES: &str = "Examples:
   fairway translate -f examples/quickstart > ir.yaml
   fairway-gateway --config-file ir.yaml
   fairway-gateway --config-file ir.yaml --workers 1 --access-log stdout --log warn
+  fairway-gateway --controller https://fairway-controller.fairway-system.svc:15010 \\
+    --controller-ca /var/run/fairway/ca.crt --token-file /var/run/fairway/token \\
+    --gateway shop/edge --snapshot /var/lib/fairway/snapshot
   curl http://127.0.0.1:15000/readyz";
 
 fn main() -> anyhow::Result<()> {
@@ -81,7 +83,10 @@ async fn serve(args: Args, workers: Workers) -> anyhow::Result<()> {
         ..Settings::default()
     };
     let telemetry = Telemetry::new("gateway", &settings)?;
-    let (source, answers) = config::source::file(&args.config_file)?;
+    let Fed { source, answers, controller } = args.feed.open(Role::Gateway)?;
+    if let Some(state) = controller {
+        telemetry.follow_controller(state);
+    }
     let drain = std::time::Duration::from_secs(args.drain);
     let options = Options { drain, ..fairway_gateway::options() };
     let proxy = fairway_gateway::start(options, workers, telemetry.clone(), source);

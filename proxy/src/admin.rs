@@ -4,6 +4,7 @@
 //! other unless told that somebody made sure who can reach it.
 
 mod body;
+mod controller;
 mod pages;
 mod server;
 

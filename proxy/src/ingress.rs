@@ -15,6 +15,7 @@ pub(crate) mod serve;
 pub(crate) mod stream;
 pub(crate) mod timer;
 pub(crate) mod tls;
+mod turn;
 
 use std::time::Duration;
 

@@ -1,15 +1,20 @@
-//! The life of a proxy process: admin port, signals, drain. Shared by the binaries of the roles.
+//! The life of a proxy process: where its configuration comes from, admin port, signals, drain. Shared by the binaries of
+//! the roles.
+
+mod feed;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use config::Rejection;
 use config::source::Answer;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
+pub use self::feed::{Fed, Feed, FeedError};
 use crate::Proxy;
 use crate::admin::{self, Exposure, Status};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Telemetry, fresh};
 
 /// Why a process ends in an error.
 #[derive(Debug, thiserror::Error)]
@@ -39,10 +44,11 @@ pub async fn run(
     };
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
+    let mut rejections = None;
     loop {
         tokio::select! {
             answer = answers.recv() => match answer {
-                Some(answer) => applied(&status, &answer),
+                Some(answer) => applied(&status, answer, &mut rejections),
                 // The source is gone; what it told last is served on.
                 None => break,
             },
@@ -57,12 +63,19 @@ pub async fn run(
     drain(proxy, &status, &telemetry, terminate, interrupt).await
 }
 
-fn applied(status: &Status, answer: &Answer) {
+/// Says what is new: an update a second would fill a log with what was said before.
+fn applied(status: &Status, answer: Answer, before: &mut Option<Vec<Rejection>>) {
     status.applied(answer.version, &answer.rejections);
-    tracing::info!(version = answer.version, rejections = answer.rejections.len(), "configuration applied");
-    for rejection in &answer.rejections {
+    let (version, rejections) = (answer.version, answer.rejections.len());
+    if before.as_ref().is_none_or(|before| *before != answer.rejections) {
+        tracing::info!(version, rejections, "configuration applied");
+    } else {
+        tracing::debug!(version, rejections, "configuration applied");
+    }
+    for rejection in fresh(before.as_deref().unwrap_or_default(), &answer.rejections) {
         tracing::warn!(key = %rejection.key, severity = ?rejection.severity, "{}", rejection.message);
     }
+    *before = Some(answer.rejections);
 }
 
 async fn drain(

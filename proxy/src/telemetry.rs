@@ -17,11 +17,13 @@ mod stats;
 mod trace;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use config::xds::ClientState;
 use config::{BackendRef, Rejection};
 use policies::Request;
+use tokio::sync::watch;
 
 pub use self::entropy::entropy;
 pub use self::metrics::{Format, render};
@@ -33,6 +35,7 @@ use self::access_log::Log;
 use self::otlp::Exporter;
 use self::retained::{Activity, Retained};
 use self::stats::ConfigStats;
+pub(crate) use self::stats::fresh;
 use crate::rule::RuleName;
 
 /// Updates between two looks for counters nobody holds any more.
@@ -46,6 +49,8 @@ pub struct Telemetry {
     backends: Retained<BackendRef, BackendStats>,
     listeners: Retained<String, ListenerStats>,
     config: ConfigStats,
+    /// Set where configuration comes from a controller.
+    controller: OnceLock<watch::Receiver<ClientState>>,
     log: Option<Log>,
     exporter: Option<Exporter>,
     /// New traces are sampled when 64 random bits are below it.
@@ -98,6 +103,17 @@ impl Telemetry {
         if update.is_multiple_of(SWEEP_EVERY) {
             self.sweep();
         }
+    }
+
+    /// Shows how the role and its controller get on. The first call holds.
+    pub fn follow_controller(&self, state: watch::Receiver<ClientState>) {
+        _ = self.controller.set(state);
+    }
+
+    /// How the role and its controller get on; `None` without a controller.
+    #[must_use]
+    pub fn controller(&self) -> Option<ClientState> {
+        self.controller.get().map(|state| state.borrow().clone())
     }
 
     /// The place of a request in its trace: the client's, or a new one.

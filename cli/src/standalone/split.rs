@@ -211,6 +211,7 @@ mod tests {
             protocol: Protocol::Http,
             hostname: None,
             tls: None,
+            backend_certificate: None,
             scope,
         })
     }

@@ -74,6 +74,7 @@ pub mod reason {
     pub const NOT_ALLOWED: &str = "NotAllowed";
     pub const NOT_ALLOWED_BY_LISTENERS: &str = "NotAllowedByListeners";
     pub const NO_CONFLICTS: &str = "NoConflicts";
+    pub const NO_RESOURCES: &str = "NoResources";
     pub const NO_MATCHING_LISTENER_HOSTNAME: &str = "NoMatchingListenerHostname";
     pub const NO_MATCHING_PARENT: &str = "NoMatchingParent";
     pub const NO_VALID_CA_CERTIFICATE: &str = "NoValidCACertificate";
@@ -90,6 +91,7 @@ pub mod reason {
     pub const TARGET_NOT_FOUND: &str = "TargetNotFound";
     pub const UNSUPPORTED_ADDRESS: &str = "UnsupportedAddress";
     pub const UNSUPPORTED_PROTOCOL: &str = "UnsupportedProtocol";
+    pub const UNSUPPORTED_VERSION: &str = "UnsupportedVersion";
     pub const UNSUPPORTED_VALUE: &str = "UnsupportedValue";
 
     /// The proxies refuse a backend of the route.

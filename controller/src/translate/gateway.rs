@@ -11,8 +11,9 @@ use super::client_validation::Validations;
 use super::listener::{Draft as ListenerDraft, Kinds, Namespaces};
 use super::reference_grant::Grants;
 use super::tls::Certificates;
-use super::{Options, Output, PENDING, conflict, gateway_class, listener_set};
+use super::{Options, Output, PENDING, conflict, gateway_class, listener_set, parameters};
 use crate::api;
+use crate::provisioned;
 use crate::resources::{Named, ObjectKind, Resources};
 use crate::status::{GatewayAddress, Problem, condition_type, reason};
 
@@ -102,7 +103,7 @@ pub(crate) fn draft<'a>(
         .gateway_classes
         .iter()
         .filter(|class| gateway_class::is_ours(class))
-        .map(|class| (class.name(), gateway_class::problem(class)))
+        .map(|class| (class.name(), gateway_class::problem(class, resources, options)))
         .collect();
     let sets = listener_set::by_parent(resources);
     let mut drafts = Vec::new();
@@ -122,8 +123,12 @@ pub(crate) fn draft<'a>(
         listener_set::attach(&mut draft, &sets, resources);
         certify(&mut draft, resources, grants, certificates);
         validate_clients(&mut draft, resources, grants);
-        refuse_unsupported(&mut draft);
-        assign_addresses(&mut draft, options);
+        refuse_unsupported(&mut draft, resources, options);
+        let provided = match options.shared_host {
+            false if options.addresses.is_empty() => provisioned::addresses(object, &resources.services),
+            _ => options.addresses.clone(),
+        };
+        assign_addresses(&mut draft, options, &provided);
         conflict::within_gateway(&mut draft.listeners);
         drafts.push(draft);
     }
@@ -186,21 +191,16 @@ fn validate_clients(draft: &mut Draft<'_>, resources: &Resources, grants: &Grant
 }
 
 /// Fields of the Gateway that we cannot follow.
-fn refuse_unsupported(draft: &mut Draft<'_>) {
+fn refuse_unsupported(draft: &mut Draft<'_>, resources: &Resources, options: &Options) {
     let spec = &draft.object.spec;
     if spec.listeners.is_empty() {
         draft
             .problems
             .push(Problem::accepted(reason::LISTENERS_NOT_VALID, "listeners: at least one is needed"));
     }
-    if let Some(parameters) = spec.infrastructure.as_ref().and_then(|i| i.parameters_ref.as_ref()) {
-        draft.problems.push(Problem::accepted(
-            reason::INVALID_PARAMETERS,
-            format!(
-                "infrastructure.parametersRef: kind {} of group {:?} is not supported: remove it",
-                parameters.kind, parameters.group
-            ),
-        ));
+    let is_needed = !options.shared_host;
+    if let Some(Err(problem)) = parameters::of_gateway(draft.object, &resources.fairway_proxies, is_needed) {
+        draft.problems.push(problem);
     }
     if spec.default_scope == Some(gateway_api::experimental::gateways::GatewayDefaultScope::All) {
         draft.problems.push(Problem::accepted(
@@ -212,7 +212,7 @@ fn refuse_unsupported(draft: &mut Draft<'_>) {
 
 /// Decides where the Gateway can be reached. Gateway API: "the implementation MUST bind all Listeners to
 /// every GatewayAddress that it assigns to the Gateway".
-fn assign_addresses(draft: &mut Draft<'_>, options: &Options) {
+fn assign_addresses(draft: &mut Draft<'_>, options: &Options, provided: &[GatewayAddress]) {
     let mut unusable = |reason, message: String| {
         draft.problems.push(Problem::new(condition_type::PROGRAMMED, reason, message));
     };
@@ -225,10 +225,10 @@ fn assign_addresses(draft: &mut Draft<'_>, options: &Options) {
         if kind != "IPAddress" {
             refused = Some(format!("{place}.type: {kind:?} is not supported: use IPAddress"));
         } else if value.is_empty() {
-            let assigned: Vec<_> = options.addresses.iter().filter(|a| a.r#type == kind).cloned().collect();
+            let assigned: Vec<_> = provided.iter().filter(|a| a.r#type == kind).cloned().collect();
             draft.addresses.extend(assigned);
         } else {
-            let known = options.addresses.iter().any(|a| a.r#type == kind && a.value == value);
+            let known = provided.iter().any(|a| a.r#type == kind && a.value == value);
             match value.parse::<IpAddr>() {
                 Ok(ip) if options.shared_host && requested.len() == 1 => {
                     draft.address = Some(ip);
@@ -257,7 +257,7 @@ fn assign_addresses(draft: &mut Draft<'_>, options: &Options) {
         }
     }
     if requested.is_empty() {
-        draft.addresses.clone_from(&options.addresses);
+        draft.addresses = provided.to_vec();
     }
     if draft.addresses.is_empty() && draft.problems.iter().all(|p| p.condition != condition_type::PROGRAMMED)
     {

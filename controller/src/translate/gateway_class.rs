@@ -2,20 +2,20 @@
 
 use std::sync::Arc;
 
-use super::{Output, PENDING};
+use super::{Options, Output, PENDING, parameters};
 use crate::api::GatewayClass;
 use crate::features::SUPPORTED_FEATURES;
-use crate::resources::{Named, ObjectKind, Objects};
+use crate::resources::{Named, ObjectKind, Resources};
 use crate::status::{
     Condition, ConditionStatus, GatewayClassStatus, Problem, Status, condition_type, reason,
 };
 use crate::{CONTROLLER_NAME, ObjectKey};
 
 /// Writes the status of every class that is ours.
-pub(crate) fn translate(classes: &Objects<GatewayClass>, out: &mut Output) {
-    for class in classes.iter().filter(|class| is_ours(class)) {
+pub(crate) fn translate(resources: &Resources, options: &Options, out: &mut Output) {
+    for class in resources.gateway_classes.iter().filter(|class| is_ours(class)) {
         let generation = class.metadata.generation;
-        let problem = parameters_problem(class);
+        let problem = parameters_problem(class, resources, options);
         let accepted = Condition::judge(
             condition_type::ACCEPTED,
             &problem,
@@ -45,8 +45,8 @@ pub(crate) fn is_ours(class: &GatewayClass) -> bool {
 }
 
 /// Why Gateways of a class of ours cannot be served.
-pub(crate) fn problem(class: &GatewayClass) -> Option<Problem> {
-    parameters_problem(class).map(|problem| {
+pub(crate) fn problem(class: &GatewayClass, resources: &Resources, options: &Options) -> Option<Problem> {
+    parameters_problem(class, resources, options).map(|problem| {
         Problem::new(
             PENDING,
             reason::PENDING,
@@ -55,13 +55,7 @@ pub(crate) fn problem(class: &GatewayClass) -> Option<Problem> {
     })
 }
 
-fn parameters_problem(class: &GatewayClass) -> Option<Problem> {
-    let parameters = class.spec.parameters_ref.as_ref()?;
-    Some(Problem::accepted(
-        reason::INVALID_PARAMETERS,
-        format!(
-            "parametersRef: kind {} of group {:?} is not supported: remove parametersRef",
-            parameters.kind, parameters.group
-        ),
-    ))
+fn parameters_problem(class: &GatewayClass, resources: &Resources, options: &Options) -> Option<Problem> {
+    let is_needed = !options.shared_host;
+    parameters::of_class(class, &resources.fairway_proxies, is_needed)?.err()
 }

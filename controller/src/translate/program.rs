@@ -23,16 +23,24 @@ use crate::{ObjectKey, Statuses};
 /// proxies' own.
 #[must_use]
 pub fn program(translation: &Translation, rejections: &[Rejection], applied: bool) -> Statuses {
+    if applied { program_where(translation, rejections, |_| true) } else { translation.statuses.clone() }
+}
+
+/// The same where each Gateway has proxies of its own: `applied` tells whether those of a Gateway serve what it says.
+/// Until then its `Programmed` stays `Unknown`; what proxies say of routes holds in any case.
+pub(crate) fn program_where(
+    translation: &Translation,
+    rejections: &[Rejection],
+    applied: impl Fn(&ObjectKey) -> bool,
+) -> Statuses {
     let mut statuses = translation.statuses.clone();
-    if !applied {
-        return statuses;
-    }
     let rejections = Rejections::new(translation, rejections);
     // Listeners of a set count for their Gateway.
     let mut in_sets: BTreeMap<ObjectKey, usize> = BTreeMap::new();
     for (key, status) in &mut statuses.0 {
         if key.kind == ObjectKind::ListenerSet
             && let Status::ListenerSet(set) = Arc::make_mut(status)
+            && applied(&set.gateway)
         {
             let served = program_listener_set(key, set, translation, &rejections);
             *in_sets.entry(set.gateway.clone()).or_default() += served;
@@ -41,7 +49,9 @@ pub fn program(translation: &Translation, rejections: &[Rejection], applied: boo
     for (key, status) in &mut statuses.0 {
         match key.kind {
             ObjectKind::Gateway => {
-                if let Status::Gateway(gateway) = Arc::make_mut(status) {
+                if applied(key)
+                    && let Status::Gateway(gateway) = Arc::make_mut(status)
+                {
                     let in_sets = in_sets.get(key).copied().unwrap_or_default();
                     program_gateway(key, gateway, in_sets, translation, &rejections);
                 }
@@ -67,7 +77,8 @@ pub fn program(translation: &Translation, rejections: &[Rejection], applied: boo
             | ObjectKind::EndpointSlice
             | ObjectKind::Secret
             | ObjectKind::ConfigMap
-            | ObjectKind::Namespace => {}
+            | ObjectKind::Namespace
+            | ObjectKind::FairwayProxy => {}
         }
     }
     statuses

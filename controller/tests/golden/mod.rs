@@ -105,6 +105,7 @@ pub(crate) fn object(value: &Value) -> Result<Object, String> {
         "Secret" => typed::<api::Secret>(value)?.into(),
         "ConfigMap" => typed::<api::ConfigMap>(value)?.into(),
         "Namespace" => typed::<api::Namespace>(value)?.into(),
+        "FairwayProxy" => typed::<api::FairwayProxy>(value)?.into(),
         other => return Err(format!("kind {other:?} is none we read")),
     })
 }
@@ -124,6 +125,7 @@ pub(crate) fn copy(object: &Object) -> Object {
         Object::Secret(o) => api::Secret::clone(o).into(),
         Object::ConfigMap(o) => api::ConfigMap::clone(o).into(),
         Object::Namespace(o) => api::Namespace::clone(o).into(),
+        Object::FairwayProxy(o) => api::FairwayProxy::clone(o).into(),
     }
 }
 

@@ -38,12 +38,8 @@ fn text(setup: &Setup<'_>) -> String {
         listen.push_str(" http2;\n");
     } else {
         let (chain, key) = (setup.certificate.chain.display(), setup.certificate.key.display());
-        let _ = write!(
-            listen,
-            ";\n    listen 127.0.0.1:{} ssl http2 backlog=4096;\n    ssl_certificate {chain};\n    \
-             ssl_certificate_key {key};\n",
-            setup.tls_port
-        );
+        let _ = writeln!(out, "  ssl_certificate {chain};\n  ssl_certificate_key {key};");
+        let _ = write!(listen, ";\n    listen 127.0.0.1:{} ssl http2 backlog=4096;\n", setup.tls_port);
     }
     let pass = if setup.job.h2c { "grpc_pass grpc://origin" } else { "proxy_pass http://origin" };
     if setup.job.routes == 0 {
@@ -51,9 +47,12 @@ fn text(setup: &Setup<'_>) -> String {
     }
     for i in 0..setup.job.routes {
         let (host, prefix) = route(i);
-        // Options of a listening socket and the certificate are given once.
-        let plain = format!("    listen 127.0.0.1:{};\n", setup.port);
-        let listen = if i == 0 { &listen } else { &plain };
+        // Options of a listening socket are given once.
+        let again = format!(
+            "    listen 127.0.0.1:{};\n    listen 127.0.0.1:{} ssl http2;\n",
+            setup.port, setup.tls_port
+        );
+        let listen = if i == 0 { &listen } else { &again };
         let _ = writeln!(
             out,
             "  server {{\n{listen}    server_name {host};\n    location {prefix} {{ {pass}; }}\n  }}"

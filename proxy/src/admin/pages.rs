@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use super::Status;
 use super::body::{Page, Pieces};
+use super::controller::Controller;
 use crate::telemetry::{Format, render};
 
 const INDEX: &str = "\
@@ -83,6 +84,9 @@ fn readyz(roles: &[Arc<Status>]) -> Response<Page> {
                 }
             },
         };
+        for line in Controller::of(&role.telemetry).iter().flat_map(Controller::lines) {
+            _ = writeln!(body, "{name}: {line}");
+        }
     }
     text(status, body)
 }
@@ -130,8 +134,10 @@ async fn config(site: Arc<Site>, query: &str) -> Response<Page> {
 struct Served {
     role: &'static str,
     version: u64,
-    /// Of the last update.
+    /// All that are in force, whatever update they came with.
     rejections: Vec<Rejection>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    controller: Option<Controller>,
     #[serde(skip)]
     all: config::Resources,
 }
@@ -148,6 +154,7 @@ impl Served {
             role: status.role(),
             version: status.version(),
             rejections: status.rejections.lock().clone(),
+            controller: Controller::of(&status.telemetry),
             all: (status.resources)(),
         }
     }
@@ -158,6 +165,9 @@ fn yaml(roles: &[Served]) -> Result<String, String> {
     for served in roles {
         // Comments, so that one role's part is a file a proxy can start from. Writing to a String cannot fail.
         _ = writeln!(out, "# {}: configuration {}", served.role, served.version);
+        for line in served.controller.iter().flat_map(Controller::lines) {
+            _ = writeln!(out, "# {}: {line}", served.role);
+        }
         for Rejection { key, message, .. } in &served.rejections {
             let message = message.replace(char::is_control, " ");
             _ = writeln!(out, "# rejected: {}: {message}", key.to_string().replace(char::is_control, " "));

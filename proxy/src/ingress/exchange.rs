@@ -12,11 +12,13 @@ use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures::task::{ArcWake, waker_ref};
 use pingora_core::apps::ReusedHttpStream;
 use tokio::time::Instant;
 
 use super::connection::Connection;
 use super::timer::Timer;
+use super::turn::Turn;
 
 tokio::task_local! {
     /// The exchange whose request is being started: Pingora's `new_ctx` takes no argument.
@@ -45,6 +47,7 @@ pub(crate) struct Exchange {
     /// 0: none.
     deadline: AtomicU64,
     expired: AtomicBool,
+    turn: Turn,
 }
 
 impl Exchange {
@@ -57,6 +60,7 @@ impl Exchange {
             refused: AtomicU16::new(0),
             deadline: AtomicU64::new(0),
             expired: AtomicBool::new(false),
+            turn: Turn::default(),
         }
     }
 
@@ -138,6 +142,12 @@ impl Default for Exchange {
     }
 }
 
+impl ArcWake for Exchange {
+    fn wake_by_ref(exchange: &Arc<Self>) {
+        exchange.turn.wake();
+    }
+}
+
 /// What became of a request.
 #[derive(Debug)]
 pub(crate) enum Ended {
@@ -191,10 +201,14 @@ fn step(
     exchange: &Arc<Exchange>,
     cx: &mut Context<'_>,
 ) -> Poll<Option<ReusedHttpStream>> {
-    if exchange.is_taken() {
-        return request.as_mut().poll(cx);
-    }
-    CURRENT.sync_scope(exchange.clone(), || request.as_mut().poll(cx))
+    let waker = waker_ref(exchange);
+    let mut inner = Context::from_waker(&waker);
+    exchange.turn.take(cx, || {
+        if exchange.is_taken() {
+            return request.as_mut().poll(&mut inner);
+        }
+        CURRENT.sync_scope(exchange.clone(), || request.as_mut().poll(&mut inner))
+    })
 }
 
 #[cfg(test)]

@@ -25,9 +25,11 @@ const BOUNDS: [u64; 14] = [
 /// A latency histogram. Reading is not a snapshot: requests that end meanwhile may show in a bucket and not yet in the
 /// sum, which a scrape cannot tell from having come a moment earlier.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(crate) struct Histogram {
-    buckets: [AtomicU64; BOUNDS.len() + 1],
+    // Beside the buckets of fast requests: with thousands of rules each cache line is a miss.
     nanos: AtomicU64,
+    buckets: [AtomicU64; BOUNDS.len() + 1],
 }
 
 impl Histogram {
@@ -59,6 +61,7 @@ fn seconds(nanos: u64) -> f64 {
 /// Counts by (status code, reason). Codes come from backends, so the table has a hard cap; what does not fit any more
 /// is counted as `other`, and the sum stays exact.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Table<const N: usize> {
     /// 0: free. A claimed slot is never given back.
     keys: [AtomicU32; N],

@@ -1,6 +1,7 @@
 //! What is counted, one object per rule, backend and listener. The engine holds them by `Arc`, so that a request
 //! updates them without a lookup; most of each is allocated with its first request.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -19,8 +20,9 @@ pub struct RouteStats {
     seen: OnceLock<Box<RouteCounters>>,
 }
 
-/// What a rule has once it saw a request.
+/// What a rule has once it saw a request. Laid out so that an ordinary request touches two cache lines of it.
 #[derive(Debug, Default)]
+#[repr(C, align(64))]
 pub(crate) struct RouteCounters {
     pub(crate) replies: Table<12>,
     pub(crate) durations: Histogram,
@@ -260,20 +262,26 @@ pub(crate) struct ConfigStats {
     version: AtomicU64,
     refused: AtomicU64,
     degraded: AtomicU64,
+    /// Those in force.
+    rejected: Mutex<Vec<Rejection>>,
     applied: Mutex<Option<Instant>>,
 }
 
 impl ConfigStats {
-    /// Counts an update and says which it is, from 0.
+    /// Counts an update and says which it is, from 0. `rejections`: all that are in force; those that were before are
+    /// not counted again.
     pub(crate) fn applied(&self, version: u64, rejections: &[Rejection]) -> u64 {
         self.version.store(version, Ordering::Relaxed);
-        for rejection in rejections {
+        let mut rejected = self.rejected.lock();
+        for rejection in fresh(&rejected, rejections) {
             let count = match rejection.severity {
                 Severity::Degraded => &self.degraded,
                 Severity::Refused => &self.refused,
             };
             count.fetch_add(1, Ordering::Relaxed);
         }
+        *rejected = rejections.to_vec();
+        drop(rejected);
         *self.applied.lock() = Some(Instant::now());
         self.updates.fetch_add(1, Ordering::Relaxed)
     }
@@ -289,8 +297,23 @@ impl ConfigStats {
         Some((load(&self.version), applied.elapsed().as_secs_f64()))
     }
 
-    /// Resources rejected so far, by severity.
+    /// Rejections so far, by severity.
     pub(crate) fn rejections(&self) -> [(&'static str, u64); 2] {
         [("degraded", load(&self.degraded)), ("refused", load(&self.refused))]
     }
+
+    /// Rejections in force, by severity.
+    pub(crate) fn rejected(&self) -> [(&'static str, i64); 2] {
+        let rejected = self.rejected.lock();
+        let refused = rejected.iter().filter(|rejection| rejection.severity == Severity::Refused).count();
+        let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        [("degraded", count(rejected.len() - refused)), ("refused", count(refused))]
+    }
+}
+
+/// The rejections that were not there before.
+pub(crate) fn fresh<'a>(before: &[Rejection], now: &'a [Rejection]) -> Vec<&'a Rejection> {
+    let known: HashSet<_> =
+        before.iter().map(|rejection| (&rejection.key, rejection.message.as_str())).collect();
+    now.iter().filter(|rejection| !known.contains(&(&rejection.key, rejection.message.as_str()))).collect()
 }

@@ -41,6 +41,14 @@ families! {
     CONFIG_VERSION: Gauge "fairway_config_version" "Version of the configuration that is served";
     CONFIG_AGE: Gauge "fairway_config_age_seconds" "Time since an update of the configuration was applied";
     CONFIG_REJECTIONS: Counter "fairway_config_rejections" "Resources that could not be used, or only in part";
+    CONFIG_REJECTED: Gauge "fairway_config_rejected" "Resources that are not in use now, or only in part";
+    CONTROLLER_CONNECTED: Gauge "fairway_controller_connected" "1 while there is a stream of configuration from the controller";
+    CONTROLLER_STREAMS: Counter "fairway_controller_streams" "Streams of configuration opened";
+    CONTROLLER_ANSWERS: Counter "fairway_controller_answers" "Updates from the controller, by whether something of them was rejected";
+    CONTROLLER_ANSWER_AGE: Gauge "fairway_controller_last_answer_age_seconds" "Time since the controller was answered";
+    CONTROLLER_CERTIFICATES: Counter "fairway_controller_certificates" "Certificates received from the controller";
+    SNAPSHOT_AGE: Gauge "fairway_snapshot_age_seconds" "Time since the snapshot on disk was written";
+    SNAPSHOT_FAILED: Gauge "fairway_snapshot_failed" "1 while the snapshot on disk cannot be used or written";
     LOG_DROPPED: Counter "fairway_access_log_dropped" "Access log lines lost because they could not be written fast enough or at all";
     SPANS_EXPORTED: Counter "fairway_spans_exported" "Spans the OTLP collector took";
     SPANS_DROPPED: Counter "fairway_spans_dropped" "Spans lost because the OTLP collector is slow, away or refuses them";

@@ -1,5 +1,7 @@
 //! One scrape: what is counted now, family by family.
 
+mod controller;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -57,6 +59,7 @@ impl Collector for Scrape {
         self.encode_backends(&mut encoder)?;
         self.encode_listeners(&mut encoder)?;
         self.encode_config(&mut encoder)?;
+        self.encode_controller(&mut encoder)?;
         self.encode_losses(&mut encoder)?;
         self.encode_process(&mut encoder)
     }
@@ -204,6 +207,12 @@ impl Scrape {
         for (role, config) in roles() {
             for (severity, count) in config.rejections() {
                 rejections.counter(&[role, ("severity", severity)], &count)?;
+            }
+        }
+        let mut rejected = Open::new(encoder, &families::CONFIG_REJECTED)?;
+        for (role, config) in roles() {
+            for (severity, count) in config.rejected() {
+                rejected.gauge(&[role, ("severity", severity)], &count)?;
             }
         }
         Ok(())

@@ -1,0 +1,276 @@
+//! Which part of the configuration a Gateway's proxies may see.
+//!
+//! A gateway sees the listeners of its own Gateway and the routes attached to it; a waypoint the listeners of the captured
+//! Services of its namespace and the routes attached to those. Both see what these need: certificates, backends
+//! (mirrors' too) and their endpoints. Nothing else, so a proxy that is taken over gives away one Gateway's secrets only.
+//!
+//! It works on changes: what a change of one resource costs does not depend on how many there are.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::identity::{GatewayRef, Role};
+use crate::{
+    Action, Backend, HttpRoute, Key, Kind, Listener, ListenerTls, Parent, Resource, Resources, Scope, Target,
+    Update,
+};
+
+/// Those who see the same.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Place {
+    /// Proxies of one Gateway.
+    Gateway {
+        /// Of the Gateway.
+        namespace: String,
+        /// Of the Gateway.
+        name: String,
+    },
+    /// Waypoints of one namespace.
+    Waypoint {
+        /// Which.
+        namespace: String,
+    },
+}
+
+impl From<&GatewayRef> for Place {
+    fn from(gateway: &GatewayRef) -> Self {
+        let namespace = gateway.namespace.clone();
+        match gateway.role {
+            Role::Gateway => Self::Gateway { namespace, name: gateway.name.clone() },
+            Role::Waypoint => Self::Waypoint { namespace },
+        }
+    }
+}
+
+/// What changes for one place: resources that are new or changed, and `None` for those that are gone.
+pub type Change = BTreeMap<Key, Option<Arc<Resource>>>;
+
+/// Remembers who sees what.
+#[derive(Debug, Default)]
+pub struct Scopes {
+    /// Where each listener and route is seen.
+    roots: HashMap<Key, BTreeSet<Place>>,
+    shares: HashMap<Place, Share>,
+}
+
+impl Scopes {
+    /// The changes of each place that follow from an update leading to `all`. Places without any are left out.
+    pub fn apply(&mut self, update: &Update, all: &Resources) -> BTreeMap<Place, Change> {
+        let mut moved: BTreeMap<Place, Vec<(&Key, bool)>> = BTreeMap::new();
+        for (key, resource) in &update.upserts {
+            let now = places(key, resource);
+            let before = if now.is_empty() {
+                self.roots.remove(key)
+            } else {
+                self.roots.insert(key.clone(), now.clone())
+            };
+            let before = before.unwrap_or_default();
+            for gone in before.difference(&now) {
+                moved.entry(gone.clone()).or_default().push((key, false));
+            }
+            for new in now.difference(&before) {
+                moved.entry(new.clone()).or_default().push((key, true));
+            }
+        }
+        for key in &update.removes {
+            for gone in self.roots.remove(key).unwrap_or_default() {
+                moved.entry(gone).or_default().push((key, false));
+            }
+        }
+        for place in moved.keys() {
+            if !self.shares.contains_key(place) {
+                self.shares.insert(place.clone(), Share::default());
+            }
+        }
+        let mut changes = BTreeMap::new();
+        // O(places × changed keys), each a look-up in a hash map.
+        for (place, share) in &mut self.shares {
+            let change = share.take(moved.get(place).map_or(&[], Vec::as_slice), update, all);
+            if !change.is_empty() {
+                changes.insert(place.clone(), change);
+            }
+        }
+        self.shares.retain(|_, share| !share.uses.is_empty());
+        changes
+    }
+
+    /// All that a place sees, in no order.
+    pub fn seen(&self, place: &Place) -> impl Iterator<Item = (&Key, &Arc<Resource>)> {
+        self.shares.get(place).into_iter().flat_map(|share| &share.seen)
+    }
+
+    /// How many resources a place sees.
+    #[must_use]
+    pub fn count(&self, place: &Place) -> usize {
+        self.shares.get(place).map_or(0, |share| share.seen.len())
+    }
+
+    /// Whether a place sees a key.
+    #[must_use]
+    pub fn sees(&self, place: &Place, key: &Key) -> bool {
+        self.shares.get(place).is_some_and(|share| share.seen.contains_key(key))
+    }
+}
+
+/// What one place sees.
+#[derive(Debug, Default)]
+struct Share {
+    /// How many reasons there are to see a key: one for being a listener or route of the place, one for each seen
+    /// resource that needs it.
+    uses: HashMap<Key, usize>,
+    /// The keys of `uses` that exist; what they need is counted.
+    seen: HashMap<Key, Arc<Resource>>,
+}
+
+impl Share {
+    fn take(&mut self, moved: &[(&Key, bool)], update: &Update, all: &Resources) -> Change {
+        let mut walk = Walk { share: self, all, before: BTreeMap::new() };
+        // What comes is counted before what goes, so that nothing goes and comes again.
+        for (key, _) in moved.iter().filter(|(_, is_seen)| *is_seen) {
+            walk.retain(key);
+        }
+        for key in update.upserts.keys().chain(&update.removes) {
+            walk.refresh(key);
+        }
+        for (key, _) in moved.iter().filter(|(_, is_seen)| !*is_seen) {
+            walk.release(key);
+        }
+        let before = walk.before;
+        let changes = before.into_iter().filter_map(|(key, before)| {
+            let now = self.seen.get(&key);
+            let is_same = match (&before, now) {
+                (Some(before), Some(now)) => Arc::ptr_eq(before, now),
+                (None, None) => true,
+                _ => false,
+            };
+            (!is_same).then(|| (key, now.cloned()))
+        });
+        changes.collect()
+    }
+}
+
+/// One change on its way through what is needed by what. Listeners and routes need backends and certificates, backends
+/// need certificates, those need nothing: it ends.
+struct Walk<'a> {
+    share: &'a mut Share,
+    all: &'a Resources,
+    /// What was seen before of every key that was touched.
+    before: BTreeMap<Key, Option<Arc<Resource>>>,
+}
+
+impl Walk<'_> {
+    fn retain(&mut self, key: &Key) {
+        match self.share.uses.get_mut(key) {
+            Some(count) => *count += 1,
+            None => {
+                self.share.uses.insert(key.clone(), 1);
+                self.refresh(key);
+            }
+        }
+    }
+
+    fn release(&mut self, key: &Key) {
+        let Some(count) = self.share.uses.get_mut(key) else { return };
+        *count -= 1;
+        if *count == 0 {
+            self.share.uses.remove(key);
+            self.refresh(key);
+        }
+    }
+
+    /// Looks at a key again and follows what it needs.
+    fn refresh(&mut self, key: &Key) {
+        let now = if self.share.uses.contains_key(key) { self.all.get(key) } else { None };
+        let before = self.share.seen.get(key);
+        match (before, now) {
+            (None, None) => return,
+            (Some(before), Some(now)) if Arc::ptr_eq(before, now) => return,
+            _ => {}
+        }
+        let now = now.cloned();
+        let before = match &now {
+            Some(now) => self.share.seen.insert(key.clone(), now.clone()),
+            None => self.share.seen.remove(key),
+        };
+        self.before.entry(key.clone()).or_insert_with(|| before.clone());
+        for needed in now.iter().flat_map(|now| needs(now)) {
+            self.retain(&needed);
+        }
+        for needed in before.iter().flat_map(|before| needs(before)) {
+            self.release(&needed);
+        }
+    }
+}
+
+/// Where a listener or route is seen. Other resources are seen by whoever needs them.
+fn places(key: &Key, resource: &Resource) -> BTreeSet<Place> {
+    match resource {
+        Resource::Listener(listener) => BTreeSet::from([match &listener.scope {
+            Scope::Gateway => gateway(&key.namespace, key.name.split('/').next().unwrap_or_default()),
+            Scope::Service(service) => Place::Waypoint { namespace: service.namespace.clone() },
+        }]),
+        Resource::HttpRoute(route) | Resource::GrpcRoute(route) => of_parents(&route.parents),
+        Resource::Certificate(_) | Resource::Backend(_) | Resource::Endpoints(_) => BTreeSet::new(),
+    }
+}
+
+fn of_parents(parents: &[Parent]) -> BTreeSet<Place> {
+    let places = parents.iter().map(|parent| match parent {
+        Parent::Listener { namespace, gateway: name, .. } => gateway(namespace, name),
+        Parent::Service(service) => Place::Waypoint { namespace: service.namespace.clone() },
+    });
+    places.collect()
+}
+
+fn gateway(namespace: &str, name: &str) -> Place {
+    Place::Gateway { namespace: namespace.to_owned(), name: name.to_owned() }
+}
+
+/// What a resource cannot be used without.
+fn needs(resource: &Resource) -> HashSet<Key> {
+    let mut needs = HashSet::new();
+    match resource {
+        Resource::Listener(listener) => {
+            // Every field by name: a new one that refers to something has to be looked at here.
+            let Listener { address: _, port: _, protocol: _, hostname: _, tls, backend_certificate, scope } =
+                listener;
+            needs.extend(backend_certificate.iter().filter_map(|name| certificate(name)));
+            if let Some(ListenerTls { certificates, client_validation: _ }) = tls {
+                needs.extend(certificates.iter().filter_map(|name| certificate(name)));
+            }
+            if let Scope::Service(service) = scope {
+                needs.extend([Key::backend(service), Key::endpoints(service)]);
+            }
+        }
+        Resource::HttpRoute(route) | Resource::GrpcRoute(route) => route_needs(route, &mut needs),
+        Resource::Backend(Backend { protocol: _, tls: _, max_connections: _ })
+        | Resource::Certificate(_)
+        | Resource::Endpoints(_) => {}
+    }
+    needs
+}
+
+/// `namespace/name`.
+fn certificate(name: &str) -> Option<Key> {
+    let (namespace, name) = name.split_once('/')?;
+    Some(Key::new(Kind::Certificate, namespace, name))
+}
+
+fn route_needs(route: &HttpRoute, needs: &mut HashSet<Key>) {
+    let mut need = |backend: &crate::BackendRef| {
+        needs.extend([Key::backend(backend), Key::endpoints(backend)]);
+    };
+    for rule in &route.rules {
+        rule.policies.backends().into_iter().for_each(&mut need);
+        let Action::Forward(backends) = &rule.action else { continue };
+        for backend in backends {
+            backend.policies.backends().into_iter().for_each(&mut need);
+            if let Target::Backend(reference) = &backend.target {
+                need(reference);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

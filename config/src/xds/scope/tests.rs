@@ -1,0 +1,243 @@
+use super::*;
+use crate::{
+    Backend, BackendRef, Certificate, Endpoints, HttpRule, Listener, ListenerTls, PolicySet, Protocol,
+    Redacted, WeightedBackend,
+};
+
+fn backend(name: &str) -> BackendRef {
+    BackendRef { namespace: "n".into(), name: name.into(), port: 80 }
+}
+
+fn attached(gateway: &str) -> Parent {
+    let (namespace, section) = ("n".into(), "l".into());
+    Parent::Listener { namespace, gateway: gateway.into(), section, hostnames: vec!["*".into()] }
+}
+
+fn route(parents: Vec<Parent>, backends: &[&str]) -> Resource {
+    let forward = backends.iter().map(|name| WeightedBackend {
+        target: Target::Backend(backend(name)),
+        weight: 1,
+        policies: PolicySet::default(),
+    });
+    let action = Action::Forward(forward.collect());
+    let rule = HttpRule { name: None, matches: Vec::new(), policies: PolicySet::default(), action };
+    Resource::HttpRoute(HttpRoute { created: 0, parents, rules: vec![rule] })
+}
+
+fn mirroring(parents: Vec<Parent>, to: &str) -> Resource {
+    let Resource::HttpRoute(mut route) = route(parents, &[]) else { unreachable!() };
+    let json = serde_json::json!({ "mirror": [{ "backend": backend(to) }] });
+    route.rules[0].policies = serde_json::from_value(json).unwrap();
+    Resource::HttpRoute(route)
+}
+
+fn listener(scope: Scope, certificate: Option<&str>) -> Resource {
+    let tls =
+        certificate.map(|name| ListenerTls { certificates: vec![name.to_owned()], client_validation: None });
+    let protocol = if tls.is_some() { Protocol::Https } else { Protocol::Http };
+    Resource::Listener(Listener {
+        address: None,
+        port: 80,
+        protocol,
+        hostname: None,
+        tls,
+        backend_certificate: None,
+        scope,
+    })
+}
+
+fn certificate() -> Resource {
+    Resource::Certificate(Certificate { chain: String::new(), key: Redacted::new("secret") })
+}
+
+/// What a place sees, computed from scratch.
+fn naive(all: &Resources, place: &Place) -> BTreeSet<Key> {
+    let mut seen: BTreeSet<Key> = BTreeSet::new();
+    let mut open: Vec<Key> =
+        all.iter().filter(|(key, r)| places(key, r).contains(place)).map(|(key, _)| key.clone()).collect();
+    while let Some(key) = open.pop() {
+        if let Some(resource) = all.get(&key)
+            && seen.insert(key)
+        {
+            open.extend(needs(resource));
+        }
+    }
+    seen
+}
+
+fn edge(name: &str) -> Place {
+    gateway("n", name)
+}
+
+fn keys(scopes: &Scopes, place: &Place) -> BTreeSet<String> {
+    scopes.seen(place).map(|(key, _)| key.to_string()).collect()
+}
+
+fn world() -> Resources {
+    let insert = [
+        ("Listener/n/a/l", listener(Scope::Gateway, Some("secrets/a"))),
+        ("Listener/n/b/l", listener(Scope::Gateway, Some("secrets/b"))),
+        ("Listener/n/s:80", listener(Scope::Service(backend("s")), None)),
+        ("Certificate/secrets/a", certificate()),
+        ("Certificate/secrets/b", certificate()),
+        ("HttpRoute/n/a", route(vec![attached("a")], &["x", "x"])),
+        ("HttpRoute/n/b", mirroring(vec![attached("b")], "y")),
+        ("HttpRoute/n/mesh", route(vec![Parent::Service(backend("s"))], &["x"])),
+        ("Backend/n/s:80", Resource::Backend(Backend::default())),
+        ("Backend/n/x:80", Resource::Backend(Backend::default())),
+        ("Backend/n/y:80", Resource::Backend(Backend::default())),
+        ("Endpoints/n/x:80", Resource::Endpoints(Endpoints::default())),
+        ("Endpoints/n/y:80", Resource::Endpoints(Endpoints::default())),
+    ];
+    insert.into_iter().map(|(key, resource)| (key.parse().unwrap(), Arc::new(resource))).collect()
+}
+
+#[test]
+fn each_gateway_sees_its_own_and_what_that_needs() {
+    let world = world();
+    let mut scopes = Scopes::default();
+    let changes = scopes.apply(&Update::between(1, &Resources::new(), &world), &world);
+    assert_eq!(changes.len(), 3);
+    let set = |keys: &[&str]| keys.iter().map(|&key| key.to_owned()).collect::<BTreeSet<_>>();
+    assert_eq!(
+        keys(&scopes, &edge("a")),
+        set(&[
+            "Listener/n/a/l",
+            "Certificate/secrets/a",
+            "HttpRoute/n/a",
+            "Backend/n/x:80",
+            "Endpoints/n/x:80"
+        ])
+    );
+    assert_eq!(
+        keys(&scopes, &edge("b")),
+        set(&[
+            "Listener/n/b/l",
+            "Certificate/secrets/b",
+            "HttpRoute/n/b",
+            "Backend/n/y:80",
+            "Endpoints/n/y:80"
+        ])
+    );
+    let waypoint = Place::from(&GatewayRef::new(Role::Waypoint, "n", "any"));
+    assert_eq!(
+        keys(&scopes, &waypoint),
+        set(&["Listener/n/s:80", "HttpRoute/n/mesh", "Backend/n/s:80", "Backend/n/x:80", "Endpoints/n/x:80"])
+    );
+    assert_eq!(keys(&scopes, &edge("c")), BTreeSet::new());
+}
+
+#[test]
+fn a_change_of_endpoints_reaches_only_those_who_use_them() {
+    let old = world();
+    let mut scopes = Scopes::default();
+    scopes.apply(&Update::between(1, &Resources::new(), &old), &old);
+    let mut new = old.clone();
+    let endpoint = crate::Endpoint { address: "10.0.0.1:80".parse().unwrap(), zone: None };
+    let endpoints = Endpoints { endpoints: vec![endpoint] };
+    let key: Key = "Endpoints/n/y:80".parse().unwrap();
+    new.insert(key.clone(), Arc::new(Resource::Endpoints(endpoints)));
+    let changes = scopes.apply(&Update::between(2, &old, &new), &new);
+    assert_eq!(changes.keys().collect::<Vec<_>>(), [&edge("b")]);
+    assert_eq!(changes[&edge("b")].keys().collect::<Vec<_>>(), [&key]);
+}
+
+#[test]
+fn a_certificate_goes_with_the_last_listener_that_shows_it() {
+    let old = world();
+    let mut scopes = Scopes::default();
+    scopes.apply(&Update::between(1, &Resources::new(), &old), &old);
+    let mut new = old.clone();
+    new.insert("Listener/n/a/l".parse().unwrap(), Arc::new(listener(Scope::Gateway, None)));
+    let changes = scopes.apply(&Update::between(2, &old, &new), &new);
+    let gone = &changes[&edge("a")][&"Certificate/secrets/a".parse().unwrap()];
+    assert!(gone.is_none());
+}
+
+/// A small random number below `below`.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, below: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % below
+    }
+}
+
+#[test]
+fn scoping_changes_is_scoping_the_whole() {
+    let candidates: Vec<(Key, Vec<Resource>)> = vec![
+        (
+            "Listener/n/a/l",
+            vec![listener(Scope::Gateway, Some("s/c")), listener(Scope::Gateway, Some("s/d"))],
+        ),
+        (
+            "Listener/n/b/l",
+            vec![listener(Scope::Gateway, Some("s/c")), listener(Scope::Service(backend("x")), None)],
+        ),
+        (
+            "HttpRoute/n/r",
+            vec![
+                route(vec![attached("a"), attached("b")], &["x", "y"]),
+                route(vec![attached("a")], &["y"]),
+                mirroring(vec![attached("b")], "x"),
+                route(vec![Parent::Service(backend("x"))], &["y"]),
+            ],
+        ),
+        ("HttpRoute/n/s", vec![route(vec![attached("b")], &["x", "x"]), mirroring(vec![attached("a")], "y")]),
+        ("Certificate/s/c", vec![certificate()]),
+        ("Certificate/s/d", vec![certificate()]),
+        ("Backend/n/x:80", vec![Resource::Backend(Backend::default())]),
+        (
+            "Backend/n/y:80",
+            vec![
+                Resource::Backend(Backend::default()),
+                Resource::Backend(Backend { max_connections: Some(1), ..Backend::default() }),
+            ],
+        ),
+        ("Endpoints/n/x:80", vec![Resource::Endpoints(Endpoints::default())]),
+    ]
+    .into_iter()
+    .map(|(key, resources)| (key.parse().unwrap(), resources))
+    .collect();
+    let seen_from = [edge("a"), edge("b"), Place::Waypoint { namespace: "n".into() }];
+    let (mut random, mut scopes, mut old) = (Random(11), Scopes::default(), Resources::new());
+    let mut told: BTreeMap<Place, BTreeMap<Key, Arc<Resource>>> = BTreeMap::new();
+    for version in 1..1000 {
+        let mut new = Resources::new();
+        for (key, variants) in &candidates {
+            if let Some(resource) = variants.get(random.below(variants.len() + 1)) {
+                // Half of the time the same `Arc` as before, if it was that.
+                let same = old.get(key).filter(|old| ***old == *resource && random.below(2) == 0).cloned();
+                new.insert(key.clone(), same.unwrap_or_else(|| Arc::new(resource.clone())));
+            }
+        }
+        let update = Update::between(version, &old, &new);
+        // As in the hub: what is equal stays the same `Arc`.
+        for (key, resource) in &mut new {
+            if !update.upserts.contains_key(key) {
+                *resource = old[key].clone();
+            }
+        }
+        for (place, change) in scopes.apply(&update, &new) {
+            let told = told.entry(place).or_default();
+            for (key, resource) in change {
+                match resource {
+                    Some(resource) => drop(told.insert(key, resource)),
+                    None => assert!(told.remove(&key).is_some(), "{key} was never told"),
+                }
+            }
+        }
+        for place in &seen_from {
+            let told = told.entry(place.clone()).or_default();
+            assert_eq!(
+                told.keys().cloned().collect::<BTreeSet<_>>(),
+                naive(&new, place),
+                "{place:?} at {version}"
+            );
+            assert!(told.iter().all(|(key, resource)| new[key] == *resource));
+            assert_eq!(keys(&scopes, place).len(), told.len());
+        }
+        old = new;
+    }
+}

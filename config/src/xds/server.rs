@@ -1,0 +1,70 @@
+//! The controller's end: TLS, certificates for proxies, and streams.
+
+mod call;
+mod certificates;
+mod connection;
+mod stream;
+mod tls;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+pub(super) use self::stream::GENERATION;
+pub use self::tls::{ServerTls, TlsError};
+use super::Hub;
+use crate::identity::{Authenticate, Issue};
+
+/// Connections at one time; more wait in the system's queue. Each costs some 50 KiB and each proxy has one, for a
+/// moment two.
+const CONNECTIONS: usize = 4096;
+
+/// Serves a [`Hub`] to proxies.
+#[derive(Clone)]
+pub struct Server {
+    /// What is served.
+    pub hub: Hub,
+    /// Certificate and trusted authority; a new value holds for new connections.
+    pub tls: watch::Receiver<Arc<ServerTls>>,
+    /// Who callers are.
+    pub authenticate: Arc<dyn Authenticate>,
+    /// Signs their certificates.
+    pub issue: Arc<dyn Issue>,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("hub", &self.hub).finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// Serves until the future is dropped, which ends all connections; proxies come back by themselves.
+    pub async fn serve(self, listener: TcpListener) {
+        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        // Dropped with this future, so that its connections end.
+        let mut connections = JoinSet::new();
+        loop {
+            // The semaphore is never closed.
+            let Ok(place) = places.clone().acquire_owned().await else { return };
+            while connections.try_join_next().is_some() {}
+            match listener.accept().await {
+                Ok((socket, peer)) => {
+                    let server = self.clone();
+                    connections.spawn(async move {
+                        let _place = place;
+                        connection::serve(server, socket, peer).await;
+                    });
+                }
+                Err(error) => {
+                    // Out of descriptors, most likely: they come back when connections end.
+                    tracing::warn!(%error, "the port for proxies cannot accept");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Who proxies are, and who we are to them.
+
+mod authority;
+mod tokens;
+
+pub(crate) use self::authority::{Authorities, SECRET};
+pub(crate) use self::tokens::Tokens;

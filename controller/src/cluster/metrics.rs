@@ -1,0 +1,113 @@
+//! What the controller counts of itself.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::ObjectKind;
+
+/// A kind of object.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Kind {
+    kind: &'static str,
+}
+
+impl From<ObjectKind> for Kind {
+    fn from(kind: ObjectKind) -> Self {
+        Self { kind: kind.as_str() }
+    }
+}
+
+/// How a write ended.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Outcome {
+    pub(crate) kind: &'static str,
+    pub(crate) outcome: &'static str,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    pub(crate) events: Family<Kind, Counter>,
+    pub(crate) watch_errors: Family<Kind, Counter>,
+    pub(crate) undecodable: Family<Kind, Counter>,
+    pub(crate) objects: Family<Kind, Gauge>,
+    pub(crate) translations: Histogram,
+    pub(crate) resources: Gauge,
+    pub(crate) status_writes: Family<Outcome, Counter>,
+    pub(crate) status_queue: Gauge,
+    pub(crate) applies: Family<Outcome, Counter>,
+    pub(crate) proxies: Gauge,
+    pub(crate) rejections: Gauge,
+    pub(crate) leader: Gauge,
+    pub(crate) generation: Gauge<u64, AtomicU64>,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let mut registry = Registry::with_prefix("fairway_controller");
+        let metrics = Self {
+            registry: Registry::default(),
+            events: Family::default(),
+            watch_errors: Family::default(),
+            undecodable: Family::default(),
+            objects: Family::default(),
+            translations: Histogram::new(exponential_buckets(0.000_25, 2.0, 16)),
+            resources: Gauge::default(),
+            status_writes: Family::default(),
+            status_queue: Gauge::default(),
+            applies: Family::default(),
+            proxies: Gauge::default(),
+            rejections: Gauge::default(),
+            leader: Gauge::default(),
+            generation: Gauge::default(),
+        };
+        let r = &mut registry;
+        r.register("watch_events", "Events of watches", metrics.events.clone());
+        r.register(
+            "watch_errors",
+            "Watches that failed and were started again",
+            metrics.watch_errors.clone(),
+        );
+        r.register("undecodable_objects", "Objects that could not be read", metrics.undecodable.clone());
+        r.register("objects", "Objects known", metrics.objects.clone());
+        r.register_with_unit(
+            "translation",
+            "Time of a translation",
+            Unit::Seconds,
+            metrics.translations.clone(),
+        );
+        r.register("resources", "Resources published to proxies", metrics.resources.clone());
+        r.register("status_writes", "Writes of a status", metrics.status_writes.clone());
+        r.register(
+            "status_queue",
+            "Statuses that wait to be compared or written",
+            metrics.status_queue.clone(),
+        );
+        r.register("applies", "Writes of what runs for Gateways", metrics.applies.clone());
+        r.register("proxies", "Proxies connected to this replica", metrics.proxies.clone());
+        r.register(
+            "rejections",
+            "Resources that connected proxies do not use, or only in part",
+            metrics.rejections.clone(),
+        );
+        r.register("leader", "1 when this replica leads", metrics.leader.clone());
+        r.register("generation", "Revision of the published configuration", metrics.generation.clone());
+        Self { registry, ..metrics }
+    }
+
+    /// In OpenMetrics text.
+    pub(crate) fn encode(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}

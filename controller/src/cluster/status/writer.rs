@@ -1,0 +1,350 @@
+//! Writes statuses: only what differs, one write per object at a time, and no object twice within a moment.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use config::xds::Hub;
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::jiff::Timestamp;
+use kube::Client;
+use kube::api::{DynamicObject, Patch, PatchParams};
+use kube::runtime::events::{Event, EventType, Recorder};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use super::assemble::{Assembled, Assembler};
+use super::diff::{self, Write};
+use super::queue::{Queue, SPACING};
+use super::transitions::transitions;
+use crate::cluster::control::View;
+use crate::cluster::metrics::{Metrics, Outcome};
+use crate::cluster::provision::Refusals;
+use crate::cluster::state::{Observed, State};
+use crate::cluster::watch::Versions;
+use crate::cluster::write;
+use crate::status::{ConditionStatus, Status, condition_type, reason};
+use crate::{ObjectKey, ObjectKind};
+
+/// Writes at one time.
+const AT_ONCE: usize = 16;
+
+/// See the module.
+pub(crate) struct Writer {
+    pub(crate) client: Client,
+    pub(crate) state: Arc<State>,
+    pub(crate) hub: Hub,
+    pub(crate) views: watch::Receiver<Option<Arc<View>>>,
+    pub(crate) leads: watch::Receiver<bool>,
+    pub(crate) refusals: watch::Receiver<Refusals>,
+    pub(crate) versions: Arc<Versions>,
+    pub(crate) recorder: Recorder,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// How a write ended.
+struct Done {
+    key: ObjectKey,
+    body: Value,
+    result: Result<DynamicObject, kube::Error>,
+}
+
+impl Writer {
+    /// Works until the future is dropped.
+    pub(crate) async fn run(mut self) {
+        let mut assembler = Assembler::default();
+        let mut said = Assembled::default();
+        let mut queue = Queue::default();
+        let mut writes: JoinSet<Done> = JoinSet::new();
+        let mut answers = self.hub.changes();
+        let mut leads = false;
+        loop {
+            // With every place taken the next thing to happen is the end of a write.
+            let is_full = writes.len() >= AT_ONCE;
+            let next = queue.next().filter(|_| !is_full).into_iter().chain(said.again).min();
+            let state = Arc::clone(&self.state);
+            let mut is_news = false;
+            tokio::select! {
+                Ok(()) = self.views.changed() => is_news = true,
+                Ok(()) = answers.changed() => is_news = true,
+                Ok(()) = self.refusals.changed() => is_news = true,
+                Ok(()) = self.leads.changed() => {}
+                () = state.observed.notified() => {}
+                Some(done) = writes.join_next() => {
+                    if let Ok(done) = done {
+                        self.finish(done, &mut queue);
+                    }
+                }
+                () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
+            }
+            let now = Instant::now();
+            let touched = self.state.take_observed();
+            self.count_proxies();
+            if !*self.leads.borrow_and_update() {
+                (leads, queue, said) = (false, Queue::default(), Assembled::default());
+                continue;
+            }
+            let is_first = !leads;
+            if is_first {
+                leads = true;
+                assembler.begin(now);
+            }
+            let Some(view) = self.views.borrow_and_update().clone() else {
+                leads = false;
+                continue;
+            };
+            if is_news || is_first || said.again.is_some_and(|again| again <= now) {
+                answers.mark_unchanged();
+                let refusals = self.refusals.borrow_and_update().clone();
+                let mut new = assembler.assemble(&view, &self.hub.proxies(), &refusals, now);
+                self.judge_versions(&mut new);
+                queue.add(changed(&said, &new), now);
+                said = new;
+            }
+            let touched = if is_first { self.state.all_observed() } else { touched };
+            queue.add(touched, now);
+            self.start(&mut queue, &said, &mut writes, now);
+            self.metrics.status_queue.set(i64::try_from(queue.due.len()).unwrap_or(i64::MAX));
+        }
+    }
+
+    fn count_proxies(&self) {
+        let (mut connected, mut rejections) = (0, 0);
+        for proxy in self.hub.proxies().iter().filter(|proxy| proxy.is_connected) {
+            connected += 1;
+            rejections += i64::try_from(proxy.rejections.len()).unwrap_or(i64::MAX);
+        }
+        self.metrics.proxies.set(connected);
+        self.metrics.rejections.set(rejections);
+    }
+
+    /// CRDs of another version than ours may have fields that we would ignore.
+    fn judge_versions(&self, said: &mut Assembled) {
+        let foreign: Vec<String> =
+            self.versions.all().into_iter().filter(|v| !v.starts_with("v1.6.")).collect();
+        if foreign.is_empty() {
+            return;
+        }
+        for status in said.statuses.0.values_mut() {
+            if !matches!(&**status, Status::GatewayClass(_)) {
+                continue;
+            }
+            if let Status::GatewayClass(class) = Arc::make_mut(status)
+                && let Some(condition) =
+                    class.conditions.iter_mut().find(|c| c.r#type == condition_type::SUPPORTED_VERSION)
+            {
+                condition.status = ConditionStatus::False;
+                condition.reason = reason::UNSUPPORTED_VERSION;
+                let message = format!(
+                    "CRDs of Gateway API {} are installed; this release knows v1.6 and serves what both know.",
+                    foreign.join(", ")
+                );
+                condition.message = message.into();
+            }
+        }
+    }
+
+    /// Starts the writes that are due.
+    fn start(&self, queue: &mut Queue, said: &Assembled, writes: &mut JoinSet<Done>, now: Instant) {
+        let due: Vec<ObjectKey> =
+            queue.due.iter().filter(|(_, due)| **due <= now).map(|(key, _)| key.clone()).collect();
+        for key in due {
+            if writes.len() >= AT_ONCE {
+                return;
+            }
+            // Its end puts it back.
+            if queue.busy.contains(&key) {
+                queue.due.remove(&key);
+                queue.due.insert(key, now + SPACING);
+                continue;
+            }
+            let Some(observed) = self.state.observed(&key) else {
+                queue.forget(&key);
+                continue;
+            };
+            if let Some(wait) = queue.wait(&key, &observed, now) {
+                queue.due.insert(key, wait);
+                continue;
+            }
+            queue.due.remove(&key);
+            let Some((body, old, new)) = compare(&key, said, &observed) else { continue };
+            if queue.is_settled(&key, &new, &old) {
+                continue;
+            }
+            self.tell(&key, &observed, &old, &new);
+            queue.busy.insert(key.clone());
+            writes.spawn(send(self.client.clone(), key, body, new, observed.resource_version));
+        }
+    }
+
+    fn finish(&self, done: Done, queue: &mut Queue) {
+        let now = Instant::now();
+        let Done { key, body, result } = done;
+        queue.busy.remove(&key);
+        let outcome = match &result {
+            Ok(object) => {
+                queue.wrote(key.clone(), &body, object, now);
+                "done"
+            }
+            Err(kube::Error::Api(status)) if status.code == 409 => {
+                queue.due.insert(key.clone(), now + SPACING);
+                "conflict"
+            }
+            Err(kube::Error::Api(status)) if status.code == 404 => {
+                queue.due.remove(&key);
+                "gone"
+            }
+            Err(error) => {
+                tracing::warn!(object = %key, error = write::message(error), "a status cannot be written");
+                queue.due.insert(key.clone(), now + Duration::from_secs(2));
+                "failed"
+            }
+        };
+        self.metrics.status_writes.get_or_create(&Outcome { kind: key.kind.as_str(), outcome }).inc();
+    }
+
+    /// Tells transitions, without waiting for the write: an Event that is lost is no loss.
+    fn tell(&self, key: &ObjectKey, observed: &Observed, old: &Value, new: &Value) {
+        for transition in transitions(old, new) {
+            let recorder = self.recorder.clone();
+            let resource = resource(key);
+            let reference = ObjectReference {
+                api_version: Some(resource.api_version),
+                kind: Some(key.kind.as_str().to_owned()),
+                namespace: (!key.namespace.is_empty()).then(|| key.namespace.to_string()),
+                name: Some(key.name.to_string()),
+                uid: Some(observed.uid.to_string()),
+                ..ObjectReference::default()
+            };
+            let event = Event {
+                type_: if transition.is_warning { EventType::Warning } else { EventType::Normal },
+                reason: transition.reason,
+                // At most 1 kB.
+                note: Some(transition.message.chars().take(500).collect()),
+                action: "Reconcile".into(),
+                secondary: None,
+            };
+            tokio::spawn(async move {
+                if let Err(error) = recorder.publish(&event, &reference).await {
+                    tracing::debug!(error = write::message(&error), "an Event cannot be written");
+                }
+            });
+        }
+    }
+}
+
+/// Objects of which something else is to be said.
+fn changed(old: &Assembled, new: &Assembled) -> BTreeSet<ObjectKey> {
+    let (before, after) = (&old.statuses.0, &new.statuses.0);
+    let is_new = |key: &ObjectKey, status: &Arc<Status>| {
+        before.get(key).is_none_or(|old| !Arc::ptr_eq(old, status) && old != status)
+    };
+    let mut keys: BTreeSet<ObjectKey> =
+        after.iter().filter(|(key, status)| is_new(key, status)).map(|(key, _)| key.clone()).collect();
+    keys.extend(before.keys().filter(|key| !after.contains_key(*key)).cloned());
+    keys.extend(old.held.symmetric_difference(&new.held).cloned());
+    keys
+}
+
+/// The write for an object, with its status before and after; `None` when there is nothing to write.
+fn compare(key: &ObjectKey, said: &Assembled, observed: &Observed) -> Option<(Write, Value, Value)> {
+    let mut old: Value =
+        observed.status.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let desired = said.statuses.0.get(key).map(Arc::as_ref);
+    let shape = match desired {
+        Some(status) => status.clone(),
+        // Without an entry of ours there is nothing to take back, and it needs no look.
+        None => empty(key.kind)?,
+    };
+    let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let mut write = diff::write(desired, &old, &shape, &now)?;
+    if said.held.contains(key) {
+        write = hold(write, &old)?;
+    }
+    let new = match &write {
+        Write::Apply(status) | Write::Merge(status) => status.clone(),
+    };
+    if old.is_null() {
+        old = json!({});
+    }
+    Some((write, old, new))
+}
+
+/// A status of the kind with nothing in it, for kinds whose status is shared.
+fn empty(kind: ObjectKind) -> Option<Status> {
+    match kind {
+        ObjectKind::HttpRoute | ObjectKind::GrpcRoute => Some(Status::Route(Default::default())),
+        ObjectKind::BackendTlsPolicy => Some(Status::Policy(Default::default())),
+        ObjectKind::GatewayClass
+        | ObjectKind::Gateway
+        | ObjectKind::ListenerSet
+        | ObjectKind::ReferenceGrant
+        | ObjectKind::Service
+        | ObjectKind::EndpointSlice
+        | ObjectKind::Secret
+        | ObjectKind::ConfigMap
+        | ObjectKind::Namespace
+        | ObjectKind::FairwayProxy => None,
+    }
+}
+
+/// Keeps what is said of `Programmed` when it was said of the same generation; `None` when nothing else is to be said.
+fn hold(write: Write, old: &Value) -> Option<Write> {
+    let Write::Apply(mut status) = write else { return Some(write) };
+    keep_programmed(&mut status, old);
+    for listener in status.get_mut("listeners").and_then(Value::as_array_mut).into_iter().flatten() {
+        let before = old.get("listeners").and_then(Value::as_array).into_iter().flatten();
+        if let Some(before) = before.into_iter().find(|old| old.get("name") == listener.get("name")) {
+            keep_programmed(listener, before);
+        }
+    }
+    (status != *old).then_some(Write::Apply(status))
+}
+
+fn keep_programmed(new: &mut Value, old: &Value) {
+    let is_programmed =
+        |condition: &&Value| condition.get("type") == Some(&condition_type::PROGRAMMED.into());
+    let before = old.get("conditions").and_then(Value::as_array).into_iter().flatten().find(is_programmed);
+    for condition in new.get_mut("conditions").and_then(Value::as_array_mut).into_iter().flatten() {
+        let Some(before) = before.filter(|_| is_programmed(&&*condition)) else { continue };
+        let is_waiting = condition.get("status") == Some(&"Unknown".into())
+            && before.get("status") == Some(&"True".into());
+        if is_waiting && before.get("observedGeneration") == condition.get("observedGeneration") {
+            *condition = before.clone();
+        }
+    }
+}
+
+fn resource(key: &ObjectKey) -> kube::core::ApiResource {
+    write::resource("gateway.networking.k8s.io/v1", key.kind.as_str())
+}
+
+async fn send(client: Client, key: ObjectKey, write: Write, body: Value, version: Box<str>) -> Done {
+    let resource = resource(&key);
+    let api = write::api(&client, &resource, &key.namespace);
+    let result = match write {
+        Write::Apply(status) => {
+            let mut metadata = json!({ "name": &*key.name });
+            if let Some(metadata) = metadata.as_object_mut().filter(|_| !key.namespace.is_empty()) {
+                metadata.insert("namespace".into(), json!(&*key.namespace));
+            }
+            let object = json!({
+                "apiVersion": resource.api_version,
+                "kind": resource.kind,
+                "metadata": metadata,
+                "status": status,
+            });
+            let params = PatchParams::apply(write::FIELD_MANAGER).force();
+            api.patch_status(&key.name, &params, &Patch::Apply(object)).await
+        }
+        Write::Merge(status) => {
+            let patch = json!({ "metadata": { "resourceVersion": &*version }, "status": status });
+            let params =
+                PatchParams { field_manager: Some(write::FIELD_MANAGER.into()), ..PatchParams::default() };
+            api.patch_status(&key.name, &params, &Patch::Merge(patch)).await
+        }
+    };
+    Done { key, body, result }
+}

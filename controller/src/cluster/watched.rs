@@ -1,0 +1,173 @@
+//! An object as a watch delivers it, with what nobody reads taken off before it becomes typed.
+//!
+//! Decoding never fails as a whole: one object that these types cannot hold must not stop the watch of all its kind.
+//! The status is kept apart, as text: it is compared and rewritten, never interpreted, and other controllers' entries
+//! must survive with fields we do not know.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
+
+use crate::resources::Named;
+use crate::{Object, ObjectKind, api};
+
+/// A kind that is watched.
+pub(crate) trait Watchable:
+    Resource<DynamicType = ()>
+    + DeserializeOwned
+    + Named
+    + Into<Object>
+    + Clone
+    + std::fmt::Debug
+    + Send
+    + 'static
+{
+    /// Which.
+    const KIND: ObjectKind;
+    /// Its status is ours to write, at least in part.
+    const HAS_STATUS: bool = false;
+
+    /// Its status is part of what is translated.
+    const READS_STATUS: bool = false;
+
+    /// Takes off what is never read, beside status and managed fields.
+    fn slim(_object: &mut Map<String, Value>) {}
+}
+
+macro_rules! watchable {
+    ($( $kind:ident $(, status: $status:literal)? $(, reads_status: $reads:literal)? $(, slim: $slim:path)? ; )*) => { $(
+        impl Watchable for api::$kind {
+            const KIND: ObjectKind = ObjectKind::$kind;
+            $( const HAS_STATUS: bool = $status; )?
+            $( const READS_STATUS: bool = $reads; )?
+            $( fn slim(object: &mut Map<String, Value>) { $slim(object); } )?
+        }
+    )* };
+}
+
+watchable! {
+    GatewayClass, status: true;
+    Gateway, status: true;
+    ListenerSet, status: true;
+    HttpRoute, status: true;
+    GrpcRoute, status: true;
+    ReferenceGrant;
+    BackendTlsPolicy, status: true;
+    Service, reads_status: true, slim: slim_service;
+    EndpointSlice, slim: slim_endpoint_slice;
+    Secret;
+    ConfigMap;
+    Namespace, slim: slim_namespace;
+    FairwayProxy;
+}
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub(crate) struct Watched<T> {
+    /// Name, namespace, uid and resourceVersion.
+    pub(crate) meta: ObjectMeta,
+    /// The object without status and resourceVersion, or why these types cannot hold it.
+    pub(crate) object: Result<T, Arc<str>>,
+    /// Its status as JSON; `None` when there is none or it is not ours to write.
+    pub(crate) status: Option<Box<str>>,
+}
+
+impl<'de, T: Watchable> Deserialize<'de> for Watched<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut object = Map::deserialize(deserializer)?;
+        let status = object.get("status").filter(|_| T::HAS_STATUS).map(|status| status.to_string().into());
+        T::slim(&mut object);
+        if !T::READS_STATUS {
+            object.remove("status");
+        }
+        let metadata = object.get_mut("metadata").and_then(Value::as_object_mut);
+        let meta = metadata.map(slim_metadata).unwrap_or_default();
+        let object = T::deserialize(Value::Object(object)).map_err(|error| error.to_string().into());
+        Ok(Self { meta, object, status })
+    }
+}
+
+/// Takes off what is never read; returns what a watch needs.
+fn slim_metadata(metadata: &mut Map<String, Value>) -> ObjectMeta {
+    for unused in ["managedFields", "ownerReferences", "finalizers", "selfLink", "generateName"] {
+        metadata.remove(unused);
+    }
+    if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
+        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+    }
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
+    ObjectMeta {
+        name: text(metadata.get("name")),
+        namespace: text(metadata.get("namespace")),
+        uid: text(metadata.get("uid")),
+        resource_version: text(metadata.remove("resourceVersion").as_ref()),
+        ..ObjectMeta::default()
+    }
+}
+
+/// Of Services' status only that of our own is read: it is how a Gateway learns where it is.
+fn slim_service(object: &mut Map<String, Value>) {
+    if label(object, super::provision::GATEWAY_NAME).is_none() {
+        object.remove("status");
+    }
+}
+
+fn slim_endpoint_slice(object: &mut Map<String, Value>) {
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("annotations");
+        if let Some(labels) = metadata.get_mut("labels").and_then(Value::as_object_mut) {
+            labels.retain(|key, _| key == "kubernetes.io/service-name");
+        }
+    }
+    for endpoint in object.get_mut("endpoints").and_then(Value::as_array_mut).into_iter().flatten() {
+        let Some(endpoint) = endpoint.as_object_mut() else { continue };
+        for unused in ["targetRef", "nodeName", "hostname", "deprecatedTopology", "hints"] {
+            endpoint.remove(unused);
+        }
+    }
+}
+
+fn slim_namespace(object: &mut Map<String, Value>) {
+    object.remove("spec");
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("annotations");
+    }
+}
+
+fn label<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
+    object.get("metadata")?.get("labels")?.get(key)?.as_str()
+}
+
+impl<T: Watchable> Resource for Watched<T> {
+    type DynamicType = ();
+    type Scope = T::Scope;
+
+    fn kind(dt: &()) -> Cow<'_, str> {
+        T::kind(dt)
+    }
+
+    fn group(dt: &()) -> Cow<'_, str> {
+        T::group(dt)
+    }
+
+    fn version(dt: &()) -> Cow<'_, str> {
+        T::version(dt)
+    }
+
+    fn plural(dt: &()) -> Cow<'_, str> {
+        T::plural(dt)
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.meta
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.meta
+    }
+}

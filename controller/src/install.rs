@@ -1,0 +1,295 @@
+//! The objects of an installation: the one source of what `fairway install` prints and the Helm chart renders.
+
+use kube::CustomResourceExt as _;
+use serde_json::{Value, json};
+
+use crate::CONTROLLER_NAME;
+use crate::cluster::REFERENCED_ROLE;
+use crate::fairway_proxy::FairwayProxy;
+use crate::rbac;
+
+/// What an installation decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Installation {
+    /// Namespace of the controller.
+    pub namespace: String,
+    /// Image of the controller.
+    pub image: String,
+    /// Image of proxies.
+    pub gateway_image: String,
+    /// How many controllers; one leads.
+    pub replicas: u16,
+    /// What the controller says of itself, as `--log`.
+    pub log: String,
+}
+
+/// Name of everything there is one of.
+const NAME: &str = "fairway-controller";
+/// Where controllers serve proxies.
+const XDS_PORT: u16 = 15_010;
+/// Where they serve probes and metrics.
+const ADMIN_PORT: u16 = 15_011;
+
+impl Default for Installation {
+    fn default() -> Self {
+        let image = |name: &str| format!("ghcr.io/fairway/{name}:{}", env!("CARGO_PKG_VERSION"));
+        Self {
+            namespace: "fairway-system".into(),
+            image: image("fairway"),
+            gateway_image: image("gateway"),
+            replicas: 2,
+            log: "info".into(),
+        }
+    }
+}
+
+/// Our CRDs. Those of Gateway API are installed from its own release.
+#[must_use]
+pub fn crds() -> Vec<Value> {
+    vec![json!(FairwayProxy::crd())]
+}
+
+/// Everything but CRDs, in the order in which it is to be applied.
+#[must_use]
+pub fn objects(installation: &Installation) -> Vec<Value> {
+    let mut all = vec![installation.namespace_object()];
+    all.extend(installation.access());
+    all.extend(installation.workload());
+    all.push(gateway_class());
+    all
+}
+
+/// Number that stands for `replicas` in a chart until it is rendered: no installation has as many.
+const REPLICAS: u16 = u16::MAX;
+
+/// The generated files of the Helm charts, by path below `deploy/charts`: the same objects, with Helm's expressions for
+/// what an installation decides.
+///
+/// # Errors
+/// When an object cannot be written as YAML.
+pub fn charts() -> Result<Vec<(&'static str, String)>, serde_saphyr::SerializeError> {
+    let installation = Installation {
+        namespace: "{{ .Release.Namespace }}".into(),
+        image: "{{ .Values.image }}".into(),
+        gateway_image: "{{ .Values.gatewayImage }}".into(),
+        replicas: REPLICAS,
+        log: "{{ .Values.logLevel }}".into(),
+    };
+    let text = |objects: &[Value]| -> Result<String, serde_saphyr::SerializeError> {
+        let mut text =
+            "# Generated from controller/src/install.rs; UPDATE_GOLDEN=1 cargo test writes it.\n".to_owned();
+        for object in objects {
+            text.push_str("---\n");
+            text.push_str(&serde_saphyr::to_string(object)?);
+        }
+        Ok(text.replace(&format!("replicas: {REPLICAS}\n"), "replicas: {{ .Values.replicas }}\n"))
+    };
+    let class = text(&[gateway_class()])?;
+    Ok(vec![
+        ("fairway/templates/access.yaml", text(&installation.access())?),
+        ("fairway/templates/controller.yaml", text(&installation.workload())?),
+        (
+            "fairway/templates/gatewayclass.yaml",
+            format!("{{{{- if .Values.gatewayClass.enabled }}}}\n{class}{{{{- end }}}}\n"),
+        ),
+        ("fairway-crds/templates/crds.yaml", text(&crds())?),
+    ])
+}
+
+fn gateway_class() -> Value {
+    json!({
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "GatewayClass",
+        "metadata": { "name": "fairway" },
+        "spec": { "controllerName": CONTROLLER_NAME, "description": "Fairway at the edge" },
+    })
+}
+
+fn labels() -> Value {
+    json!({ "app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": "fairway" })
+}
+
+impl Installation {
+    fn namespace_object(&self) -> Value {
+        json!({
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {
+                "name": self.namespace,
+                "labels": { "pod-security.kubernetes.io/enforce": "restricted" },
+            },
+        })
+    }
+
+    /// ServiceAccount and rights.
+    fn access(&self) -> Vec<Value> {
+        const GROUP: &str = "rbac.authorization.k8s.io";
+        let role = |kind: &str, name: &str, namespace: Option<&str>, rules: &[rbac::Rule]| {
+            json!({
+                "apiVersion": format!("{GROUP}/v1"),
+                "kind": kind,
+                "metadata": metadata(name, namespace),
+                "rules": rbac::to_json(rules),
+            })
+        };
+        let binding = |kind: &str, role_kind: &str, namespace: Option<&str>| {
+            json!({
+                "apiVersion": format!("{GROUP}/v1"),
+                "kind": kind,
+                "metadata": metadata(NAME, namespace),
+                "roleRef": { "apiGroup": GROUP, "kind": role_kind, "name": NAME },
+                "subjects": [{ "kind": "ServiceAccount", "name": NAME, "namespace": self.namespace }],
+            })
+        };
+        let own = Some(self.namespace.as_str());
+        vec![
+            json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata(NAME, own) }),
+            role("ClusterRole", NAME, None, &rbac::cluster_rules()),
+            role("ClusterRole", REFERENCED_ROLE, None, &rbac::referenced_rules()),
+            role("Role", NAME, own, &rbac::own_rules()),
+            binding("ClusterRoleBinding", "ClusterRole", None),
+            binding("RoleBinding", "Role", own),
+        ]
+    }
+
+    fn workload(&self) -> Vec<Value> {
+        let own = Some(self.namespace.as_str());
+        let selector = json!({ "app.kubernetes.io/name": NAME });
+        let service = json!({
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": metadata(NAME, own),
+            "spec": {
+                "selector": selector,
+                "ports": [{ "name": "xds", "port": XDS_PORT, "targetPort": XDS_PORT, "protocol": "TCP" }],
+            },
+        });
+        let budget = json!({
+            "apiVersion": "policy/v1",
+            "kind": "PodDisruptionBudget",
+            "metadata": metadata(NAME, own),
+            "spec": { "maxUnavailable": 1, "selector": { "matchLabels": selector } },
+        });
+        let spread = json!([{
+            "maxSkew": 1,
+            "topologyKey": "kubernetes.io/hostname",
+            "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": { "matchLabels": selector },
+        }]);
+        let deployment = json!({
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": metadata(NAME, own),
+            "spec": {
+                "replicas": self.replicas,
+                "selector": { "matchLabels": selector },
+                "strategy": { "type": "RollingUpdate", "rollingUpdate": { "maxUnavailable": 0, "maxSurge": 1 } },
+                "template": {
+                    "metadata": { "labels": labels() },
+                    "spec": {
+                        "serviceAccountName": NAME,
+                        "securityContext": {
+                            "runAsNonRoot": true,
+                            "runAsUser": 65532,
+                            "runAsGroup": 65532,
+                            "seccompProfile": { "type": "RuntimeDefault" },
+                        },
+                        "topologySpreadConstraints": spread,
+                        "terminationGracePeriodSeconds": 10,
+                        "containers": [self.container()],
+                    },
+                },
+            },
+        });
+        vec![service, deployment, budget]
+    }
+
+    fn container(&self) -> Value {
+        let field = |name: &str, path: &str| json!({ "name": name, "valueFrom": { "fieldRef": { "fieldPath": path } } });
+        let probe =
+            |path: &str| json!({ "httpGet": { "path": path, "port": ADMIN_PORT }, "periodSeconds": 5 });
+        json!({
+            "name": "controller",
+            "image": self.image,
+            "args": [
+                "controller",
+                format!("--listen=[::]:{XDS_PORT}"),
+                format!("--admin=[::]:{ADMIN_PORT}"),
+                format!("--gateway-image={}", self.gateway_image),
+                format!("--log={}", self.log),
+            ],
+            "env": [
+                field("POD_NAME", "metadata.name"),
+                field("POD_NAMESPACE", "metadata.namespace"),
+                field("POD_SERVICE_ACCOUNT", "spec.serviceAccountName"),
+            ],
+            "ports": [
+                { "name": "xds", "containerPort": XDS_PORT },
+                { "name": "admin", "containerPort": ADMIN_PORT },
+            ],
+            "livenessProbe": probe("/livez"),
+            "readinessProbe": probe("/readyz"),
+            "resources": { "requests": { "cpu": "100m", "memory": "64Mi" }, "limits": { "memory": "512Mi" } },
+            "securityContext": {
+                "allowPrivilegeEscalation": false,
+                "readOnlyRootFilesystem": true,
+                "capabilities": { "drop": ["ALL"] },
+            },
+        })
+    }
+}
+
+fn metadata(name: &str, namespace: Option<&str>) -> Value {
+    let mut metadata = json!({ "name": name, "labels": labels() });
+    if let (Some(metadata), Some(namespace)) = (metadata.as_object_mut(), namespace) {
+        metadata.insert("namespace".into(), namespace.into());
+    }
+    metadata
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_charts_are_as_generated() {
+        let charts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/charts");
+        for (path, text) in charts_text() {
+            let file = charts.join(path);
+            if std::env::var_os("UPDATE_GOLDEN").is_some() {
+                fs::write(&file, &text).unwrap();
+            }
+            assert_eq!(
+                text,
+                fs::read_to_string(&file).unwrap_or_default(),
+                "{path}: UPDATE_GOLDEN=1 writes it"
+            );
+        }
+    }
+
+    fn charts_text() -> Vec<(&'static str, String)> {
+        charts().unwrap()
+    }
+
+    #[test]
+    fn pods_fit_the_restricted_standard() {
+        let all = objects(&Installation::default());
+        let deployment = all.iter().find(|object| object["kind"] == "Deployment").unwrap();
+        let pod = &deployment["spec"]["template"]["spec"];
+        assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+        assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+        let container = &pod["containers"][0]["securityContext"];
+        assert_eq!(container["allowPrivilegeEscalation"], false);
+        assert_eq!(container["capabilities"]["drop"][0], "ALL");
+        assert_eq!(container["readOnlyRootFilesystem"], true);
+    }
+
+    #[test]
+    fn a_schema_the_api_server_takes_has_no_references() {
+        let text = serde_json::to_string(&crds()).unwrap();
+        assert!(!text.contains("$ref"));
+    }
+}
