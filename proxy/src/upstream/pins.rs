@@ -153,8 +153,9 @@ impl Pins {
     fn learn(&self, pin: Pin) {
         let now = Instant::now();
         let known = self.known.load();
-        let others = known.iter().filter(|old| now < old.until && old.digest != pin.digest).cloned();
-        let next: Vec<Pin> = std::iter::once(pin.clone()).chain(others).take(MOST).collect();
+        let others = known.iter().filter(|old| now < old.until && old.digest != pin.digest);
+        let mut next: Vec<Pin> = others.take(MOST - 1).cloned().collect();
+        next.insert(0, pin);
         self.known.store(Arc::new(next));
         self.in_doubt.store(false, Ordering::Release);
     }
