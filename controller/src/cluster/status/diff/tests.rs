@@ -33,7 +33,6 @@ fn gateway(routes: i32) -> Status {
             supported_kinds: Vec::new(),
             conditions: vec![condition(ConditionStatus::True)],
         }],
-        attached_listener_sets: 0,
     })
 }
 
