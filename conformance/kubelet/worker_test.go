@@ -57,7 +57,7 @@ func logOfRun(t *testing.T, w *worker, number int32) string {
 func isReady(p *v1.Pod) bool { return conditionOf(p.Status, v1.PodReady).Status == v1.ConditionTrue }
 
 func TestPodRunsToItsEndAndTellsItsExitCode(t *testing.T) {
-	w := start(t, testPod(func(p *v1.Pod) { p.Spec.Containers[0].Args = []string{"echo pid $$; exit 7"} }))
+	w := start(t, testPod(func(p *v1.Pod) { p.Spec.Containers[0].Args = []string{"echo pid $$$$; exit 7"} }))
 	pod := await(t, w, "failure", func(p *v1.Pod) bool { return p.Status.Phase == v1.PodFailed })
 	if got := pod.Status.ContainerStatuses[0].State.Terminated; got == nil || got.ExitCode != 7 || got.Reason != "Error" {
 		t.Errorf("%+v", pod.Status.ContainerStatuses[0].State)
@@ -78,7 +78,7 @@ func TestProgramThatIsNotThereIsAStartError(t *testing.T) {
 
 func TestContainerSeesOnlyWhatItsImageShowsAndCannotWriteIt(t *testing.T) {
 	w := newWorker(newTestKubelet(t), testPod(nil))
-	w.k.images[0].Root = []string{"/bin", "/usr/bin", "/lib", "/lib64", "/usr/lib"}
+	w.k.images[0].Root = []string{"/bin", "/usr/bin", "/lib", "/lib64", "/usr/lib", "/usr/lib64"}
 	yes := true
 	pod := testPod(func(p *v1.Pod) {
 		p.Spec.Containers[0].SecurityContext = &v1.SecurityContext{ReadOnlyRootFilesystem: &yes}

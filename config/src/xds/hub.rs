@@ -186,7 +186,7 @@ impl State {
             }
         }
         for (place, log) in &mut self.logs {
-            log.forget(passed.get(place).copied());
+            log.forget(passed.get(place).copied(), self.scopes.count(place));
             if is_first {
                 log.wake();
             }

@@ -99,6 +99,12 @@ impl Scopes {
         self.shares.get(place).into_iter().flat_map(|share| &share.seen)
     }
 
+    /// How many resources a place sees.
+    #[must_use]
+    pub fn count(&self, place: &Place) -> usize {
+        self.shares.get(place).map_or(0, |share| share.seen.len())
+    }
+
     /// Whether a place sees a key.
     #[must_use]
     pub fn sees(&self, place: &Place, key: &Key) -> bool {

@@ -251,4 +251,20 @@ mod tests {
         };
         assert!(rejections(Some(&junk)).is_empty());
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_make_decoding_panic(name in ".{0,60}", body: Vec<u8>) {
+            let value = Json { json: body.clone().into() }.encode_to_vec().into();
+            for value in [value, Bytes::from(body)] {
+                let resource = Some(Any { type_url: TYPE_URL.into(), value: value.clone() });
+                let wrapped = Wrapped { name: name.clone(), version: String::new(), resource };
+                let (decoded, _) = decode(response(wrapped));
+                proptest::prop_assert!(decoded[0].resource.is_err());
+                let detail = Any { type_url: REJECTION_URL.into(), value };
+                let told = Status { details: vec![detail], ..Status::default() };
+                proptest::prop_assert!(rejections(Some(&told)).is_empty());
+            }
+        }
+    }
 }

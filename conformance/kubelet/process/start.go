@@ -49,16 +49,25 @@ type Entry struct {
 	self *os.File
 }
 
-// Run starts the process and waits for its end; when ctx ends first, the process is killed.
+// Run starts the process and waits for its end; when ctx ends first, it is killed, with what it has started in turn.
 func (e *Entry) Run(ctx context.Context) error {
-	err := launch(e.Cmd, e.spec, e.self, e.Start)
+	var disarm func() bool
+	err := launch(e.Cmd, e.spec, e.self, func() error {
+		if err := e.Start(); err != nil {
+			return err
+		}
+		// Now, and not after the launch: nsenter keeps the descriptor that the launch waits for until it ends itself.
+		// The group, which the processes inside belong to as well.
+		disarm = context.AfterFunc(ctx, func() { _ = syscall.Kill(-e.Process.Pid, syscall.SIGKILL) })
+		return nil
+	})
+	if disarm != nil {
+		defer disarm()
+	}
 	e.self.Close()
 	if err != nil {
 		return err
 	}
-	// nsenter's death is the death of what it started: the stage has asked the kernel for that.
-	stop := context.AfterFunc(ctx, func() { _ = e.Process.Kill() })
-	defer stop()
 	return e.Wait()
 }
 

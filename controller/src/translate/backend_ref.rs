@@ -260,11 +260,11 @@ fn ready(cluster: &Cluster<'_>, backend: &BackendRef) -> Result<Ready, Problem> 
 }
 
 /// What an `appProtocol` means for HTTP and gRPC, and whether it is inside TLS: those of KEP-3726 and the
-/// common names without prefix.
+/// common names without prefix. Service names have no case (RFC 6335 section 5.1).
 pub(crate) fn app_protocol(name: &str) -> Option<(AppProtocol, bool)> {
-    match name {
-        "http" | "HTTP" => Some((AppProtocol::Http, false)),
-        "https" | "HTTPS" => Some((AppProtocol::Http, true)),
+    match &*name.to_ascii_lowercase() {
+        "http" => Some((AppProtocol::Http, false)),
+        "https" => Some((AppProtocol::Http, true)),
         "kubernetes.io/h2c" | "h2c" | "http2" | "grpc" => Some((AppProtocol::H2c, false)),
         "kubernetes.io/ws" | "ws" => Some((AppProtocol::Ws, false)),
         "kubernetes.io/wss" | "wss" => Some((AppProtocol::Ws, true)),

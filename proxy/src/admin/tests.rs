@@ -270,3 +270,65 @@ async fn an_admin_port_that_is_dropped_is_closed() {
     };
     assert!(is_closed().await);
 }
+
+#[tokio::test]
+async fn how_the_controller_is_doing_is_shown_where_there_is_one() {
+    let gateway = status("gateway");
+    let state = config::xds::ClientState {
+        generation: Some(config::Generation::new(0, 7)),
+        problem: Some("10.0.0.1:15010 cannot be reached\nnow".to_owned()),
+        snapshot_problem: Some("/s: the snapshot cannot be written: disk full".to_owned()),
+        unknown: vec!["Teapot/a/b".to_owned()],
+        ..config::xds::ClientState::default()
+    };
+    let (changes, state) = tokio::sync::watch::channel(state);
+    gateway.telemetry.follow_controller(state);
+    gateway.applied(7, &[]);
+    let admin = start(&[gateway]).await;
+    let (_, body) = get(&admin, "/readyz").await;
+    let want = "gateway: ready, configuration 7\n\
+                gateway: controller: not connected: 10.0.0.1:15010 cannot be reached now\n\
+                gateway: controller: what is served comes from the snapshot and is not confirmed\n\
+                gateway: /s: the snapshot cannot be written: disk full\n\
+                gateway: rejected, because this version does not know them: Teapot/a/b\n";
+    assert_eq!(body, want);
+    let (_, body) = get(&admin, "/config").await;
+    assert!(body.contains("# gateway: controller: not connected: "), "{body}");
+    let (_, body) = get(&admin, "/config?format=json").await;
+    let shown: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(shown[0]["controller"]["generation"], "0.7");
+    assert_eq!(shown[0]["controller"]["connected"], false);
+    changes.send_modify(|state| {
+        (state.is_connected, state.is_confirmed, state.snapshot_problem) = (true, true, None)
+    });
+    let (_, body) = get(&admin, "/readyz").await;
+    assert!(body.starts_with("gateway: ready, configuration 7\ngateway: controller: connected\n"), "{body}");
+    let (_, body) = get(&admin, "/metrics").await;
+    assert!(body.contains("fairway_controller_connected{role=\"gateway\"} 1\n"), "{body}");
+    assert!(body.contains("fairway_snapshot_failed{role=\"gateway\"} 0\n"), "{body}");
+}
+
+#[test]
+fn a_rejection_is_counted_once_while_it_is_in_force() {
+    let stats = crate::telemetry::Telemetry::new("gateway", &Settings::default()).unwrap();
+    let rejection = |name: &str| Rejection {
+        key: Key::new(Kind::HttpRoute, "shop", name),
+        severity: Severity::Refused,
+        message: "m".to_owned(),
+    };
+    let mut metrics = String::new();
+    for (version, names) in [(1, vec!["a"]), (2, vec!["a", "b"]), (3, vec!["b"])] {
+        let rejections: Vec<_> = names.into_iter().map(rejection).collect();
+        stats.config_applied(version, &rejections);
+        metrics.clear();
+        crate::telemetry::render(&[stats.clone()], crate::telemetry::Format::Text, &mut metrics).unwrap();
+    }
+    assert!(
+        metrics.contains("fairway_config_rejections_total{role=\"gateway\",severity=\"refused\"} 2\n"),
+        "{metrics}"
+    );
+    assert!(
+        metrics.contains("fairway_config_rejected{role=\"gateway\",severity=\"refused\"} 1\n"),
+        "{metrics}"
+    );
+}

@@ -109,6 +109,18 @@ fn busy() -> Vec<Arc<Telemetry>> {
     std::mem::forget(first);
     listener.handshake_failed("no_certificate");
     gateway.config_applied(11, &[]);
+    let state = config::xds::ClientState {
+        is_connected: true,
+        answered: Some(tokio::time::Instant::now()),
+        acks: 3,
+        nacks: 1,
+        streams: 2,
+        certificates: 1,
+        // A clock that was set back since: the age is 0, in every run.
+        snapshot_written: Some(std::time::SystemTime::now() + Duration::from_secs(3600)),
+        ..config::xds::ClientState::default()
+    };
+    gateway.follow_controller(tokio::sync::watch::channel(state).1);
     let waypoint = Telemetry::new("waypoint", &Settings::default()).unwrap();
     let rejection =
         |severity| Rejection { key: Key::new(Kind::HttpRoute, "a", "b"), severity, message: String::new() };

@@ -33,7 +33,7 @@ fn listener() -> impl Strategy<Value = (Key, Resource)> {
                 protocol: Protocol::Http,
                 hostname: hostname.map(str::to_owned),
                 tls: None,
-            backend_certificate: None,
+                backend_certificate: None,
                 scope,
             };
             (Key::new(Kind::Listener, "infra", format!("gw/{section}")), Resource::Listener(listener))

@@ -6,9 +6,9 @@ use tokio::sync::watch;
 
 use crate::Key;
 
-/// Changes kept at most for proxies that do not answer. One that is further behind gets a new stream, which begins with
-/// what it has.
-const KEPT: usize = 4096;
+/// Changes kept for proxies that do not answer, besides as many as there are resources: one change of everything is told
+/// as a change. A proxy that is further behind gets a new stream, which begins with what it has.
+pub(super) const KEPT: usize = 1024;
 
 /// Changed keys in the order of their last change.
 #[derive(Debug)]
@@ -45,11 +45,13 @@ impl Log {
         (position >= self.start).then(|| self.by_position.range(position + 1..).map(|(_, key)| key))
     }
 
-    /// Forgets what every proxy has (`passed`; all, when there is none), and what is too much.
-    pub(super) fn forget(&mut self, passed: Option<u64>) {
+    /// Forgets what every proxy has (`passed`; all, when there is none), and what is more than `KEPT` beside the
+    /// number of resources.
+    pub(super) fn forget(&mut self, passed: Option<u64>, resources: usize) {
+        let most = KEPT + resources;
         let passed = passed.unwrap_or(self.end);
         while let Some(first) = self.by_position.first_entry()
-            && (*first.key() <= passed || self.by_key.len() > KEPT)
+            && (*first.key() <= passed || self.by_key.len() > most)
         {
             self.start = self.start.max(*first.key());
             let key = first.remove();
@@ -97,10 +99,10 @@ mod tests {
     fn what_all_have_is_forgotten_and_who_is_behind_is_told_so() {
         let mut log = Log::new();
         (0..10).for_each(|n| log.push(key(&n.to_string())));
-        log.forget(Some(4));
+        log.forget(Some(4), 0);
         assert!(log.since(3).is_none());
         assert_eq!(log.since(4).unwrap().count(), 6);
-        log.forget(None);
+        log.forget(None, 0);
         assert_eq!(log.since(10).unwrap().count(), 0);
         assert!(log.since(9).is_none());
     }
@@ -110,10 +112,10 @@ mod tests {
         let mut log = Log::new();
         for n in 0..3 * KEPT {
             log.push(key(&n.to_string()));
-            log.forget(Some(0));
+            log.forget(Some(0), 10);
         }
-        assert_eq!(log.by_key.len(), KEPT);
-        assert_eq!(log.by_position.len(), KEPT);
+        assert_eq!(log.by_key.len(), KEPT + 10);
+        assert_eq!(log.by_position.len(), KEPT + 10);
         assert!(log.since(0).is_none());
     }
 }

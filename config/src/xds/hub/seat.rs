@@ -113,10 +113,15 @@ impl Seat {
         Ok((!batch.upserts.is_empty() || !batch.removes.is_empty()).then_some(batch))
     }
 
-    /// The proxy uses a batch, save the rejections.
-    pub(in crate::xds) fn answered(&self, batch: &Batch, rejections: Vec<Rejection>) -> Result<(), Ended> {
+    /// The proxy uses a batch, save the rejections. What it says of resources that it cannot see is nobody's business.
+    pub(in crate::xds) fn answered(
+        &self,
+        batch: &Batch,
+        mut rejections: Vec<Rejection>,
+    ) -> Result<(), Ended> {
         let mut state = self.hub.0.state.lock();
         self.check(&state)?;
+        rejections.retain(|rejection| state.scopes.sees(&self.place, &rejection.key));
         let end = state.logs.get(&self.place).map(Log::end);
         let newest = state.generation;
         if let Some(known) = state.proxies.get_mut(&self.proxy) {
@@ -127,6 +132,11 @@ impl Seat {
         drop(state);
         self.hub.0.changed();
         Ok(())
+    }
+
+    /// Whether the stream may go on.
+    pub(in crate::xds) fn stands(&self) -> Result<(), Ended> {
+        self.check(&self.hub.0.state.lock())
     }
 
     /// Waits until there may be something to do.

@@ -236,7 +236,16 @@ impl Conversation<'_> {
     }
 
     async fn hear(&mut self, nonce: &str) -> Result<Option<Vec<Rejection>>, Status> {
-        while let Some(request) = self.requests.message().await? {
+        loop {
+            let request = tokio::select! {
+                request = self.requests.message() => request?,
+                // Changes wait, but who is sent away need not answer first.
+                () = self.seat.changed() => {
+                    self.seat.stands().map_err(ended)?;
+                    continue;
+                }
+            };
+            let Some(request) = request else { return Ok(None) };
             if request.response_nonce == nonce {
                 let mut rejections = wire::rejections(request.error_detail.as_ref());
                 rejections.extend(self.withheld.iter().cloned());
@@ -244,7 +253,6 @@ impl Conversation<'_> {
                 return Ok(Some(rejections));
             }
         }
-        Ok(None)
     }
 }
 

@@ -144,3 +144,16 @@ async fn of_answers_that_nobody_took_the_newest_is_told() {
     }
     assert!(versions.len() <= 3, "{versions:?}");
 }
+
+#[tokio::test]
+async fn a_proxy_has_no_say_in_what_it_does_not_see() {
+    let controller = Controller::start().await;
+    let proxy = FakeProxy::start(&controller, "a", "pod-1");
+    let rejection =
+        |name| Rejection { key: key(name), severity: Severity::Refused, message: "I say so".into() };
+    *proxy.rejects.lock() = vec![rejection("HttpRoute/n/a-x"), rejection("HttpRoute/n/b-x")];
+    let mut resources = gateway("a", &["x"]);
+    resources.extend(gateway("b", &["x"]));
+    controller.hub.publish(generation(1), resources);
+    assert_eq!(*controller.has(&proxy.id, 1).await.rejections, [rejection("HttpRoute/n/a-x")]);
+}

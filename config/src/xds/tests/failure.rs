@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use crate::Generation;
-use crate::xds::tests::harness::{Controller, FakeProxy, gateway, generation, key, route};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use crate::xds::tests::harness::{Controller, FakeProxy, Files, gateway, generation, key, proxy, route};
 
 #[tokio::test]
 async fn after_a_restart_of_the_controller_only_differences_are_sent() {
@@ -95,6 +98,32 @@ async fn a_proxy_that_hangs_holds_nobody_up() {
 }
 
 #[tokio::test]
+async fn a_proxy_that_hangs_is_sent_away_too() {
+    let controller = Controller::start().await;
+    let stuck = FakeProxy::start(&controller, "a", "pod-1");
+    controller.hub.publish(generation(1), gateway("a", &["x"]));
+    controller.has(&stuck.id, 1).await;
+    stuck.hangs.send_replace(true);
+    controller.hub.publish(generation(2), gateway("a", &["y"]));
+    controller.hub.set_open(false);
+    controller.knows(&stuck.id, |state| !state.is_connected).await;
+}
+
+#[tokio::test]
+async fn a_change_of_everything_is_told_on_the_same_stream() {
+    let controller = Controller::start().await;
+    let mut proxy = FakeProxy::start(&controller, "a", "pod-1");
+    controller.hub.publish(generation(1), gateway("a", &["x"]));
+    controller.has(&proxy.id, 1).await;
+    let names: Vec<String> = (0..1500).map(|n| format!("service-{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    controller.hub.publish(generation(2), gateway("a", &names));
+    controller.has(&proxy.id, 2).await;
+    assert_eq!(proxy.is("connected", |state| state.is_connected).await.streams, 1);
+    assert_eq!(proxy.keys().len(), 2 + 3 * 1500);
+}
+
+#[tokio::test]
 async fn a_controller_that_does_not_lead_sends_proxies_away_and_takes_them_again() {
     let controller = Controller::start().await;
     let mut proxy = FakeProxy::start(&controller, "a", "pod-1");
@@ -106,4 +135,41 @@ async fn a_controller_that_does_not_lead_sends_proxies_away_and_takes_them_again
     controller.hub.set_open(true);
     proxy.is("taken again", |state| state.is_connected).await;
     assert_eq!(proxy.state.borrow().streams, 2);
+}
+
+/// Passes bytes on until it is told to lose them, as a network that is cut does: nobody gets a reset.
+async fn relay(to: std::net::SocketAddr) -> (std::net::SocketAddr, watch::Sender<bool>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (cut, is_cut) = watch::channel(false);
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            let mut is_cut = is_cut.clone();
+            tokio::spawn(async move {
+                let mut far = TcpStream::connect(to).await.unwrap();
+                let cut = async { drop(is_cut.wait_for(|cut| *cut).await) };
+                tokio::select! {
+                    _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                    // Both sockets stay open.
+                    () = cut => std::future::pending().await,
+                }
+            });
+        }
+    });
+    (address, cut)
+}
+
+#[tokio::test]
+async fn a_peer_that_is_gone_without_a_word_is_noticed_on_both_sides() {
+    let controller = Controller::start().await;
+    let files = Files::new();
+    files.write("ca", controller.authority.certificate());
+    files.write("token", "token of a");
+    let (address, cut) = relay(controller.address).await;
+    let mut cut_off = FakeProxy::with(address, &files, proxy("a", "pod-1"), false);
+    controller.hub.publish(generation(1), gateway("a", &["x"]));
+    controller.has(&cut_off.id, 1).await;
+    cut.send_replace(true);
+    controller.knows(&cut_off.id, |state| !state.is_connected).await;
+    cut_off.is("cut off", |state| !state.is_connected).await;
 }

@@ -33,6 +33,7 @@ fn gateway(routes: i32) -> Status {
             supported_kinds: Vec::new(),
             conditions: vec![condition(ConditionStatus::True)],
         }],
+        attached_listener_sets: 0,
     })
 }
 
@@ -120,4 +121,12 @@ fn counts_listeners_and_addresses_are_compared() {
     addressed["addresses"] = json!([{ "type": "IPAddress", "value": "192.0.2.1" }]);
     let status = gateway(1);
     assert!(write(Some(&status), &addressed, &status, NOW).is_some());
+}
+
+#[test]
+fn a_count_that_is_no_longer_said_is_taken_back() {
+    let mut observed = serde_json::to_value(gateway(1)).unwrap();
+    assert_eq!(write(Some(&gateway(1)), &observed, &gateway(1), NOW), None);
+    observed["attachedListenerSets"] = json!(2);
+    assert!(write(Some(&gateway(1)), &observed, &gateway(1), NOW).is_some());
 }
