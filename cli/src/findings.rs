@@ -37,6 +37,7 @@ const REASONS: &[(&str, &str, &str)] = &[
     ("AddressNotUsable", "FW0205", "use an address of this host"),
     ("NoResources", "FW0206", "free what is missing"),
     ("Invalid", "FW0207", "correct what the message names"),
+    ("UnsupportedVersion", "FW0208", "install the Gateway API CRDs of the version the message names"),
     ("PortUnavailable", "FW0211", "use a port that is free"),
     ("UnsupportedProtocol", "FW0212", "use a protocol that the message names"),
     ("HostnameConflict", "FW0213", "give listeners of one port different host names"),

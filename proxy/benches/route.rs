@@ -175,7 +175,7 @@ fn ratios(_: &mut Criterion) {
                 .iter()
                 .zip(best)
                 .map(|(routes, ns)| format!("{routes}: {ns:.1} ns ({:.2})", ns / best[0]));
-            println!("ratio/{name}/{span}: {}", figures.collect::<Vec<_>>().join(", "));
+            eprintln!("ratio/{name}/{span}: {}", figures.collect::<Vec<_>>().join(", "));
         }
     }
 }

@@ -79,7 +79,7 @@ fn own(desired: &Status, observed: &Value, now: &str) -> Option<Write> {
 }
 
 fn is_empty(value: &Value) -> bool {
-    value.as_array().is_some_and(Vec::is_empty) || value.as_i64() == Some(0)
+    *value == Value::Null || *value == json!(0) || value.as_array().is_some_and(Vec::is_empty)
 }
 
 /// Of an atomic list that controllers share.
