@@ -25,6 +25,7 @@ fn route(status: ConditionStatus) -> Status {
 fn gateway(routes: i32) -> Status {
     Status::Gateway(GatewayStatus {
         addresses: Vec::new(),
+        attached_listener_sets: 0,
         conditions: vec![condition(ConditionStatus::True)],
         listeners: vec![ListenerStatus {
             name: "http".into(),
