@@ -321,7 +321,8 @@ fn a_rejection_is_counted_once_while_it_is_in_force() {
         let rejections: Vec<_> = names.into_iter().map(rejection).collect();
         stats.config_applied(version, &rejections);
         metrics.clear();
-        crate::telemetry::render(std::slice::from_ref(&stats), crate::telemetry::Format::Text, &mut metrics).unwrap();
+        crate::telemetry::render(std::slice::from_ref(&stats), crate::telemetry::Format::Text, &mut metrics)
+            .unwrap();
     }
     assert!(
         metrics.contains("fairway_config_rejections_total{role=\"gateway\",severity=\"refused\"} 2\n"),
