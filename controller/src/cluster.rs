@@ -4,13 +4,13 @@
 //!
 //! | part | replicas | in → out |
 //! |---|---|---|
-//! | [`watch`], [`references`] | all | the API server → [`state`] |
-//! | [`control`] | all | state → translation → `config::xds::Hub` and a [`control::View`] |
-//! | `config::xds::Server` with [`identity`] | all; closed while another leads | hub → proxies, and their answers back |
-//! | [`provision`] | leader | view → what runs for each Gateway |
-//! | [`grants`] | leader | referred-to namespaces → the right to read Secrets there |
-//! | [`status`] | leader | view, answers and refusals → status and Events |
-//! | [`leader`] | all | who that is |
+//! | `watch`, `references` | all | the API server → `state` |
+//! | `control` | all | state → translation → `config::xds::Hub` and a `control::View` |
+//! | `config::xds::Server` with `identity` | all; closed while another leads | hub → proxies, and their answers back |
+//! | `provision` | leader | view → what runs for each Gateway |
+//! | `grants` | leader | referred-to namespaces → the right to read Secrets there |
+//! | `status` | leader | view, answers and refusals → status and Events |
+//! | `leader` | all | who that is |
 //!
 //! Parts share nothing but `watch` channels and the state; each is a task that ends when the process does.
 
