@@ -61,7 +61,7 @@ pub(crate) struct Standalone {
     #[arg(long, default_value = "127.0.0.1:15000", value_name = "ADDRESS", value_parser = admin)]
     pub(crate) admin: Admin,
     /// One JSON line per request: `off`, `stdout` or a file.
-    #[arg(long, default_value = "off", value_name = "off|stdout|FILE", value_parser = access_log)]
+    #[arg(long, default_value = "off", value_name = "off|stdout|FILE")]
     pub(crate) access_log: AccessLog,
     /// OTLP/gRPC collector for traces, such as http://127.0.0.1:4317.
     #[arg(long, value_name = "URL")]
@@ -255,15 +255,6 @@ fn admin(text: &str) -> Result<Admin, String> {
         "off" => Ok(Admin::Off),
         _ => text.parse().map(Admin::At).map_err(|_| "write IP:PORT, such as 127.0.0.1:15000, or off".into()),
     }
-}
-
-#[allow(clippy::unnecessary_wraps, reason = "clap wants it")]
-fn access_log(text: &str) -> Result<AccessLog, String> {
-    Ok(match text {
-        "off" => AccessLog::Off,
-        "stdout" => AccessLog::Stdout,
-        file => AccessLog::File(file.into()),
-    })
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

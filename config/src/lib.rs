@@ -6,6 +6,7 @@
 //! Decoding is strict: a field this build does not know is an error, never ignored.
 #![deny(missing_docs)]
 
+mod accept;
 mod backend;
 mod document;
 mod generation;
@@ -19,6 +20,7 @@ pub mod source;
 mod update;
 pub mod xds;
 
+pub use accept::accept;
 pub use backend::{AppProtocol, Backend, BackendTls, Endpoint, Endpoints, SubjectAltName, TrustedCa};
 pub use document::{decode_documents, encode_documents};
 pub use generation::Generation;

@@ -154,6 +154,7 @@ fn find(c: &mut Criterion) {
 
 /// Nanoseconds per find at each size, and their ratio to the least size. The sizes take turns and the fastest of many
 /// short passes counts, so that it also holds on a machine with other work.
+#[allow(clippy::print_stdout, reason = "a bench says what it measured")]
 fn ratios(_: &mut Criterion) {
     for (name, shape) in SHAPES {
         for (span, all) in [("few", false), ("all", true)] {
@@ -175,7 +176,7 @@ fn ratios(_: &mut Criterion) {
                 .iter()
                 .zip(best)
                 .map(|(routes, ns)| format!("{routes}: {ns:.1} ns ({:.2})", ns / best[0]));
-            eprintln!("ratio/{name}/{span}: {}", figures.collect::<Vec<_>>().join(", "));
+            println!("ratio/{name}/{span}: {}", figures.collect::<Vec<_>>().join(", "));
         }
     }
 }

@@ -2,6 +2,7 @@
 //! the roles.
 
 mod feed;
+mod flags;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 pub use self::feed::{Fed, Feed, FeedError};
+pub use self::flags::{Flags, Start};
 use crate::Proxy;
 use crate::admin::{self, Exposure, Status};
 use crate::telemetry::{Telemetry, fresh};
@@ -22,6 +24,18 @@ pub enum Error {
     /// The admin port cannot be opened.
     #[error(transparent)]
     Admin(#[from] admin::Error),
+    /// `--log`.
+    #[error("--log")]
+    Log(#[source] tracing_subscriber::filter::ParseError),
+    /// The system gives no threads.
+    #[error("threads cannot be started")]
+    Threads(#[source] std::io::Error),
+    /// Logs, metrics or traces cannot start.
+    #[error(transparent)]
+    Telemetry(#[from] crate::telemetry::Error),
+    /// There can be no configuration.
+    #[error(transparent)]
+    Feed(#[from] FeedError),
     /// The system does not let signals be handled.
     #[error("signals cannot be handled")]
     Signals(#[source] std::io::Error),

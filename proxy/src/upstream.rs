@@ -14,7 +14,7 @@ mod names;
 mod peer;
 mod pins;
 mod reach;
-mod trust;
+pub(crate) mod trust;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};

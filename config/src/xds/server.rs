@@ -7,11 +7,9 @@ mod stream;
 mod tls;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::sync::watch;
 
 pub(super) use self::stream::GENERATION;
 pub use self::tls::{ServerTls, TlsError};
@@ -44,27 +42,9 @@ impl std::fmt::Debug for Server {
 impl Server {
     /// Serves until the future is dropped, which ends all connections; proxies come back by themselves.
     pub async fn serve(self, listener: TcpListener) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
-        // Dropped with this future, so that its connections end.
-        let mut connections = JoinSet::new();
-        loop {
-            // The semaphore is never closed.
-            let Ok(place) = places.clone().acquire_owned().await else { return };
-            while connections.try_join_next().is_some() {}
-            match listener.accept().await {
-                Ok((socket, peer)) => {
-                    let server = self.clone();
-                    connections.spawn(async move {
-                        let _place = place;
-                        connection::serve(server, socket, peer).await;
-                    });
-                }
-                Err(error) => {
-                    // Out of descriptors, most likely: they come back when connections end.
-                    tracing::warn!(%error, "the port for proxies cannot accept");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            }
-        }
+        crate::accept(listener, CONNECTIONS, "the port for proxies", |socket, peer| {
+            connection::serve(self.clone(), socket, peer)
+        })
+        .await;
     }
 }

@@ -14,7 +14,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::control::View;
@@ -37,30 +37,21 @@ pub(crate) struct Admin {
 /// Opens the port, on the current runtime.
 pub(crate) async fn serve(address: SocketAddr, admin: Admin) -> io::Result<()> {
     let listener = TcpListener::bind(address).await?;
-    let (admin, places) = (Arc::new(admin), Arc::new(Semaphore::new(CONNECTIONS)));
-    tokio::spawn(async move {
-        loop {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-            let Ok((stream, _)) = listener.accept().await else {
-                // Out of file descriptors: others will close some.
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            };
-            let admin = Arc::clone(&admin);
-            tokio::spawn(async move {
-                let _place = place;
-                let answer = service_fn(|req| std::future::ready(Ok::<_, Infallible>(admin.answer(&req))));
-                let connection = http1::Builder::new()
-                    .keep_alive(false)
-                    .timer(TokioTimer::new())
-                    .header_read_timeout(Duration::from_secs(5))
-                    .max_buf_size(16 * 1024)
-                    .serve_connection(TokioIo::new(stream), answer);
-                // A scraper that goes away is not our concern.
-                let _ = timeout(WHOLE, connection).await;
-            });
+    let admin = Arc::new(admin);
+    tokio::spawn(config::accept(listener, CONNECTIONS, "admin port", move |stream, _| {
+        let admin = Arc::clone(&admin);
+        async move {
+            let answer = service_fn(|req| std::future::ready(Ok::<_, Infallible>(admin.answer(&req))));
+            let connection = http1::Builder::new()
+                .keep_alive(false)
+                .timer(TokioTimer::new())
+                .header_read_timeout(Duration::from_secs(5))
+                .max_buf_size(16 * 1024)
+                .serve_connection(TokioIo::new(stream), answer);
+            // A scraper that goes away is not our concern.
+            let _ = timeout(WHOLE, connection).await;
         }
-    });
+    }));
     Ok(())
 }
 

@@ -10,8 +10,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 
 use super::{Status, pages};
 
@@ -87,32 +86,12 @@ pub async fn serve(address: SocketAddr, exposure: Exposure, roles: Vec<Arc<Statu
     let listener = TcpListener::bind(address).await.map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;
     let site = Arc::new(pages::Site { roles, is_loopback });
-    Ok(Admin { address, task: tokio::spawn(accept(listener, site)) })
-}
-
-async fn accept(listener: TcpListener, site: Arc<pages::Site>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    // Dropped with this task, so that closing the port ends its connections.
-    let mut connections = JoinSet::new();
-    loop {
-        // The semaphore is never closed.
-        let Ok(place) = places.clone().acquire_owned().await else { return };
-        while connections.try_join_next().is_some() {}
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let site = site.clone();
-                connections.spawn(async move {
-                    let _place = place;
-                    _ = tokio::time::timeout(WHOLE, connection(stream, site)).await;
-                });
-            }
-            Err(error) => {
-                // Out of descriptors, most likely: they come back when connections end.
-                tracing::warn!(%error, "admin port cannot accept");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
+    // Dropped with its task, so that closing the port ends its connections.
+    let accepting = config::accept(listener, CONNECTIONS, "admin port", move |stream, _| {
+        let site = site.clone();
+        async move { _ = tokio::time::timeout(WHOLE, connection(stream, site)).await }
+    });
+    Ok(Admin { address, task: tokio::spawn(accepting) })
 }
 
 async fn connection(stream: TcpStream, site: Arc<pages::Site>) {

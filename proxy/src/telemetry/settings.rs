@@ -1,7 +1,9 @@
 //! What a process decides about its telemetry when it starts.
 
+use std::convert::Infallible;
 use std::io;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// What is told, and to whom. The default tells nobody anything: metrics are counted, and that is all.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -25,6 +27,19 @@ pub enum AccessLog {
     Stdout,
     /// Appended to this file, which is opened anew when it was moved away.
     File(PathBuf),
+}
+
+impl FromStr for AccessLog {
+    type Err = Infallible;
+
+    /// `off`, `stdout` or a path.
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(match text {
+            "off" => Self::Off,
+            "stdout" => Self::Stdout,
+            file => Self::File(file.into()),
+        })
+    }
 }
 
 /// Why telemetry cannot start.

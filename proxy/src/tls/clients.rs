@@ -9,11 +9,12 @@ use std::sync::{Arc, OnceLock};
 use config::{ClientValidation, ClientValidationMode};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
+use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+
+use crate::upstream::trust;
 
 /// Stands for the authorities that the client of a connection was verified by. It is keyed per process, so that nobody
 /// can make two bundles collide.
@@ -38,17 +39,7 @@ pub(super) fn verifier(
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, String> {
     let invalid = |problem: String| format!("tls.clientValidation.ca: {problem}");
-    let mut roots = RootCertStore::empty();
-    for (at, certificate) in CertificateDer::pem_slice_iter(validation.ca.as_bytes()).enumerate() {
-        let certificate =
-            certificate.map_err(|e| invalid(format!("certificate {at}: {e}; give PEM certificates")))?;
-        roots
-            .add(certificate)
-            .map_err(|e| invalid(format!("certificate {at}: {e}; give certificates of authorities")))?;
-    }
-    if roots.is_empty() {
-        return Err(invalid("holds no certificate: give at least one as PEM".to_owned()));
-    }
+    let (roots, _) = trust::read(&validation.ca, |_| Ok(())).map_err(invalid)?;
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
         .build()
         .map_err(|e| invalid(e.to_string()))?;

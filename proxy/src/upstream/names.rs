@@ -3,9 +3,9 @@
 //! Pingora on rustls checks one DNS name at most, the SNI. Whatever else a policy asks for is checked here, by a
 //! verifier for handshakes of our own.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use config::{BackendTls, SubjectAltName, TrustedCa};
+use config::{BackendTls, SubjectAltName};
 use policies::Invalid;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, verify_server_cert_signed_by_trust_anchor, verify_server_name};
@@ -15,7 +15,6 @@ use rustls::sign::SingleCertAndKey;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme, version,
 };
-use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use x509_parser::extensions::GeneralName;
 
@@ -87,7 +86,7 @@ impl Verifier {
         });
         Ok(Arc::new(Self {
             names: names.collect::<Result<_, _>>()?,
-            roots: roots(tls)?,
+            roots: trust::roots(tls)?,
             provider: Arc::new(ring::default_provider()),
         }))
     }
@@ -162,29 +161,4 @@ impl ServerCertVerifier for Verifier {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
-}
-
-fn roots(tls: &BackendTls) -> Result<Arc<RootCertStore>, Invalid> {
-    static SYSTEM: OnceLock<Arc<RootCertStore>> = OnceLock::new();
-    // Says what is wrong with either.
-    trust::authorities(tls)?;
-    let pem = match &tls.ca {
-        TrustedCa::System => {
-            return Ok(SYSTEM
-                .get_or_init(|| {
-                    let mut roots = RootCertStore::empty();
-                    if let Err(error) =
-                        pingora_rustls::load_ca_file_into_store(trust::trust_file(), &mut roots)
-                    {
-                        tracing::warn!(%error, "CA bundle not readable any more: nobody is trusted by it");
-                    }
-                    Arc::new(roots)
-                })
-                .clone());
-        }
-        TrustedCa::Pem(pem) => pem,
-    };
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(CertificateDer::pem_slice_iter(pem.as_bytes()).filter_map(Result::ok));
-    Ok(Arc::new(roots))
 }

@@ -55,34 +55,78 @@ fn first_readable<'f>(files: impl IntoIterator<Item = &'f str>) -> Option<String
 /// Certificates to verify a backend with; `None`: those of [`trust_file`].
 pub(super) fn authorities(tls: &BackendTls) -> Result<Option<Arc<CaType>>, Invalid> {
     match &tls.ca {
-        TrustedCa::System if trust_file() == EMPTY => Err(Invalid::field(
-            "tls.ca",
-            "this proxy has no readable system CA bundle: name CA certificates, or set SSL_CERT_FILE",
-        )),
-        TrustedCa::System => Ok(None),
-        TrustedCa::Pem(pem) => parse(pem).map(Some),
+        TrustedCa::System => has_bundle().map(|()| None),
+        TrustedCa::Pem(pem) => {
+            let (_, certificates) = of_backends(pem)?;
+            let certificates = certificates.into_iter();
+            Ok(Some(
+                certificates.map(|one| WrappedX509::new(one.to_vec(), parse_x509)).collect::<Vec<_>>().into(),
+            ))
+        }
     }
 }
 
-fn parse(pem: &str) -> Result<Arc<CaType>, Invalid> {
-    let invalid = |message: String| Invalid::field("tls.ca", message);
-    let mut roots = RootCertStore::empty();
-    let mut certificates = Vec::new();
+/// The same for a handshake of our own.
+pub(super) fn roots(tls: &BackendTls) -> Result<Arc<RootCertStore>, Invalid> {
+    static SYSTEM: OnceLock<Arc<RootCertStore>> = OnceLock::new();
+    match &tls.ca {
+        TrustedCa::System => {
+            has_bundle()?;
+            let load = || {
+                let mut roots = RootCertStore::empty();
+                if let Err(error) = pingora_rustls::load_ca_file_into_store(trust_file(), &mut roots) {
+                    tracing::warn!(%error, "CA bundle not readable any more: nobody is trusted by it");
+                }
+                Arc::new(roots)
+            };
+            Ok(SYSTEM.get_or_init(load).clone())
+        }
+        TrustedCa::Pem(pem) => of_backends(pem).map(|(roots, _)| Arc::new(roots)),
+    }
+}
+
+fn has_bundle() -> Result<(), Invalid> {
+    if trust_file() == EMPTY {
+        return Err(Invalid::field(
+            "tls.ca",
+            "this proxy has no readable system CA bundle: name CA certificates, or set SSL_CERT_FILE",
+        ));
+    }
+    Ok(())
+}
+
+fn of_backends(pem: &str) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), Invalid> {
+    // Both parsers must agree: Pingora uses x509-parser (and panics), the handshake uses webpki.
+    let is_readable = |certificate: &CertificateDer<'_>| {
+        X509Certificate::from_der(certificate)
+            .map(drop)
+            .map_err(|error| format!("{error}; give X.509 certificates"))
+    };
+    read(pem, is_readable).map_err(|message| Invalid::field("tls.ca", message))
+}
+
+/// Certificates of authorities, PEM, each also checked by `check`.
+///
+/// # Errors
+/// Which certificate, why, and remedy.
+pub(crate) fn read(
+    pem: &str,
+    check: impl Fn(&CertificateDer<'_>) -> Result<(), String>,
+) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), String> {
+    let (mut roots, mut certificates) = (RootCertStore::empty(), Vec::new());
     for (at, certificate) in CertificateDer::pem_slice_iter(pem.as_bytes()).enumerate() {
-        let certificate = certificate
-            .map_err(|error| invalid(format!("certificate {at}: {error}; give PEM certificates")))?;
-        // Both parsers must agree: Pingora uses x509-parser (and panics), the handshake uses webpki.
-        X509Certificate::from_der(&certificate)
-            .map_err(|error| invalid(format!("certificate {at}: {error}; give X.509 certificates")))?;
-        roots.add(certificate.clone()).map_err(|error| {
-            invalid(format!("certificate {at}: {error}; give certificates of authorities"))
-        })?;
-        certificates.push(WrappedX509::new(certificate.to_vec(), parse_x509));
+        let invalid = |problem: String| format!("certificate {at}: {problem}");
+        let certificate = certificate.map_err(|error| invalid(format!("{error}; give PEM certificates")))?;
+        check(&certificate).map_err(invalid)?;
+        roots
+            .add(certificate.clone())
+            .map_err(|error| invalid(format!("{error}; give certificates of authorities")))?;
+        certificates.push(certificate);
     }
     if certificates.is_empty() {
-        return Err(invalid("holds no certificate: give at least one as PEM".into()));
+        return Err("holds no certificate: give at least one as PEM".into());
     }
-    Ok(certificates.into())
+    Ok((roots, certificates))
 }
 
 /// Checks the name to verify: an empty one would switch verification off, and Pingora rewrites underscores.

@@ -167,8 +167,12 @@ impl Dialer {
         let Ok(found) = found else { return Err(DialError::Timeout(to.to_owned())) };
         let mut addresses: Vec<_> =
             found.map_err(|error| DialError::Resolve(to.to_owned(), error))?.collect();
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
-        // A random index; there are few addresses.
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "a random index; there are few addresses"
+        )]
         let first = (random() * addresses.len() as f64) as usize;
         let first = first.min(addresses.len());
         addresses.rotate_left(first);
