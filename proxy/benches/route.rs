@@ -135,7 +135,7 @@ fn pass(port: &Port, asked: &[(String, String, Request)]) {
 }
 
 fn port(snapshot: &Snapshot) -> Arc<Port> {
-    snapshot.ports.get(&Bind { address: None, port: 80 }).expect("a port").clone()
+    snapshot.ports.get(&Bind { transport: Transport::Tcp, address: None, port: 80 }).expect("a port").clone()
 }
 
 fn find(c: &mut Criterion) {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::{Rejection, Severity};
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use rustc_hash::FxHashMap;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::oneshot;
@@ -17,8 +17,9 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 pub(crate) use self::accept::Seats;
+use crate::datagram::Hubs;
 use crate::ingress::gate::Gate;
-use crate::snapshot::{Bind, Port, Snapshot};
+use crate::snapshot::{Bind, Port, Reader, Snapshot, Transport};
 use crate::telemetry::Telemetry;
 
 /// Connections the kernel holds before they are accepted.
@@ -32,6 +33,8 @@ pub(crate) struct Listeners {
     drain: Duration,
     open: FxHashMap<Bind, Open>,
     draining: Vec<JoinHandle<()>>,
+    /// Those for datagrams.
+    hubs: Hubs,
 }
 
 #[derive(Debug)]
@@ -48,8 +51,9 @@ struct Open {
 
 impl Listeners {
     /// None yet. `drain`: how long connections of a closed port may take to end.
-    pub(crate) fn new(seats: Seats, telemetry: Arc<Telemetry>, drain: Duration) -> Self {
-        Self { seats, telemetry, drain, open: FxHashMap::default(), draining: Vec::new() }
+    pub(crate) fn new(seats: Seats, telemetry: Arc<Telemetry>, reader: Reader, drain: Duration) -> Self {
+        let hubs = Hubs::new(seats.runtimes().cloned().collect(), reader, telemetry.clone(), drain);
+        Self { seats, telemetry, drain, open: FxHashMap::default(), draining: Vec::new(), hubs }
     }
 
     /// Binds what `next` wants and is not open. A port that cannot be bound is a rejection of its listeners and is tried
@@ -57,20 +61,21 @@ impl Listeners {
     pub(crate) fn bind(&mut self, next: &Snapshot) -> Vec<Rejection> {
         let mut rejections = Vec::new();
         for (bind, port) in &next.ports {
-            if self.open.contains_key(bind) {
-                continue;
-            }
-            match self.bind_one(*bind, next) {
-                Ok(open) => {
-                    self.open.insert(*bind, open);
-                }
-                Err(error) => rejections.extend(reject(*bind, port, &error)),
+            let bound = match bind.transport {
+                Transport::Tcp => self.bind_tcp(*bind, next),
+                Transport::Udp => self.hubs.bind(*bind),
+            };
+            if let Err(error) = bound {
+                rejections.extend(reject(*bind, port, &error));
             }
         }
         rejections
     }
 
-    fn bind_one(&mut self, bind: Bind, next: &Snapshot) -> io::Result<Open> {
+    fn bind_tcp(&mut self, bind: Bind, next: &Snapshot) -> io::Result<()> {
+        if self.open.contains_key(&bind) {
+            return Ok(());
+        }
         let bound = listen(bind).or_else(|error| {
             // An address of the same port that is about to close may be in the way.
             let stale = |open: &Bind| open.port == bind.port && !next.ports.contains_key(open);
@@ -79,14 +84,16 @@ impl Listeners {
             listen(bind)
         })?;
         let (stop, stopped) = oneshot::channel();
-        Ok(Open {
+        let open = Open {
             address: bound.local_addr()?,
             gate: Arc::new(Gate::new(bind, &self.telemetry)),
             bound: Some(bound),
             _stop: stop,
             stopped: Some(stopped),
             accepting: None,
-        })
+        };
+        self.open.insert(bind, open);
+        Ok(())
     }
 
     /// After `now` was published in place of `before`: starts accepting on new ports, and closes those that are gone.
@@ -102,6 +109,7 @@ impl Listeners {
             }
         }
         self.draining.retain(|task| !task.is_finished());
+        self.hubs.settle(now);
     }
 
     /// Stops accepting, and lets what is connected end in time.
@@ -129,7 +137,7 @@ impl Listeners {
         for bind in open {
             self.close_one(bind, last.ports.get(&bind).cloned());
         }
-        join_all(self.draining).await;
+        join(join_all(self.draining), self.hubs.close()).await;
     }
 
     /// Closes everything at once.
@@ -142,11 +150,13 @@ impl Listeners {
             }
         }
         self.open.clear();
+        self.hubs.cut();
     }
 
     /// What is open, and the address it really has.
     pub(crate) fn addresses(&self) -> Vec<(Bind, SocketAddr)> {
-        self.open.iter().map(|(bind, open)| (*bind, open.address)).collect()
+        let tcp = self.open.iter().map(|(bind, open)| (*bind, open.address));
+        tcp.chain(self.hubs.addresses()).collect()
     }
 }
 

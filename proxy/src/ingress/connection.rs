@@ -10,7 +10,7 @@ use policies::Scheme;
 use tokio::task::AbortHandle;
 
 use super::gate::Gate;
-use crate::snapshot::Bind;
+use crate::snapshot::{Bind, Transport};
 use crate::telemetry::Telemetry;
 use crate::tls::Trust;
 
@@ -44,7 +44,7 @@ impl Default for Connection {
     fn default() -> Self {
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
         Self::new(
-            Arc::new(Gate::new(Bind { address: None, port: 0 }, &Telemetry::default())),
+            Arc::new(Gate::new(Bind { transport: Transport::Tcp, address: None, port: 0 }, &Telemetry::default())),
             nowhere,
             nowhere,
         )

@@ -1,7 +1,6 @@
 //! One listening port as its connections see it: who is connected, and whether it is closing.
 
 use std::collections::hash_map::Entry;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -33,10 +32,7 @@ pub(crate) struct Gate {
 
 impl Gate {
     pub(crate) fn new(bind: Bind, telemetry: &Telemetry) -> Self {
-        let name = match bind.address {
-            Some(address) => SocketAddr::new(address, bind.port).to_string(),
-            None => format!("*:{}", bind.port),
-        };
+        let name = bind.name();
         Self {
             bind,
             stats: telemetry.listener(&name),
