@@ -28,3 +28,6 @@ const MOST: usize = 8192;
 const LARGEST: usize = 65_535;
 /// Datagrams taken at once before others have their turn.
 const BATCH: usize = 32;
+
+#[cfg(test)]
+mod tests;

@@ -8,13 +8,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::{Rejection, Severity};
+use config::{Key, Rejection, Severity};
 use futures::future::{join, join_all};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 pub(crate) use self::accept::Seats;
 use crate::datagram::Hubs;
@@ -30,6 +30,7 @@ const BACKLOG: i32 = 4096;
 pub(crate) struct Listeners {
     seats: Seats,
     telemetry: Arc<Telemetry>,
+    reader: Reader,
     drain: Duration,
     open: FxHashMap<Bind, Open>,
     draining: Vec<JoinHandle<()>>,
@@ -52,8 +53,8 @@ struct Open {
 impl Listeners {
     /// None yet. `drain`: how long connections of a closed port may take to end.
     pub(crate) fn new(seats: Seats, telemetry: Arc<Telemetry>, reader: Reader, drain: Duration) -> Self {
-        let hubs = Hubs::new(seats.runtimes().cloned().collect(), reader, telemetry.clone(), drain);
-        Self { seats, telemetry, drain, open: FxHashMap::default(), draining: Vec::new(), hubs }
+        let hubs = Hubs::new(seats.runtimes().cloned().collect(), reader.clone(), telemetry.clone(), drain);
+        Self { seats, telemetry, reader, drain, open: FxHashMap::default(), draining: Vec::new(), hubs }
     }
 
     /// Binds what `next` wants and is not open. A port that cannot be bound is a rejection of its listeners and is tried
@@ -103,6 +104,7 @@ impl Listeners {
         for bind in gone {
             self.close_one(bind, before.ports.get(&bind).cloned());
         }
+        self.drain_members(before, now);
         for open in self.open.values_mut() {
             if let (Some(bound), Some(stopped)) = (open.bound.take(), open.stopped.take()) {
                 open.accepting = self.seats.accept(bound, open.gate.clone(), stopped);
@@ -110,6 +112,30 @@ impl Listeners {
         }
         self.draining.retain(|task| !task.is_finished());
         self.hubs.settle(now);
+    }
+
+    /// Has connections end in time whose listener left a port that stays open for others.
+    fn drain_members(&self, before: &Snapshot, now: &Snapshot) {
+        for (bind, open) in &self.open {
+            let (Some(old), Some(new)) = (before.ports.get(bind), now.ports.get(bind)) else { continue };
+            if Arc::ptr_eq(&old.listeners, &new.listeners) {
+                continue;
+            }
+            let left: FxHashSet<&Key> = new.listeners.iter().map(|(key, _)| key).collect();
+            for (key, _) in old.listeners.iter().filter(|(key, _)| !left.contains(key)) {
+                let (key, bind, gate) = (key.clone(), *bind, open.gate.clone());
+                let (reader, limit) = (self.reader.clone(), self.drain);
+                tokio::spawn(async move {
+                    sleep(limit).await;
+                    let snapshot = reader.load();
+                    let port = snapshot.ports.get(&bind);
+                    // It may be there again.
+                    if port.is_none_or(|port| port.listeners.iter().all(|(member, _)| *member != key)) {
+                        gate.cut_streams(&format!("{}/{}", key.namespace, key.name));
+                    }
+                });
+            }
+        }
     }
 
     /// Stops accepting, and lets what is connected end in time.

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use crate::identity::{GatewayRef, Role};
 use crate::{
-    Action, Backend, HttpRoute, Key, Kind, Listener, ListenerTls, Parent, Resource, Resources, Scope, StreamRoute,
-    Target, Update,
+    Action, Backend, HttpRoute, Key, Kind, Listener, ListenerTls, Parent, Resource, Resources, Scope,
+    StreamRoute, Target, Update,
 };
 
 /// Those who see the same.
@@ -246,7 +246,9 @@ fn needs(resource: &Resource) -> HashSet<Key> {
             }
         }
         Resource::HttpRoute(route) | Resource::GrpcRoute(route) => route_needs(route, &mut needs),
-        Resource::TlsRoute(route) | Resource::TcpRoute(route) => stream_needs(route, Key::backend, &mut needs),
+        Resource::TlsRoute(route) | Resource::TcpRoute(route) => {
+            stream_needs(route, Key::backend, &mut needs)
+        }
         Resource::UdpRoute(route) => stream_needs(route, Key::udp_backend, &mut needs),
         Resource::Backend(Backend { protocol: _, tls: _, max_connections: _ })
         | Resource::Certificate(_)

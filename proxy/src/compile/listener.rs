@@ -128,7 +128,6 @@ impl Served {
         })
     }
 
-
     /// What its port serves for it, when that is no HTTP.
     pub(super) fn streams(&self, streams: &Streams) -> Arc<StreamTable> {
         let hosts = streams.hosts(&self.parent).unwrap_or(&self.default_streams);

@@ -90,8 +90,8 @@ impl Ports {
         for bind in &binds {
             self.rebuild(*bind, attached, problems);
         }
-        rerouted.extend(recertified);
-        self.replace(rerouted, &binds, |port, served| place(port, served, attached));
+        self.replace(rerouted, &binds, |port, served| place_routes(port, served, attached));
+        self.replace(recertified, &binds, |port, served| place_tls(port, served, attached));
     }
 
     /// Replaces the entries of listeners in ports that were not made anew.
@@ -193,7 +193,8 @@ impl Ports {
             if served.protocol == Protocol::Tls {
                 port.protocol = Protocol::Tls;
             }
-            place(port, served, attached);
+            place_routes(port, served, attached);
+            place_tls(port, served, attached);
             members.push((key.clone(), served.scope.clone()));
         }
         match port {
@@ -268,27 +269,27 @@ fn identify(key: &Key, served: &mut Served, before: Option<&Served>, store: &Sto
     problems.set(key, Stage::Identity, vec![(Severity::Degraded, problem)]);
 }
 
-/// Puts a listener into the tables of its port.
-fn place(port: &mut Port, served: &Served, attached: Attachments<'_>) {
-    let handshake = match served.protocol {
-        Protocol::Http => None,
-        Protocol::Https => Some(Handshake::Http(served.tls.clone())),
-        Protocol::Tls if served.is_terminating => {
-            Some(Handshake::Terminate(served.tls.clone(), served.streams(attached.streams)))
-        }
-        Protocol::Tls => Some(Handshake::Pass(served.streams(attached.streams))),
-        Protocol::Tcp | Protocol::Udp => {
-            port.streams = Some(served.streams(attached.streams));
-            None
-        }
-    };
-    // A TLS listener too: a request for its host that came in by an HTTPS one is misdirected.
+fn place_routes(port: &mut Port, served: &Served, attached: Attachments<'_>) {
+    // Of a TLS listener too: a request for its host that came in by an HTTPS one is misdirected.
     let table: &mut RouteTable = Arc::make_mut(&mut port.routes);
     table.listeners.insert(served.pattern(), served.table(attached.routes));
-    if let Some(handshake) = handshake
-        && let Some(tls) = &mut port.tls
-    {
-        let tls: &mut TlsTable = Arc::make_mut(tls);
-        tls.insert(served.pattern(), handshake);
+    match served.protocol {
+        Protocol::Http | Protocol::Https => {}
+        Protocol::Tls => place_tls(port, served, attached),
+        Protocol::Tcp | Protocol::Udp => port.streams = Some(served.streams(attached.streams)),
     }
+}
+
+fn place_tls(port: &mut Port, served: &Served, attached: Attachments<'_>) {
+    let Some(tls) = &mut port.tls else { return };
+    let handshake = match served.protocol {
+        Protocol::Http | Protocol::Tcp | Protocol::Udp => return,
+        Protocol::Https => Handshake::Http(served.tls.clone()),
+        Protocol::Tls if served.is_terminating => {
+            Handshake::Terminate(served.tls.clone(), served.streams(attached.streams))
+        }
+        Protocol::Tls => Handshake::Pass(served.streams(attached.streams)),
+    };
+    let tls: &mut TlsTable = Arc::make_mut(tls);
+    tls.insert(served.pattern(), handshake);
 }

@@ -54,7 +54,8 @@ impl Streams {
     ) -> BTreeSet<Attachable> {
         let mut touched = BTreeSet::new();
         let changed = [(Transport::Tcp, &backends.tcp), (Transport::Udp, &backends.udp)];
-        let changed = changed.into_iter().flat_map(|(transport, all)| all.iter().map(move |one| (transport, one)));
+        let changed =
+            changed.into_iter().flat_map(|(transport, all)| all.iter().map(move |one| (transport, one)));
         let referrers: BTreeSet<Key> = changed
             .filter_map(|(transport, backend)| self.referrers.get(&(transport, backend.clone())))
             .flatten()
@@ -103,7 +104,7 @@ impl Streams {
         self.good.remove(key);
         if let Some(old) = old {
             self.edit(&parents(&old.parents, &mut Vec::new()), &age(key, old), None, touched);
-            self.refer(key, old, |keys| drop(keys.remove(key)));
+            self.refer(key, old, BTreeSet::remove);
         }
         if let Some(new) = new {
             let rule = kept.unwrap_or_else(|| {
@@ -115,7 +116,7 @@ impl Streams {
                 self.good.insert(key.clone(), rule.clone());
             }
             self.edit(&parents(&new.parents, &mut found), &age(key, new), Some(&rule), touched);
-            self.refer(key, new, |keys| drop(keys.insert(key.clone())));
+            self.refer(key, new, |keys, key| keys.insert(key.clone()));
         }
         problems.set(key, Stage::Resource, found.into_iter().map(|m| (Severity::Degraded, m)).collect());
     }
@@ -130,7 +131,8 @@ impl Streams {
     ) {
         for (to, hosts) in parents {
             let attached = self.attached.entry(to.clone()).or_default();
-            attached.routes = if rule.is_some() { attached.routes + 1 } else { attached.routes.saturating_sub(1) };
+            attached.routes =
+                if rule.is_some() { attached.routes + 1 } else { attached.routes.saturating_sub(1) };
             for host in hosts {
                 let pattern = HostPattern::parse(host);
                 let vacant = || StreamHost::new(pattern.key());
@@ -140,11 +142,11 @@ impl Streams {
         }
     }
 
-    fn refer(&mut self, key: &Key, route: &StreamRoute, change: impl Fn(&mut BTreeSet<Key>)) {
+    fn refer(&mut self, key: &Key, route: &StreamRoute, change: impl Fn(&mut BTreeSet<Key>, &Key) -> bool) {
         for backend in targets(route) {
             let at = (transport(key.kind), backend.clone());
             let keys = self.referrers.entry(at.clone()).or_default();
-            change(keys);
+            change(keys, key);
             if keys.is_empty() {
                 self.referrers.remove(&at);
             }
@@ -162,7 +164,9 @@ const fn transport(kind: Kind) -> Transport {
 
 fn stream_route(resource: Option<&Resource>) -> Option<&StreamRoute> {
     match resource {
-        Some(Resource::TlsRoute(route) | Resource::TcpRoute(route) | Resource::UdpRoute(route)) => Some(route),
+        Some(Resource::TlsRoute(route) | Resource::TcpRoute(route) | Resource::UdpRoute(route)) => {
+            Some(route)
+        }
         _ => None,
     }
 }
@@ -230,7 +234,11 @@ fn share(at: usize, spec: &WeightedBackend, clusters: &Clusters, problems: &mut 
 }
 
 /// Forwards everything to a captured Service that no route is attached to (GEP-1294).
-pub(super) fn service_default(backend: &BackendRef, clusters: &Clusters, scene: Scene<'_>) -> Hosts<StreamHost> {
+pub(super) fn service_default(
+    backend: &BackendRef,
+    clusters: &Clusters,
+    scene: Scene<'_>,
+) -> Hosts<StreamHost> {
     let name = RuleName {
         kind: "Service",
         route: format!("{}/{}", backend.namespace, backend.name).into(),

@@ -17,9 +17,9 @@ use tokio::sync::{Notify, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::timeout;
 
-use super::MOST;
 use super::post::{Post, Shared};
 use super::socket::{self, PortSocket};
+use super::{IDLE, MOST};
 use crate::snapshot::{Bind, Reader, Snapshot};
 use crate::telemetry::Telemetry;
 
@@ -86,6 +86,7 @@ impl Hubs {
             reader: self.reader.clone(),
             stats: self.telemetry.listener(&format!("{}/udp", bind.name())),
             telemetry: self.telemetry.clone(),
+            idle: IDLE,
             open: AtomicUsize::new(0),
             empty: Notify::new(),
         });

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
@@ -12,7 +13,7 @@ use super::inbox::Inbox;
 use super::session::{Flow, Refused, Session};
 use super::sessions::Sessions;
 use super::socket::{Arrived, PortSocket};
-use super::{BATCH, IDLE, LULL};
+use super::{BATCH, LULL};
 use crate::snapshot::{Bind, Port, Reader};
 use crate::stream::account::Account;
 use crate::stream::way::{NoWay, Way};
@@ -26,6 +27,8 @@ pub(super) struct Shared {
     pub(super) telemetry: Arc<Telemetry>,
     /// Counts by address, where the listener is not known.
     pub(super) stats: Arc<ListenerStats>,
+    /// See [`IDLE`](super::IDLE).
+    pub(super) idle: Duration,
     pub(super) open: AtomicUsize,
     /// Told whenever the last flow has ended.
     pub(super) empty: Notify,
@@ -127,7 +130,7 @@ impl Post {
         let session = Session::open(flow, &cluster, account, shared.stats.clone(), bytes).map_err(unknown)?;
         let session = Arc::new(session);
         self.sessions.lock().insert(flow, session.clone());
-        let answers = answers(session.clone(), self.socket.clone(), self.draining.clone());
+        let answers = answers(session.clone(), self.socket.clone(), shared.idle, self.draining.clone());
         let (sessions, ended, counted) = (self.sessions.clone(), session.clone(), Counted::new(shared));
         let mut open = shared.stats.connection_opened();
         open.speaks(Spoken::Udp);
@@ -149,15 +152,15 @@ impl Post {
 async fn answers(
     session: Arc<Session>,
     socket: Arc<PortSocket>,
+    idle: Duration,
     mut draining: watch::Receiver<bool>,
 ) -> Result<&'static str, Refused> {
     loop {
         let is_draining = *draining.borrow_and_update();
-        let until = session.last() + if is_draining { LULL } else { IDLE };
+        let quiet = if is_draining { LULL } else { idle };
         tokio::select! {
             Refused = std::future::poll_fn(|cx| session.poll_answers(cx, &socket)) => return Err(Refused),
-            () = sleep_until(until) => {
-                let quiet = if is_draining { LULL } else { IDLE };
+            () = sleep_until(session.last() + quiet) => {
                 if session.last() + quiet <= Instant::now() {
                     return Ok("ok");
                 }

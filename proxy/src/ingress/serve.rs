@@ -81,6 +81,7 @@ pub(crate) async fn serve(
         }
         Ok(Opened::Opaque(opaque)) => {
             entered.speaks(if opaque.is_tls() { Spoken::Tls } else { Spoken::Tcp });
+            connection.streams(opaque.listener());
             Box::pin(stream::serve(*opaque)).await;
         }
         Ok(Opened::Refused) => {}
@@ -102,11 +103,7 @@ impl Opened {
     }
 }
 
-async fn open(
-    tcp: TcpStream,
-    connection: &Connection,
-    server: &Server,
-) -> io::Result<Opened> {
+async fn open(tcp: TcpStream, connection: &Connection, server: &Server) -> io::Result<Opened> {
     let port = server.port(connection).ok_or(io::ErrorKind::NotConnected)?;
     match port.protocol {
         Protocol::Https => {

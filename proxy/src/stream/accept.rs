@@ -36,6 +36,11 @@ pub(crate) struct Opaque {
 }
 
 impl Opaque {
+    /// Whose it is.
+    pub(crate) const fn listener(&self) -> &Arc<str> {
+        &self.table.name
+    }
+
     /// True when the client speaks TLS, with whomever.
     pub(crate) const fn is_tls(&self) -> bool {
         self.is_passed || matches!(self.client, Side::Tls(_))
@@ -160,7 +165,8 @@ async fn terminate(
             }
         }
     };
-    let named = accepted.client_hello().server_name().map(|name| name.trim_end_matches('.').to_ascii_lowercase());
+    let named =
+        accepted.client_hello().server_name().map(|name| name.trim_end_matches('.').to_ascii_lowercase());
     // Both must have read the same, or a client could be let in by one listener for another.
     if named.as_deref() != sni || !unread.is_empty() {
         return Err(io::ErrorKind::InvalidData.into());

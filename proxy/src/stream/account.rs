@@ -66,7 +66,9 @@ impl Account {
 
     /// The endpoint answers; only the first time counts.
     pub(crate) fn answered(&self) {
-        let Some((picked, since)) = self.picked.as_ref().filter(|_| self.answered.get().is_none()) else { return };
+        let Some((picked, since)) = self.picked.as_ref().filter(|_| self.answered.get().is_none()) else {
+            return;
+        };
         let latency = *self.answered.get_or_init(|| since.elapsed());
         picked.record(Outcome::Success, latency);
         picked.cluster().stats.attempt(Outcome::Success, 0, latency);

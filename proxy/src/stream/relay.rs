@@ -24,14 +24,14 @@ thread_local! {
 }
 
 /// How a connection ended.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ended {
     /// Both sides have said that they are done.
     Whole,
     /// The client's connection broke.
-    Client(io::Error),
+    Client,
     /// The backend's did.
-    Upstream(io::Error),
+    Upstream,
     /// Nothing moved for too long.
     Idle,
 }
@@ -62,12 +62,8 @@ impl Relay {
             let up_done = up.poll(cx, client, upstream, |n| account.received(n));
             let down_done = down.poll(cx, upstream, client, |n| account.sent(n));
             let ended = match (up_done, down_done) {
-                (Poll::Ready(Err(Broken::Read(error))), _) | (_, Poll::Ready(Err(Broken::Write(error)))) => {
-                    Ended::Client(error)
-                }
-                (Poll::Ready(Err(Broken::Write(error))), _) | (_, Poll::Ready(Err(Broken::Read(error)))) => {
-                    Ended::Upstream(error)
-                }
+                (Poll::Ready(Err(Broken::Read)), _) | (_, Poll::Ready(Err(Broken::Write))) => Ended::Client,
+                (Poll::Ready(Err(Broken::Write)), _) | (_, Poll::Ready(Err(Broken::Read))) => Ended::Upstream,
                 (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => {
                     self.is_over = true;
                     Ended::Whole
@@ -96,10 +92,10 @@ impl Drop for Relay {
 }
 
 /// Whose fault it was.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Broken {
-    Read(io::Error),
-    Write(io::Error),
+    Read,
+    Write,
 }
 
 /// One direction.
@@ -130,9 +126,9 @@ impl Direction {
             return Poll::Ready(Ok(()));
         }
         loop {
-            ready!(self.poll_kept(cx, to, &count)).map_err(Broken::Write)?;
+            ready!(self.poll_kept(cx, to, &count)).map_err(|_| Broken::Write)?;
             if self.has_ended {
-                ready!(to.poll_shutdown(cx)).map_err(Broken::Write)?;
+                ready!(to.poll_shutdown(cx)).map_err(|_| Broken::Write)?;
                 self.is_done = true;
                 self.has_moved = true;
                 return Poll::Ready(Ok(()));
@@ -141,7 +137,7 @@ impl Direction {
                 Poll::Ready(result) => result?,
                 Poll::Pending => {
                     if self.is_unsent {
-                        ready!(to.poll_flush(cx)).map_err(Broken::Write)?;
+                        ready!(to.poll_flush(cx)).map_err(|_| Broken::Write)?;
                         self.is_unsent = false;
                     }
                     return Poll::Pending;
@@ -151,7 +147,12 @@ impl Direction {
     }
 
     /// Writes what is kept.
-    fn poll_kept(&mut self, cx: &mut Context<'_>, to: &mut Side, count: &impl Fn(usize)) -> Poll<io::Result<()>> {
+    fn poll_kept(
+        &mut self,
+        cx: &mut Context<'_>,
+        to: &mut Side,
+        count: &impl Fn(usize),
+    ) -> Poll<io::Result<()>> {
         while let Some(rest) = self.kept.get(self.kept_at..).filter(|rest| !rest.is_empty()) {
             let taken = ready!(to.poll_write(cx, rest))?;
             if taken == 0 {
@@ -176,7 +177,7 @@ impl Direction {
         count: &impl Fn(usize),
     ) -> Poll<Result<(), Broken>> {
         SCRATCH.with_borrow_mut(|scratch| {
-            let read = ready!(from.poll_read(cx, scratch)).map_err(Broken::Read)?;
+            let read = ready!(from.poll_read(cx, scratch)).map_err(|_| Broken::Read)?;
             self.has_moved = true;
             if read == 0 {
                 self.has_ended = true;
@@ -184,7 +185,7 @@ impl Direction {
             }
             let bytes = scratch.get(..read).unwrap_or_default();
             let taken = match to.poll_write(cx, bytes) {
-                Poll::Ready(taken) => taken.map_err(Broken::Write)?,
+                Poll::Ready(taken) => taken.map_err(|_| Broken::Write)?,
                 Poll::Pending => 0,
             };
             self.took(taken, count);

@@ -27,8 +27,8 @@ pub(crate) async fn serve(opaque: Opaque) {
     };
     account.end(match Relay::new(client, upstream, seen).run(IDLE, &account).await {
         Ended::Whole => "ok",
-        Ended::Client(_) => "client_abort",
-        Ended::Upstream(_) => "upstream_reset",
+        Ended::Client => "client_abort",
+        Ended::Upstream => "upstream_reset",
         Ended::Idle => "idle_timeout",
     });
 }

@@ -138,7 +138,8 @@ fn a_new_endpoint_is_not_stampeded() {
     cluster.set_endpoints_at(20_000, &set(&addresses(4)));
     let mut picks: Vec<Picked> = Vec::new();
     for entropy in 0..100u64 {
-        picks.push(cluster.pick_at(20_000, entropy.wrapping_mul(0x9e37_79b9_7f4a_7c15), &[], 1).expect("one"));
+        picks
+            .push(cluster.pick_at(20_000, entropy.wrapping_mul(0x9e37_79b9_7f4a_7c15), &[], 1).expect("one"));
     }
     let new = picks.iter().filter(|picked| picked.address().port() == 4).count();
     assert!((15..=40).contains(&new), "{new} of 100 to the new one of four");
@@ -180,7 +181,8 @@ fn new_tls_settings_forgive_connect_failures() {
 #[test]
 fn a_removed_endpoint_is_never_picked_again_and_finishes_what_it_has() {
     let cluster = cluster(&Backend::default(), &addresses(2));
-    let held: Vec<Picked> = (0..10).map(|entropy| cluster.pick_at(0, entropy, &[], 1).expect("one")).collect();
+    let held: Vec<Picked> =
+        (0..10).map(|entropy| cluster.pick_at(0, entropy, &[], 1).expect("one")).collect();
     cluster.set_endpoints(&set(&addresses(1)));
     for entropy in 0..1_000 {
         assert_eq!(cluster.pick_at(0, entropy, &[], 1).expect("one").address().port(), 1);

@@ -117,7 +117,11 @@ fn old_and_odd_clients_are_read_too() {
     assert_eq!(name(&whole(&[])), Ok(Some(None)), "without a name");
     let grease = [extension(0x0a0a, &[]), server_names(&[(0, b"a.test")]), extension(0xfafa, &[0])].concat();
     assert_eq!(name(&whole(&grease)), named("a.test"), "GREASE (RFC 8701)");
-    assert_eq!(name(&whole(&server_names(&[(9, b"?"), (0, b"a.test.")]))), named("a.test"), "other kinds of names");
+    assert_eq!(
+        name(&whole(&server_names(&[(9, b"?"), (0, b"a.test.")]))),
+        named("a.test"),
+        "other kinds of names"
+    );
     assert_eq!(name(&whole(&server_names(&[(0, b"192.0.2.1")]))), Ok(Some(None)), "an address is no name");
 }
 
