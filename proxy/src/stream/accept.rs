@@ -37,7 +37,7 @@ pub(crate) struct Opaque {
 
 impl Opaque {
     /// Whose it is.
-    pub(crate) const fn listener(&self) -> &Arc<str> {
+    pub(crate) fn listener(&self) -> &Arc<str> {
         &self.table.name
     }
 
