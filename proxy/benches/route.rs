@@ -13,7 +13,7 @@ use config::{
 };
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use fairway_proxy::compile::Compiler;
-use fairway_proxy::snapshot::{Bind, Transport, Port, Snapshot};
+use fairway_proxy::snapshot::{Bind, Port, Snapshot, Transport};
 use fairway_proxy::telemetry::Telemetry;
 use policies::Request;
 

@@ -190,10 +190,10 @@ fn targets(route: &StreamRoute) -> impl Iterator<Item = &BackendRef> {
 
 /// What cannot be compiled resets its share of the connections, with a message that says field, reason and remedy.
 fn compile(key: &Key, spec: &StreamRoute, scene: Scene<'_>) -> (StreamRule, Vec<String>) {
-    let (kind, clusters) = match key.kind {
-        Kind::UdpRoute => ("UDPRoute", scene.udp_clusters),
-        Kind::TcpRoute => ("TCPRoute", scene.clusters),
-        _ => ("TLSRoute", scene.clusters),
+    let (kind, clusters) = match transport(key.kind) {
+        Transport::Udp => ("UDPRoute", scene.udp_clusters),
+        Transport::Tcp if key.kind == Kind::TcpRoute => ("TCPRoute", scene.clusters),
+        Transport::Tcp => ("TLSRoute", scene.clusters),
     };
     let name = RuleName {
         kind,

@@ -119,7 +119,7 @@ async fn open(tcp: TcpStream, connection: &Connection, server: &Server) -> io::R
                 connection.gate.handshake_failed(tls::reason(error));
             })?;
             Ok(match accepted {
-                Accepted::Http(stream) => Opened::https(stream),
+                Accepted::Http(stream) => Opened::https(*stream),
                 Accepted::Opaque(opaque) => Opened::Opaque(opaque),
                 Accepted::Refused => Opened::Refused,
             })

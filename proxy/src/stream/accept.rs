@@ -51,7 +51,7 @@ impl Opaque {
 #[derive(Debug)]
 pub(crate) enum Accepted {
     /// Requests follow.
-    Http(TlsStream<TcpStream>),
+    Http(Box<TlsStream<TcpStream>>),
     Opaque(Box<Opaque>),
     /// It is closed and accounted for.
     Refused,
@@ -94,7 +94,8 @@ pub(crate) async fn accept_tls(
     let handshake = port.tls.as_ref().and_then(|table| table.handshake(sni.as_deref()));
     let (settings, table) = match handshake {
         Some(Handshake::Http(Some(settings))) => {
-            return terminate(tcp, &seen, sni.as_deref(), settings, connection).await.map(Accepted::Http);
+            let stream = terminate(tcp, &seen, sni.as_deref(), settings, connection).await?;
+            return Ok(Accepted::Http(Box::new(stream)));
         }
         Some(Handshake::Terminate(Some(settings), table)) => (Some(settings), table),
         Some(Handshake::Pass(table)) => (None, table),
