@@ -174,10 +174,6 @@ pub(crate) fn has_mode_passthrough(spec: &GatewayListeners) -> bool {
 /// What is wrong with `tls`, save its references.
 fn tls_problems(spec: &GatewayListeners, protocol: Protocol, problems: &mut Vec<Problem>) {
     let name = spec.protocol.as_str();
-    let mut needs_certificate = |message: String| {
-        problems.push(Problem::unresolved(reason::INVALID_CERTIFICATE_REF, message.clone()));
-        problems.push(Problem::unsupported(message));
-    };
     let tls = match (protocol, &spec.tls) {
         (Protocol::Http | Protocol::Tcp | Protocol::Udp, None) => return,
         (Protocol::Http | Protocol::Tcp | Protocol::Udp, Some(_)) => {
@@ -185,7 +181,7 @@ fn tls_problems(spec: &GatewayListeners, protocol: Protocol, problems: &mut Vec<
             return problems.push(Problem::unsupported(message));
         }
         (Protocol::Https, None) => {
-            return needs_certificate("tls: protocol HTTPS needs tls.certificateRefs".to_owned());
+            return without_certificate("tls: protocol HTTPS needs tls.certificateRefs", problems);
         }
         (Protocol::Tls, None) => {
             let message =
@@ -201,13 +197,18 @@ fn tls_problems(spec: &GatewayListeners, protocol: Protocol, problems: &mut Vec<
         }
         (_, Some(GatewayListenersTlsMode::Terminate) | None) => {
             if tls.certificate_refs.as_ref().is_none_or(Vec::is_empty) {
-                needs_certificate("tls.certificateRefs: mode Terminate needs at least one".to_owned());
+                without_certificate("tls.certificateRefs: mode Terminate needs at least one", problems);
             }
         }
     }
     for option in tls.options.iter().flat_map(BTreeMap::keys) {
         problems.push(Problem::unsupported(format!("tls.options: {option:?} is not supported: remove it")));
     }
+}
+
+fn without_certificate(message: &str, problems: &mut Vec<Problem>) {
+    problems.push(Problem::unresolved(reason::INVALID_CERTIFICATE_REF, message));
+    problems.push(Problem::unsupported(message));
 }
 
 fn namespaces(allowed: &GatewayListenersAllowedRoutes, problems: &mut Vec<Problem>) -> Namespaces {

@@ -21,7 +21,7 @@ type Source<'a> = (Option<&'a str>, Vec<Backend<'a>>);
 type Rule = (Option<String>, Action);
 
 macro_rules! stream_route {
-    ($kind:ident, $default_gateways:ident, { $($hostnames:item)* }) => {
+    ($kind:ident, $default_gateways:ident, { $($hostnames:tt)* }) => {
         impl Route for $kind {
             const KIND: ObjectKind = ObjectKind::$kind;
             const RESOURCE_KIND: Kind = Kind::$kind;
@@ -105,20 +105,23 @@ fn only(mut rules: Vec<Source<'_>>, cx: &mut Context<'_, '_>) -> (Rule, Verdict)
 /// Notes in `outranked` where routes of one kind want the same connections. Gateway API: of several "only the oldest
 /// route is attached to the listener", then the first by `namespace/name`; all stay `Accepted` and are counted.
 pub(crate) fn rank<T: Route>(routes: &mut Memory<T>) {
-    let mut first: FxHashMap<(At, String), String> = FxHashMap::default();
-    for entry in &mut routes.entries {
-        let mut outranked = Vec::new();
+    let mut first: FxHashMap<(At, &str), &T> = FxHashMap::default();
+    let mut outranked: Vec<Vec<(usize, String)>> = Vec::with_capacity(routes.entries.len());
+    for entry in &routes.entries {
+        let mut of_route = Vec::new();
         for (index, candidate) in entry.survivors() {
-            for hostname in &candidate.hostnames {
-                let name =
-                    || format!("{} {}/{}", T::KIND.as_str(), entry.object.namespace(), entry.object.name());
-                let own = name();
-                let owner = first.entry((candidate.at, hostname.clone())).or_insert_with(name);
-                if *owner != own && !outranked.iter().any(|(at, _)| *at == index) {
-                    outranked.push((index, owner.clone()));
-                }
+            let names = candidate.hostnames.iter().map(|hostname| (candidate.at, hostname.as_str()));
+            // Every name is taken by whoever comes first, also where another of its names has gone to somebody else.
+            let owners = names.map(|place| *first.entry(place).or_insert(&entry.object));
+            let others: Vec<&T> = owners.filter(|owner| !std::ptr::eq(*owner, &*entry.object)).collect();
+            if let Some(owner) = others.first() {
+                let name = format!("{} {}/{}", T::KIND.as_str(), owner.namespace(), owner.name());
+                of_route.push((index, name));
             }
         }
+        outranked.push(of_route);
+    }
+    for (entry, outranked) in routes.entries.iter_mut().zip(outranked) {
         entry.outranked = outranked;
     }
 }
