@@ -11,7 +11,7 @@ use super::filter::reference;
 use super::route::{Memory, Route, Verdict, parent_ref};
 use super::rule::{self, Backend, Context};
 use crate::api::{TcpRoute, TlsRoute, UdpRoute};
-use crate::resources::{Named, ObjectKind};
+use crate::resources::ObjectKind;
 use crate::status::{ParentRef, Problem};
 
 /// A rule as the user wrote it: its name and its backends.
