@@ -279,12 +279,13 @@ fn route_needs(route: &HttpRoute, needs: &mut HashSet<Key>) {
     }
 }
 
-fn stream_needs(route: &StreamRoute, key: impl Fn(&crate::BackendRef) -> Key, needs: &mut HashSet<Key>) {
-    let Action::Forward(backends) = &route.action else { return };
-    for backend in backends {
-        if let Target::Backend(reference) = &backend.target {
-            let backend = key(reference);
-            needs.insert(Key { kind: Kind::Endpoints, ..backend.clone() });
+/// `backend`: the key of what a reference names.
+fn stream_needs(route: &StreamRoute, backend: fn(&crate::BackendRef) -> Key, needs: &mut HashSet<Key>) {
+    let Action::Forward(shares) = &route.action else { return };
+    for share in shares {
+        if let Target::Backend(reference) = &share.target {
+            let backend = backend(reference);
+            needs.insert(Key::new(Kind::Endpoints, &*backend.namespace, &*backend.name));
             needs.insert(backend);
         }
     }
