@@ -14,7 +14,7 @@ import (
 type outcome int
 
 const (
-	passed outcome = iota
+	passed outcome = iota + 1 // what is not there has not passed
 	failed
 	left // skipped
 )
