@@ -69,7 +69,7 @@ suite() {
 
 # run_suite FLAGS…: tests that may run side by side mostly wait for a status, so more of them than there are processors.
 run_suite() {
-  inside "$bin/conformance.test" -test.run '^TestConformance$' -test.v -test.parallel=8 \
+  inside "$bin/conformance.test" -test.run '^TestConformance$' -test.v -test.parallel=1 \
     -test.timeout="${TESTBED_SUITE_TIMEOUT:-60m}" "$@"
 }
 
