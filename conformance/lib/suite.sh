@@ -67,7 +67,8 @@ suite() {
   return "$status"
 }
 
-# run_suite FLAGS…: tests that may run side by side mostly wait for a status, so more of them than there are processors.
+# run_suite FLAGS…: one test at a time. Tests that may run side by side wait until every Gateway of their namespace is
+# programmed, those of other tests that never will be included, and some grant what others expect to be refused.
 run_suite() {
   inside "$bin/conformance.test" -test.run '^TestConformance$' -test.v -test.parallel=1 \
     -test.timeout="${TESTBED_SUITE_TIMEOUT:-60m}" "$@"
