@@ -11,6 +11,8 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// How many there are, with `traceparent`.
+const FIELDS: usize = 5;
 
 /// Adds them. `trusted`: the client is another proxy, whose word on scheme and host holds; an edge overwrites them,
 /// because anybody can send them.
@@ -21,6 +23,8 @@ pub(crate) fn add(
     trace: TraceContext,
     trusted: bool,
 ) {
+    // Room for all at once: a map that grows hashes every name again, and would twice.
+    headers.reserve(FIELDS);
     append_peer(headers, &connection.forwarded_for);
     if !(trusted && headers.contains_key(FORWARDED_PROTO)) {
         let scheme = match connection.scheme() {
