@@ -203,8 +203,10 @@ mod tests {
     fn a_run_with_errors_has_no_ratio_and_is_not_valid() {
         let mut report = Report::new(1, false);
         let mut outcome = Outcome::new(&scenario::ALL[0], 1.0);
-        outcome.contestants =
-            vec![contestant(Kind::Fairway, Job::PLAIN, &[10.0]), contestant(Kind::Floor, Job::PLAIN, &[10.0])];
+        outcome.contestants = vec![
+            contestant(Kind::Fairway, Job::PLAIN, &[10.0]),
+            contestant(Kind::Floor, Job::PLAIN, &[10.0]),
+        ];
         outcome.contestants[0].fail("3 requests failed".to_owned());
         assert_eq!(outcome.ratio(&outcome.contestants[0], Kind::Floor), None);
         assert_eq!(outcome.ratio(&outcome.contestants[1], Kind::Fairway), None);

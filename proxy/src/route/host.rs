@@ -44,17 +44,14 @@ impl Vacant for HostTable {
 
 impl HostTable {
     pub(crate) fn new(host: &str) -> Self {
-        Self {
-            exact: CowMap::default(),
-            regexes: 0,
-            tree: Node::new(host),
-            methods: CowMap::default(),
-        }
+        Self { exact: CowMap::default(), regexes: 0, tree: Node::new(host), methods: CowMap::default() }
     }
 
     /// The winning match, and the length of the path prefix it stands for (`policies::Context::matched_prefix`).
     pub(crate) fn find(&self, probe: &Probe<'_>) -> Option<(&Arc<Match>, usize)> {
-        if let Some(found) = self.exact.get(probe.path.as_bytes()).and_then(|bucket| bucket.matches.first(probe)) {
+        if let Some(found) =
+            self.exact.get(probe.path.as_bytes()).and_then(|bucket| bucket.matches.first(probe))
+        {
             return Some((found, probe.path.len()));
         }
         if self.regexes > 0
@@ -83,19 +80,31 @@ impl HostTable {
             let precedence = &old.precedence;
             match &old.path {
                 MatchPath::Exact(path) => {
-                    self.exact.edit(path.as_bytes(), || Bucket::new(path), |bucket| bucket.matches.remove(precedence));
+                    self.exact.edit(
+                        path.as_bytes(),
+                        || Bucket::new(path),
+                        |bucket| bucket.matches.remove(precedence),
+                    );
                 }
                 MatchPath::Prefix(path) => self.tree.edit(path, |node| node.prefixes.remove(precedence)),
                 MatchPath::Regex(_, prefix) => regexes.entry(prefix).or_default().0.push(old),
                 MatchPath::GrpcMethod(name) => {
-                    self.methods.edit(name.as_bytes(), || Bucket::new(name), |bucket| bucket.matches.remove(precedence));
+                    self.methods.edit(
+                        name.as_bytes(),
+                        || Bucket::new(name),
+                        |bucket| bucket.matches.remove(precedence),
+                    );
                 }
             }
         }
         for new in &edits.added {
             match &new.path {
                 MatchPath::Exact(path) => {
-                    self.exact.edit(path.as_bytes(), || Bucket::new(path), |bucket| bucket.matches.insert(new.clone()));
+                    self.exact.edit(
+                        path.as_bytes(),
+                        || Bucket::new(path),
+                        |bucket| bucket.matches.insert(new.clone()),
+                    );
                 }
                 MatchPath::Prefix(path) => self.tree.edit(path, |node| node.prefixes.insert(new.clone())),
                 MatchPath::Regex(_, prefix) => regexes.entry(prefix).or_default().1.push(new),

@@ -61,7 +61,11 @@ impl Node {
             Some((segment, rest)) => {
                 // Boxed: each level of the recursion would otherwise be another type.
                 let change: Box<dyn FnOnce(&mut Self) + '_> = Box::new(change);
-                self.children.edit(segment.as_bytes(), || Self::new(segment), |child| child.edit(rest, change));
+                self.children.edit(
+                    segment.as_bytes(),
+                    || Self::new(segment),
+                    |child| child.edit(rest, change),
+                );
             }
             None => change(self),
         }
