@@ -64,10 +64,10 @@ pub(crate) struct Settings {
 }
 
 impl Keyed for Entry {
-    type Key = str;
+    type Key = [u8];
 
-    fn key(&self) -> &str {
-        &self.host
+    fn key(&self) -> &[u8] {
+        self.host.as_bytes()
     }
 }
 

@@ -22,11 +22,11 @@ use crate::telemetry::{Record, TraceContext};
 pub(crate) async fn serve(mut stream: Box<ClientStream>, exchange: Arc<Exchange>, server: &Server) {
     let mut timer = Timer::default();
     while next(&mut stream, &exchange.connection, &mut timer).await {
-        exchange.reset();
+        let begun = Instant::now();
+        exchange.reset(begun);
         stream.begin();
         let session = ServerSession::new_http1(stream);
         let request = server.proxy.process_new_http(session, &server.never);
-        let begun = Instant::now();
         let head_by = begun + HEAD;
         let ended = run(request, &exchange, &mut timer, Some(head_by)).await;
         let Ended::Reusable(reused) = ended else {
