@@ -90,6 +90,7 @@ func (t *tenancy) begin(ctx context.Context) (err error) {
 
 // step writes, and waits until everything is as expected; then it has to stay so.
 func (t *tenancy) step(ctx context.Context, name string, s step) error {
+	time.Sleep(time.Duration(s.Pause) * time.Millisecond)
 	if err := t.Apply(ctx, cluster.Parse(s.Apply)...); err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ type tenantsCase struct {
 
 // step is what is written, and what has to come of it.
 type step struct {
+	Pause   int    // before anything is written, in milliseconds
 	Apply   string // YAML
 	Delete  []name
 	Status  []wantStatus
