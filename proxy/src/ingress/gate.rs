@@ -2,13 +2,14 @@
 
 use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::connection::Connection;
 use crate::snapshot::{Bind, Port};
@@ -22,7 +23,8 @@ pub(crate) struct Gate {
     /// `address:port`: what is counted here is not known to belong to one listener.
     pub(crate) name: Box<str>,
     stats: Arc<ListenerStats>,
-    draining: AtomicBool,
+    /// When that began.
+    draining: OnceLock<Instant>,
     next: AtomicUsize,
     open: Mutex<FxHashMap<usize, Arc<Connection>>>,
     empty: Notify,
@@ -41,7 +43,7 @@ impl Gate {
             bind,
             stats: telemetry.listener(&name),
             name: name.into(),
-            draining: AtomicBool::new(false),
+            draining: OnceLock::new(),
             next: AtomicUsize::new(0),
             open: Mutex::default(),
             empty: Notify::new(),
@@ -63,7 +65,12 @@ impl Gate {
     }
 
     pub(crate) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Acquire)
+        self.draining_since().is_some()
+    }
+
+    /// When it began to drain.
+    pub(crate) fn draining_since(&self) -> Option<Instant> {
+        self.draining.get().copied()
     }
 
     /// Keeps the configuration to serve what is left with.
@@ -78,7 +85,7 @@ impl Gate {
 
     /// From now on answers close their connections; those that wait for a request are woken to see it.
     pub(crate) fn drain(&self) {
-        self.draining.store(true, Ordering::Release);
+        self.draining.get_or_init(Instant::now);
         for connection in self.open.lock().values() {
             connection.waker.wake();
         }
