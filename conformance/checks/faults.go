@@ -52,8 +52,8 @@ const loadHost = "load.example"
 
 func faults(ctx context.Context, b *bench, parts []string) error {
 	f := &faulty{bench: b}
-	b.requests = orDefault(b.requests, choose(b, 100_000, 3000))
-	b.rate = orDefault(b.rate, choose(b, 700, 300))
+	b.requests = orDefault(b.requests, choose(b, 100_000, 2000))
+	b.rate = orDefault(b.rate, choose(b, 700, 200))
 	if err := f.begin(ctx); err != nil {
 		return err
 	}

@@ -32,7 +32,7 @@ func killAPIServer(ctx context.Context, f *faulty) error {
 
 // endure lets an outage last, ends it, and waits until a change is served again.
 func (f *faulty) endure(ctx context.Context, target string) error {
-	lasts := choose(f.bench, outage, 6*time.Second)
+	lasts := choose(f.bench, outage, 4*time.Second)
 	select {
 	case <-ctx.Done():
 	case <-time.After(lasts):

@@ -43,8 +43,8 @@ func main() {
 	flags := flag.NewFlagSet(c.name, flag.ExitOnError)
 	short := flags.Bool("short", false, "few objects and requests; times are told, not judged, because the machine may be busy")
 	keep := flags.Bool("keep", false, "leave the namespaces, to look at")
-	requests := flags.Int("requests", 0, "requests of each fault (100000; short: 3000)")
-	rate := flags.Int("rate", 0, "requests a second (700; short: 300)")
+	requests := flags.Int("requests", 0, "requests of each fault (100000; short: 2000)")
+	rate := flags.Int("rate", 0, "requests a second (700; short: 200)")
 	_ = flags.Parse(os.Args[2:]) // it exits
 	for _, part := range flags.Args() {
 		if !slices.Contains(c.parts, part) {
