@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -130,15 +131,13 @@ func (b *bench) leader(ctx context.Context) (cluster.Pod, []cluster.Pod, error) 
 // unchanged requires that the pods of before still run, in the same processes.
 func (b *bench) unchanged(ctx context.Context, what string, before []cluster.Pod, namespace, selector string) {
 	after, err := b.Pods(ctx, namespace, selector)
-	same := err == nil && len(after) == len(before)
+	same := 0
 	for _, old := range before {
-		found := false
-		for _, pod := range after {
-			found = found || pod.Same(old)
+		if slices.ContainsFunc(after, old.Same) {
+			same++
 		}
-		same = same && found
 	}
-	b.report.require(same, "%s were not restarted: %d of %d run%s", what, len(after), len(before), because(err))
+	b.report.require(same == len(before), "%s: %d of %d run on, not restarted%s", what, same, len(before), because(err))
 }
 
 func because(err error) string {

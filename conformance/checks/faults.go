@@ -136,8 +136,9 @@ func (f *faulty) clients() []*load.Client {
 // count sends requests while a fault strikes; none may fail.
 func (f *faulty) count(ctx context.Context, fault fault) error {
 	f.report.figure("%s: %s", fault.name, fault.what)
-	done := make(chan error, 1)
+	done, ended := make(chan error, 1), make(chan struct{})
 	go func() {
+		defer close(ended)
 		time.Sleep(time.Second) // some requests before it
 		done <- fault.strike(ctx, f)
 	}()
@@ -147,6 +148,7 @@ func (f *faulty) count(ctx context.Context, fault fault) error {
 		Before: f.judge.before, Judge: f.judge.after,
 	}
 	record := plan.Run(ctx)
+	<-ended // also when the load was cut off: what was killed is started again
 	for _, client := range clients {
 		client.Close()
 	}

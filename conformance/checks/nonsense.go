@@ -72,7 +72,7 @@ func (f *faulty) write(ctx context.Context, a *absurd) error {
 	if a.refused == "" {
 		return err
 	}
-	said := err != nil && (apierrors.IsInvalid(cause(err)) || apierrors.IsRequestEntityTooLargeError(cause(err)))
+	said := (apierrors.IsInvalid(err) || apierrors.IsRequestEntityTooLargeError(err))
 	f.report.require(said && strings.Contains(err.Error(), a.refused), "%s: the API server refuses it: %.200v", a.what, err)
 	return nil
 }
@@ -98,15 +98,5 @@ func (f *faulty) explained(ctx context.Context, clients []*load.Client, a *absur
 	if a.serves != "" {
 		_, err := added(clients, a.serves, "a").served(ctx, time.Now())
 		f.report.require(err == nil, "%s: %s is served%s", a.what, a.serves, because(err))
-	}
-}
-
-func cause(err error) error {
-	for {
-		inner, wraps := err.(interface{ Unwrap() error })
-		if !wraps {
-			return err
-		}
-		err = inner.Unwrap()
 	}
 }

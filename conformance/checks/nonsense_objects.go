@@ -30,7 +30,7 @@ func condition(kind, status, reason, names string) cluster.Condition {
 // badRoutes are wrong in themselves or in what they refer to.
 func badRoutes(namespace string) []absurd {
 	to := "backendRefs: [{ name: a, port: 80 }]"
-	make := func(what, name, text string, want cluster.Condition) absurd {
+	wrong := func(what, name, text string, want cluster.Condition) absurd {
 		object := rules(namespace, name, name+".example", text)
 		return absurd{what: what, objects: objects{object}, kind: "HTTPRoute", name: name, want: want}
 	}
@@ -39,7 +39,7 @@ func badRoutes(namespace string) []absurd {
 		object.SetAnnotations(map[string]string{"checks/filler": strings.Repeat("x", size)})
 		return objects{object}
 	}
-	section := make("a section that is not there", "no-section", "\n  - "+to,
+	section := wrong("a section that is not there", "no-section", "\n  - "+to,
 		condition("Accepted", "False", "NoMatchingParent", "nowhere"))
 	section.objects = cluster.Parse(fmt.Sprintf(`
 apiVersion: gateway.networking.k8s.io/v1
@@ -51,15 +51,15 @@ spec:
   rules: [{ %s }]
 `, namespace, to))
 	return []absurd{
-		make("a regular expression that does not end", "bad-regex", `
+		wrong("a regular expression that does not end", "bad-regex", `
   - matches: [{ path: { type: RegularExpression, value: "/([a-z" } }]
     `+to, condition("Accepted", "False", "UnsupportedValue", "regular expression")),
-		make("a regular expression as long as it may be, of many repetitions", "big-regex", `
+		wrong("a regular expression as long as it may be, of many repetitions", "big-regex", `
   - matches: [{ path: { type: RegularExpression, value: "/`+strings.Repeat("(a{1,900}){1,900}", 60)+`" } }]
     `+to, condition("Accepted", "False", "UnsupportedValue", "regular expression")),
-		make("a backend that is not there", "no-backend", `
+		wrong("a backend that is not there", "no-backend", `
   - backendRefs: [{ name: nobody, port: 80 }]`, condition("ResolvedRefs", "False", "BackendNotFound", "nobody")),
-		make("a filter that is not there", "no-filter", `
+		wrong("a filter that is not there", "no-filter", `
   - filters: [{ type: ExtensionRef, extensionRef: { group: nobody.example, kind: Magic, name: wand } }]
     `+to, condition("ResolvedRefs", "False", "InvalidKind", "wand")),
 		section,
@@ -119,23 +119,30 @@ func huge(namespace string, a *load.Backend) []absurd {
 
 // badGateways have certificates that are none, beside listeners that are good; or more listeners than one reads.
 func badGateways(namespace string, one, other *pair) []absurd {
-	certificates := map[string]objects{
-		"no-pem":     secret(namespace, "no-pem", []byte("no certificate"), []byte("no key")),
-		"mixed-up":   secret(namespace, "mixed-up", one.certificate, other.key),
-		"much-pem":   secret(namespace, "much-pem", bytes.Repeat(one.certificate, 300_000/len(one.certificate)), one.key[:20]),
-		"no-secret":  nil,
-		"not-a-list": secret(namespace, "not-a-list", []byte{0, 0xff, 0xfe}, one.key),
+	certificates := []struct {
+		name             string
+		certificate, key []byte
+	}{
+		{"no-pem", []byte("no certificate"), []byte("no key")},
+		{"mixed-up", one.certificate, other.key},
+		{"much-pem", bytes.Repeat(one.certificate, 300_000/len(one.certificate)), one.key[:20]},
+		{"no-text", []byte{0, 0xff, 0xfe}, one.key},
+		{"no-secret", nil, nil},
 	}
 	listeners := plain + encrypted
-	for name := range certificates {
+	for _, c := range certificates {
 		listeners += fmt.Sprintf("\n  - { name: %[1]s, port: 443, protocol: HTTPS, hostname: %[1]s.example, "+
-			"tls: { certificateRefs: [{ name: %[1]s }] } }", name)
+			"tls: { certificateRefs: [{ name: %[1]s }] } }", c.name)
 	}
 	var all []absurd
-	for name, secrets := range certificates {
+	for _, c := range certificates {
+		var written objects
+		if c.certificate != nil {
+			written = secret(namespace, c.name, c.certificate, c.key)
+		}
 		all = append(all, absurd{
-			what: "certificate " + name, objects: append(secrets, edge(namespace, 2, listeners)...),
-			kind: "Gateway", name: "edge", section: name, want: condition("ResolvedRefs", "False", "InvalidCertificateRef", name),
+			what: "certificate " + c.name, objects: append(written, edge(namespace, 2, listeners)...),
+			kind: "Gateway", name: "edge", section: c.name, want: condition("ResolvedRefs", "False", "InvalidCertificateRef", c.name),
 		})
 	}
 	many := ""
