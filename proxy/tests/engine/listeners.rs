@@ -120,7 +120,7 @@ async fn a_connection_that_was_quiet_when_the_drain_began_may_send_one_more_requ
     let address = mesh.address();
     let mut tcp = TcpStream::connect(address).await.unwrap();
     tcp.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
-    assert_eq!(read_one(&mut tcp).await.field("connection"), None);
+    assert_ne!(read_one(&mut tcp).await.field("connection"), Some("close"));
     tokio::time::sleep(Duration::from_millis(1200)).await;
     let draining = tokio::spawn(mesh.proxy.drain());
     // It has begun: the port is closed.
