@@ -61,7 +61,7 @@ func (b *bench) backend(name, namespace string) (*load.Backend, []*unstructured.
 
 // close ends what the check has made, also after it was cut off.
 func (b *bench) close() {
-	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	for _, name := range b.made {
 		if b.keep {

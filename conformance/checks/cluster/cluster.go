@@ -134,7 +134,8 @@ func (c *Cluster) Gone(ctx context.Context, name string) error {
 	if err := c.Delete(ctx, "Namespace", "", name); err != nil {
 		return err
 	}
-	return Until(ctx, 3*time.Minute, "the end of namespace "+name, func() string {
+	// The API server deletes a collection one by one: thousands of routes take minutes on a busy machine.
+	return Until(ctx, 10*time.Minute, "the end of namespace "+name, func() string {
 		_, err := c.Of("Namespace", "").Get(ctx, name, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
 			return ""
