@@ -82,7 +82,7 @@ pub(super) fn pick(ctx: &mut RequestContext) -> Result<(), Reply> {
         return Err(text(StatusCode::INTERNAL_SERVER_ERROR, "invalid_backend"));
     };
     let now = Instant::now();
-    let picked = cluster.pick_at(millis(now), entropy(), &ctx.upstream.tried).map_err(|none| {
+    let picked = cluster.pick_at(millis(now), entropy(), &ctx.upstream.tried, 1).map_err(|none| {
         let reason = match none {
             NoEndpoint::None => "no_endpoints",
             NoEndpoint::Full => "connection_limit",

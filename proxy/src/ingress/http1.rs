@@ -89,7 +89,8 @@ async fn next(stream: &mut ClientStream, connection: &Connection, timer: &mut Ti
     .await
 }
 
-/// True when the port drains and the connection, waiting `since` then, should be closed. Else the task is woken in time.
+/// True when the port has been draining for long enough and the connection, waiting `since` then, should be closed. Else
+/// the task is woken in time.
 pub(crate) fn is_quiet(
     connection: &Connection,
     since: Instant,
@@ -98,5 +99,5 @@ pub(crate) fn is_quiet(
 ) -> bool {
     // In this order: a drain after the look wakes the task.
     connection.waker.register(cx.waker());
-    connection.is_draining() && timer.poll(since + LULL, cx).is_ready()
+    connection.gate.draining_since().is_some_and(|began| timer.poll(since.max(began) + LULL, cx).is_ready())
 }
