@@ -30,7 +30,7 @@ pub(crate) mod host;
 pub(crate) mod hosts;
 pub(crate) mod map;
 pub(crate) mod matches;
-mod name;
+pub(crate) mod name;
 pub(crate) mod pattern;
 pub(crate) mod precedence;
 mod regexes;
