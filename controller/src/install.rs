@@ -24,7 +24,7 @@ pub struct Installation {
 }
 
 /// Name of everything there is one of.
-const NAME: &str = "fairway-controller";
+pub(crate) const NAME: &str = "fairway-controller";
 /// Where controllers serve proxies.
 const XDS_PORT: u16 = 15_010;
 /// Where they serve probes and metrics.
