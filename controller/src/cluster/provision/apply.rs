@@ -256,7 +256,8 @@ impl Provision {
     /// Without what is known to hold.
     fn without(&self, old: &Self, done: &BTreeSet<String>) -> Self {
         let holds = |object: &&Value| !(done.contains(kind_of(object)) && old.objects.contains(object));
-        Self { objects: self.objects.iter().filter(holds).cloned().collect(), ..self.clone() }
+        let objects = self.objects.iter().filter(holds).cloned().collect();
+        Self { objects, absent: self.absent.clone(), fewest: self.fewest }
     }
 }
 
