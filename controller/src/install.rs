@@ -70,7 +70,9 @@ pub fn objects(installation: &Installation) -> Vec<Value> {
 ///
 /// # Errors
 /// When one cannot be written as YAML.
-pub fn yaml<'a>(objects: impl IntoIterator<Item = &'a Value>) -> Result<String, serde_saphyr::SerializeError> {
+pub fn yaml<'a>(
+    objects: impl IntoIterator<Item = &'a Value>,
+) -> Result<String, serde_saphyr::SerializeError> {
     objects.into_iter().try_fold(String::new(), |text, object| {
         Ok(format!("{text}---\n{}", serde_saphyr::to_string(object)?))
     })
@@ -239,7 +241,10 @@ mod tests {
     fn what_install_prints_is_as_written_down() {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/install.yaml");
         let all = [crds(), objects(&Installation::default())].concat();
-        let text = format!("# Generated: fairway install. UPDATE_GOLDEN=1 cargo test writes it.\n{}", yaml(&all).unwrap());
+        let text = format!(
+            "# Generated: fairway install. UPDATE_GOLDEN=1 cargo test writes it.\n{}",
+            yaml(&all).unwrap()
+        );
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
             fs::write(&file, &text).unwrap();
         }

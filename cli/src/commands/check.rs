@@ -84,8 +84,7 @@ fn text(report: &Report, is_coloured: bool) -> String {
                 Level::Warning => ("!", "33"),
                 Level::Error => ("✖", "31"),
             };
-            let mark =
-                if is_coloured { format!("\u{1b}[{colour}m{mark}\u{1b}[0m") } else { mark.to_owned() };
+            let mark = if is_coloured { format!("\u{1b}[{colour}m{mark}\u{1b}[0m") } else { mark.to_owned() };
             let _ = writeln!(text, "  {mark} {}", line.message);
             if let Some(remedy) = &line.remedy {
                 let _ = writeln!(text, "    {remedy}");

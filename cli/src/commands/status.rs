@@ -113,8 +113,7 @@ fn gateways(overview: &Overview) -> Vec<Vec<String>> {
 }
 
 fn routes(overview: &Overview) -> Vec<Vec<String>> {
-    let heading =
-        ["NAMESPACE", "KIND", "ROUTE", "HOSTNAMES", "PARENT", "ACCEPTED", "RESOLVED", "PROBLEM"];
+    let heading = ["NAMESPACE", "KIND", "ROUTE", "HOSTNAMES", "PARENT", "ACCEPTED", "RESOLVED", "PROBLEM"];
     let mut rows = vec![row(&heading)];
     rows.extend(overview.routes.iter().map(|one| {
         let cells = [

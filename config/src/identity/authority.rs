@@ -70,11 +70,7 @@ impl Authority {
         let mut params = params()?;
         valid(&mut params, SystemTime::now(), lifetime);
         let certificate = params.self_signed(&key)?.pem();
-        Ok(Self {
-            issuer: Issuer::new(params, key),
-            certificate,
-            lifetime: Self::LIFETIME,
-        })
+        Ok(Self { issuer: Issuer::new(params, key), certificate, lifetime: Self::LIFETIME })
     }
 
     /// The authority that was kept as [`Authority::certificate`] and [`Authority::key`].

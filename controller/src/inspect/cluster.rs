@@ -35,16 +35,16 @@ impl Cluster {
     }
 
     pub(super) fn get(&self, kind: &str, namespace: &str, name: &str) -> Option<Seen<'_>> {
-        self.objects.iter().map(Seen).find(|object| {
-            object.kind() == kind && object.namespace() == namespace && object.name() == name
-        })
+        self.objects
+            .iter()
+            .map(Seen)
+            .find(|object| object.kind() == kind && object.namespace() == namespace && object.name() == name)
     }
 
     /// Objects of a group of APIs, in order of kind, namespace and name.
     pub(super) fn of_group<'a>(&'a self, group: &str) -> Vec<Seen<'a>> {
-        let is_of = |object: &Seen<'_>| {
-            object.text("/apiVersion").split_once('/').is_some_and(|(of, _)| of == group)
-        };
+        let is_of =
+            |object: &Seen<'_>| object.text("/apiVersion").split_once('/').is_some_and(|(of, _)| of == group);
         let mut all: Vec<Seen<'a>> = self.objects.iter().map(Seen).filter(is_of).collect();
         all.sort_by_key(|object| (object.kind(), object.namespace(), object.name()));
         all

@@ -152,12 +152,8 @@ fn sets_of<'a>(cluster: &'a Cluster, gateway: Seen<'_>) -> Vec<Seen<'a>> {
 
 fn rows_of_route(route: Seen<'_>) -> Vec<RouteRow> {
     let hostnames = route.0.pointer("/spec/hostnames").and_then(serde_json::Value::as_array);
-    let hostnames: Vec<String> = hostnames
-        .into_iter()
-        .flatten()
-        .filter_map(serde_json::Value::as_str)
-        .map(str::to_owned)
-        .collect();
+    let hostnames: Vec<String> =
+        hostnames.into_iter().flatten().filter_map(serde_json::Value::as_str).map(str::to_owned).collect();
     let parents = route.status().list("/parents");
     parents
         .filter(|entry| entry.text("/controllerName") == crate::CONTROLLER_NAME)

@@ -14,7 +14,8 @@ use crate::rbac;
 /// One thing that may be done: group, resource, name (empty: any), verb.
 type Right = (String, String, String, String);
 
-const REMEDY: &str = "apply those of this release: fairway install --skip-crds | kubectl apply --server-side -f -";
+const REMEDY: &str =
+    "apply those of this release: fairway install --skip-crds | kubectl apply --server-side -f -";
 
 pub(super) fn rights(cluster: &Cluster) -> Section {
     let mut section = Section::new("rights");
@@ -55,8 +56,7 @@ pub(super) fn rights(cluster: &Cluster) -> Section {
         if binding.is_some_and(|binding| binds(binding, role, own)) {
             section.ok(check, format!("{kind} {NAME} gives it to the controller"));
         } else {
-            let message =
-                format!("{kind} {NAME} does not bind {role} {NAME} to ServiceAccount {own}/{NAME}");
+            let message = format!("{kind} {NAME} does not bind {role} {NAME} to ServiceAccount {own}/{NAME}");
             section.error(check, message, REMEDY);
         }
     }
@@ -89,9 +89,7 @@ fn expand(rules: &Value) -> BTreeSet<Right> {
             for resource in list("resources") {
                 for name in &names {
                     let rights = list("verbs").into_iter();
-                    all.extend(
-                        rights.map(|verb| (group.clone(), resource.clone(), name.clone(), verb)),
-                    );
+                    all.extend(rights.map(|verb| (group.clone(), resource.clone(), name.clone(), verb)));
                 }
             }
         }
@@ -104,9 +102,9 @@ fn covers(rights: &BTreeSet<Right>, right: &Right) -> bool {
     let (group, resource, name, verb) = right;
     let is = |has: &str, wanted: &str| has == wanted || has == "*";
     rights.contains(right)
-        || rights.iter().any(|(g, r, n, v)| {
-            is(g, group) && is(r, resource) && is(v, verb) && (n.is_empty() || n == name)
-        })
+        || rights
+            .iter()
+            .any(|(g, r, n, v)| is(g, group) && is(r, resource) && is(v, verb) && (n.is_empty() || n == name))
 }
 
 fn shown(rights: &[&Right]) -> String {

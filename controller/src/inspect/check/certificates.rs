@@ -26,7 +26,8 @@ pub(super) fn certificates(cluster: &Cluster) -> Section {
         shown += of_listener(&mut section, cluster, owner, listener);
     }
     if section.lines.len() == before && shown > 0 {
-        let message = format!("{} valid, and for the host names of its listener", count(shown, "certificate"));
+        let message =
+            format!("{} valid, and for the host names of its listener", count(shown, "certificate"));
         section.ok("listener-certificates", message);
     }
     section
@@ -44,10 +45,14 @@ fn authority(section: &mut Section, cluster: &Cluster) {
         section.error(CHECK, format!("{called}, the certificate authority, is missing"), remedy);
         return;
     };
-    let remedy = format!("remove it, and the controller makes a new one: kubectl -n {own} delete secret {AUTHORITY_SECRET}");
+    let remedy = format!(
+        "remove it, and the controller makes a new one: kubectl -n {own} delete secret {AUTHORITY_SECRET}"
+    );
     let validity = certificate(secret, "ca.crt").and_then(|certificate| x509::validity(&certificate));
     match validity {
-        Err(why) => section.error(CHECK, format!("{called}, the certificate authority: ca.crt {why}"), remedy),
+        Err(why) => {
+            section.error(CHECK, format!("{called}, the certificate authority: ca.crt {why}"), remedy)
+        }
         Ok(Validity { ends, .. }) => {
             let left = ends - cluster.now;
             let message = format!("the certificate authority {}", until(left));
@@ -131,7 +136,8 @@ fn time(section: &mut Section, now: i64, place: &str, validity: Validity) {
     if left <= 0 {
         section.error(CHECK, format!("{place}: its certificate {}", until(left)), REMEDY);
     } else if validity.begins > now {
-        let message = format!("{place}: its certificate begins to be valid in {}", span(validity.begins - now));
+        let message =
+            format!("{place}: its certificate begins to be valid in {}", span(validity.begins - now));
         section.error(CHECK, message, "look at the clock of whoever issued it");
     } else if left < LEFT.min(life / 5) {
         section.warning(CHECK, format!("{place}: its certificate {}", until(left)), REMEDY);
@@ -145,11 +151,7 @@ fn certificate(secret: Seen<'_>, key: &str) -> Result<CertificateDer<'static>, S
 }
 
 fn until(left: i64) -> String {
-    if left > 0 {
-        format!("expires in {}", span(left))
-    } else {
-        format!("expired {} ago", span(-left))
-    }
+    if left > 0 { format!("expires in {}", span(left)) } else { format!("expired {} ago", span(-left)) }
 }
 
 fn span(seconds: i64) -> String {

@@ -31,7 +31,8 @@ fn available(section: &mut Section, cluster: &Cluster, deployment: Seen<'_>) {
     let available = deployment.number("/status/availableReplicas").unwrap_or(0);
     let message = format!("{available} of {} available", count(count_of(wanted), "controller"));
     let own = &cluster.namespace;
-    let remedy = format!("see kubectl -n {own} describe pods -l app.kubernetes.io/name={NAME}, and their logs");
+    let remedy =
+        format!("see kubectl -n {own} describe pods -l app.kubernetes.io/name={NAME}, and their logs");
     if available >= wanted && wanted > 0 {
         section.ok("controller-deployment", message);
     } else if available > 0 {
@@ -60,7 +61,9 @@ fn version(section: &mut Section, deployment: Seen<'_>) {
         }
         Some(tag) => section.warning(
             "controller-version",
-            format!("it is of version {tag}, this command of {VERSION}: what follows is judged by the latter"),
+            format!(
+                "it is of version {tag}, this command of {VERSION}: what follows is judged by the latter"
+            ),
             "use the fairway command of the version that is installed, or update the installation",
         ),
         None => section.ok("controller-version", format!("its image {image} says no version")),
@@ -73,7 +76,8 @@ fn leader(section: &mut Section, cluster: &Cluster) {
     let lease = cluster.get("Lease", own, NAME);
     let holder = lease.map(|lease| lease.text("/spec/holderIdentity")).unwrap_or_default();
     let Some(lease) = lease.filter(|_| !holder.is_empty()) else {
-        let message = "no controller leads: proxies serve on, but nothing is written, and new Gateways get none";
+        let message =
+            "no controller leads: proxies serve on, but nothing is written, and new Gateways get none";
         section.error("leader", message, remedy);
         return;
     };
@@ -83,7 +87,8 @@ fn leader(section: &mut Section, cluster: &Cluster) {
     let age = renewed.map(|renewed| cluster.now - renewed.as_second()).unwrap_or(i64::MAX);
     // Twice, because clocks differ.
     if age > promise.saturating_mul(2) {
-        let message = format!("{pod} led, but has not renewed its Lease for {age} s, {promise} s being its promise");
+        let message =
+            format!("{pod} led, but has not renewed its Lease for {age} s, {promise} s being its promise");
         section.error("leader", message, remedy);
     } else if cluster.controllers().iter().any(|controller| controller.name() == pod) {
         section.ok("leader", format!("{pod} leads"));

@@ -117,7 +117,8 @@ fn of_group<'a>(cluster: &'a Cluster, group: &str) -> Vec<Seen<'a>> {
 
 pub(super) fn own_kinds(cluster: &Cluster) -> Section {
     let mut section = Section::new("fairway-crds");
-    let remedy = "apply those of this release: fairway install --crds-only | kubectl apply --server-side -f -";
+    let remedy =
+        "apply those of this release: fairway install --crds-only | kubectl apply --server-side -f -";
     let ours = install::crds();
     for crd in &ours {
         let crd = Seen(crd);
@@ -233,9 +234,9 @@ mod tests {
 
     #[test]
     fn what_the_api_server_adds_to_a_crd_is_no_difference() {
-        let ours = json!({ "maximum": 1000.0, "nullable": false, "properties": { "a": { "type": "string" } } });
-        let mut there =
-            json!({ "maximum": 1000, "properties": { "a": { "type": "string" } }, "more": [1] });
+        let ours =
+            json!({ "maximum": 1000.0, "nullable": false, "properties": { "a": { "type": "string" } } });
+        let mut there = json!({ "maximum": 1000, "properties": { "a": { "type": "string" } }, "more": [1] });
         assert_eq!(differs(&ours, &there, "spec"), None);
         there["properties"]["a"]["type"] = "integer".into();
         assert_eq!(differs(&ours, &there, "spec").as_deref(), Some("spec.properties.a.type"));

@@ -160,10 +160,11 @@ mod tests {
         let kept = Kept::made(rotation(), None).unwrap().after(Step::Announce, rotation()).unwrap();
         let mut secret = kept.write(None);
         let other = Authority::generate().unwrap();
-        secret.data.as_mut().unwrap().insert(
-            NEXT_KEY.into(),
-            ByteString(other.key().reveal().as_bytes().to_vec()),
-        );
+        secret
+            .data
+            .as_mut()
+            .unwrap()
+            .insert(NEXT_KEY.into(), ByteString(other.key().reveal().as_bytes().to_vec()));
         let read = Kept::read(&secret).unwrap();
         assert!(read.next.is_none());
         assert_eq!(read.trust(), read.authority.certificate());

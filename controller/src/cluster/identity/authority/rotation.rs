@@ -156,10 +156,8 @@ mod tests {
             let life = seconds(rotation.lifetime());
             for age in 0..400 {
                 let now = age * life / 200;
-                let mut dates = Dates {
-                    current: Some(Validity { begins: 0, ends: life }),
-                    ..Dates::default()
-                };
+                let mut dates =
+                    Dates { current: Some(Validity { begins: 0, ends: life }), ..Dates::default() };
                 let mut steps = 0;
                 while let Some(step) = rotation.due(&dates, now) {
                     let fresh = Validity { begins: now, ends: now + life };
