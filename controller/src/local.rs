@@ -229,7 +229,7 @@ mod tests {
         ];
         let [idle] = &*idle_parameters(&objects) else { panic!("one of the two says something") };
         assert_eq!(idle.object.to_string(), "FairwayProxy/shop/edge");
-        let told = ["drain.seconds", "logging.accessLog", "replicas", "resources", "service.type"];
+        let told = ["replicas", "resources", "service.type", "logging.accessLog", "drain.seconds"];
         assert_eq!(idle.fields, told.map(|field| format!("spec.{field}")));
     }
 }

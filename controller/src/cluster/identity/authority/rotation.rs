@@ -134,7 +134,8 @@ mod tests {
         let hourly = Rotation { period: Some(Duration::from_secs(3600)) };
         let previous = vec![made(8 * HOUR), made(7 * HOUR), made(HOUR)];
         let dates = Dates { current: Some(made(9 * HOUR)), next: None, previous };
-        assert_eq!(hourly.due(&dates, 9 * HOUR + 60), Some(Step::Forget(2)));
+        assert_eq!(hourly.due(&dates, 9 * HOUR + 60), None);
+        assert_eq!(hourly.due(&dates, 9 * HOUR + 1200), Some(Step::Forget(2)));
     }
 
     #[test]
