@@ -57,7 +57,7 @@ impl Access {
     /// When the API server cannot be reached. What it refuses to show is noted in the [`Cluster`].
     pub async fn read(&self, stage: Stage) -> Result<Cluster, AccessError> {
         let client = self.client().await?;
-        let version = client.apiserver_version().await.map_err(failed)?.git_version;
+        let version = client.apiserver_version().await.map_err(|error| failed(&error))?.git_version;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let mut reading = Reading {
             client,
@@ -93,7 +93,7 @@ impl Access {
         };
         found.connect_timeout = Some(PATIENCE / 3);
         found.read_timeout = Some(PATIENCE);
-        Client::try_from(found).map_err(failed)
+        Client::try_from(found).map_err(|error| failed(&error))
     }
 
     async fn installed(&self, reading: &mut Reading) -> Result<(), AccessError> {
@@ -165,7 +165,7 @@ impl Reading {
         let resource = write::resource(api_version, kind);
         match write::api(&self.client, &resource, namespace).get_opt(name).await {
             Ok(object) => self.take(&resource, object),
-            Err(error) => self.refused(&resource, error)?,
+            Err(error) => self.refused(&resource, &error)?,
         }
         Ok(())
     }
@@ -201,7 +201,7 @@ impl Reading {
                 }
                 // The CRD has just gone.
                 Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
-                Err(error) => return self.refused(resource, error),
+                Err(error) => return self.refused(resource, &error),
             }
         }
     }
@@ -212,14 +212,14 @@ impl Reading {
     }
 
     /// A refusal is noted; anything else ends the reading.
-    fn refused(&mut self, resource: &ApiResource, error: kube::Error) -> Result<(), AccessError> {
-        match error {
-            kube::Error::Api(status) if matches!(status.code, 401 | 403) => {
-                self.cluster.unreadable.insert(resource.kind.clone(), status.message.clone());
-                Ok(())
-            }
-            error => Err(failed(error)),
+    fn refused(&mut self, resource: &ApiResource, error: &kube::Error) -> Result<(), AccessError> {
+        if let kube::Error::Api(status) = error
+            && matches!(status.code, 401 | 403)
+        {
+            self.cluster.unreadable.insert(resource.kind.clone(), status.message.clone());
+            return Ok(());
         }
+        Err(failed(error))
     }
 
     /// Asks whether we may create what an installation is made of.
@@ -239,7 +239,8 @@ impl Reading {
         for (resource, namespace) in asked {
             for verb in ["create", "patch"] {
                 let review = review(&resource, &namespace, verb);
-                let answer = api.create(&PostParams::default(), &review).await.map_err(failed)?;
+                let answer =
+                    api.create(&PostParams::default(), &review).await.map_err(|error| failed(&error))?;
                 if !answer.status.is_some_and(|status| status.allowed) {
                     self.cluster.forbidden.push(format!("{verb} {}", resource.plural));
                 }
@@ -263,8 +264,8 @@ fn review(resource: &ApiResource, namespace: &str, verb: &str) -> SelfSubjectAcc
     SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() }
 }
 
-fn failed(error: kube::Error) -> AccessError {
-    AccessError::Api(write::message(&error))
+fn failed(error: &kube::Error) -> AccessError {
+    AccessError::Api(write::message(error))
 }
 
 /// Names an object's kind, which lists leave out, and drops what is large and never read, and what is secret.

@@ -78,8 +78,8 @@ pub(super) fn judge(
             );
         }
         for said in status.conditions().filter(|said| said.is_wrong()) {
-            let Said { r#type, status, reason, message } = said;
-            let text = format!("{place}: {} is {status} ({reason}): {message}", r#type);
+            let Said { r#type: condition, status, reason, message } = said;
+            let text = format!("{place}: {condition} is {status} ({reason}): {message}");
             section.said(check, is_error(&said), text, reason);
         }
     }

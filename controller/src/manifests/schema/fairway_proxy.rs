@@ -70,16 +70,14 @@ mod tests {
     }
 
     fn of_schema(schema: &Schema, path: &str, names: &mut Vec<String>) {
-        match schema {
-            Schema::Object { fields, .. } => {
-                for field in fields {
-                    let path = format!("{path}.{}", field.name);
-                    of_schema(&field.schema, &path, names);
-                    names.push(path);
-                }
+        if let Schema::Object { fields, .. } = schema {
+            for field in fields {
+                let path = format!("{path}.{}", field.name);
+                of_schema(&field.schema, &path, names);
+                names.push(path);
             }
-            Schema::List { item, .. } => of_schema(item, path, names),
-            _ => {}
+        } else if let Schema::List { item, .. } = schema {
+            of_schema(item, path, names);
         }
     }
 
