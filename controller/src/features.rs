@@ -52,6 +52,11 @@ pub const SUPPORTED_FEATURES: &[Feature] = &[
     feature("HTTPRouteSchemeRedirect"),
     feature("ListenerSet"),
     feature("ReferenceGrant"),
+    feature("TCPRoute"),
+    feature("TLSRoute"),
+    feature("TLSRouteModeMixed"),
+    feature("TLSRouteModeTerminate"),
+    feature("UDPRoute"),
 ];
 
 /// Whether a release of Gateway API, as `gateway.networking.k8s.io/bundle-version` says it, is one we know.
