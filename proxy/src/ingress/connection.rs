@@ -31,6 +31,8 @@ pub(crate) struct Connection {
     pub(crate) waker: AtomicWaker,
     pub(crate) abort: OnceLock<AbortHandle>,
     linger: AtomicBool,
+    /// HTTP/2: the client sends frames that carry nothing, without end.
+    flooded: AtomicBool,
 }
 
 /// What a handshake settled.
@@ -65,6 +67,7 @@ impl Connection {
             waker: AtomicWaker::new(),
             abort: OnceLock::new(),
             linger: AtomicBool::new(false),
+            flooded: AtomicBool::new(false),
         }
     }
 
@@ -97,6 +100,15 @@ impl Connection {
     /// our answer (RFC 9112 section 9.6).
     pub(crate) fn linger(&self) {
         self.linger.store(true, Ordering::Relaxed);
+    }
+
+    /// Says that the connection has to end for what the client sends.
+    pub(crate) fn flood(&self) {
+        self.flooded.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_flooded(&self) -> bool {
+        self.flooded.load(Ordering::Relaxed)
     }
 
     pub(crate) fn lingers(&self) -> bool {

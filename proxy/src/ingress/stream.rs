@@ -20,9 +20,12 @@ use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use super::connection::Connection;
 use super::exchange::Exchange;
 use super::farewell::{self, LINGER};
 use super::preface::Preface;
+use super::wire::Wire;
+use super::wire::frames::Frames;
 
 /// What is written in smaller pieces is sent once this much is there, at a flush, or when the response stalls.
 const BUFFER: usize = 16 * 1024;
@@ -43,6 +46,17 @@ pub(crate) struct ClientStream {
     busy: bool,
     /// HTTP/1: its one request at a time. `None` for HTTP/2, which buffers and limits by itself.
     exchange: Option<Arc<Exchange>>,
+    wire: Wire,
+    /// HTTP/2.
+    frames: Option<Box<Watched>>,
+}
+
+/// The frames of an HTTP/2 connection.
+struct Watched {
+    frames: Frames,
+    connection: Arc<Connection>,
+    /// The client closed.
+    has_ended: bool,
 }
 
 pub(super) enum Io {
@@ -78,12 +92,19 @@ impl ClientStream {
             written_at: 0,
             busy: false,
             exchange: None,
+            wire: Wire::Open,
+            frames: None,
         }
     }
 
     /// From now on it serves HTTP/1 for this exchange.
     pub(crate) fn serve(&mut self, exchange: Arc<Exchange>) {
         self.exchange = Some(exchange);
+    }
+
+    /// From now on it serves HTTP/2.
+    pub(crate) fn watch(&mut self, connection: Arc<Connection>) {
+        self.frames = Some(Box::new(Watched { frames: Frames::default(), connection, has_ended: false }));
     }
 
     /// Ready when a byte of a request can be read (`true`) or never will be (`false`). Allocates nothing while waiting.
@@ -124,6 +145,7 @@ impl ClientStream {
     /// A request begins.
     pub(crate) fn begin(&mut self) {
         self.busy = true;
+        self.wire = Wire::default();
     }
 
     /// The request has ended: gives memory back that only an active one needs.
@@ -172,14 +194,46 @@ impl ClientStream {
         }
     }
 
+    fn note_sent(&mut self, bytes: usize) {
+        if let Some(watched) = &mut self.frames {
+            watched.frames.sent(bytes);
+        }
+    }
+
     fn note_answer(&self) {
         if let Some(exchange) = &self.exchange {
             exchange.answered();
         }
     }
 
+    /// The request cannot go on.
+    fn is_faulty(&self) -> bool {
+        self.exchange.as_ref().is_some_and(|exchange| exchange.fault().is_some())
+    }
+
     fn is_expired(&self) -> bool {
         self.exchange.as_ref().is_some_and(|exchange| exchange.is_expired())
+    }
+
+    /// Looks at what was read, from `before` on. Bytes that are no request go no further.
+    fn inspect(&mut self, buf: &mut ReadBuf<'_>, before: usize) -> Poll<io::Result<()>> {
+        let bytes = buf.filled().get(before..).unwrap_or_default();
+        if let Some(watched) = &mut self.frames {
+            watched.has_ended |= bytes.is_empty();
+            if watched.frames.pass(bytes) {
+                return Poll::Ready(Ok(()));
+            }
+            // The connection's loop sees it before it waits again.
+            watched.connection.flood();
+            buf.set_filled(before);
+            return Poll::Pending;
+        }
+        let Some(exchange) = &self.exchange else { return Poll::Ready(Ok(())) };
+        let Err(fault) = self.wire.pass(bytes) else { return Poll::Ready(Ok(())) };
+        exchange.fail(fault);
+        buf.set_filled(before);
+        // Of a head Pingora has no use for an error: it takes the end of the stream, and we answer.
+        Poll::Ready(if exchange.is_taken() { Err(io::ErrorKind::InvalidData.into()) } else { Ok(()) })
     }
 
     /// Once a request is read, Pingora reads on while its response is on the way, to learn that the client left. A
@@ -209,7 +263,7 @@ impl AsyncRead for ClientStream {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.is_expired() {
+        if this.is_expired() || this.is_faulty() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         if let Some(exchange) = this.exchange.as_ref().filter(|exchange| exchange.is_taken()) {
@@ -223,6 +277,7 @@ impl AsyncRead for ClientStream {
                 return this.poll_left(cx);
             }
         }
+        let before = buf.filled().len();
         if let Some(rest) = this.read.get(this.read_at..).filter(|rest| !rest.is_empty()) {
             let taken = rest.len().min(buf.remaining());
             buf.put_slice(rest.get(..taken).unwrap_or_default());
@@ -231,16 +286,17 @@ impl AsyncRead for ClientStream {
                 this.read = Vec::new();
                 this.read_at = 0;
             }
-            return Poll::Ready(Ok(()));
+            return this.inspect(buf, before);
         }
         match &mut this.io {
             Io::Plain(tcp) => {
                 let read = Pin::new(tcp).poll_read(cx, buf);
                 this.unsure = buf.remaining() == 0;
-                read
+                ready!(read)?;
             }
-            Io::Tls(tls) => Pin::new(tls.as_mut()).poll_read(cx, buf),
+            Io::Tls(tls) => ready!(Pin::new(tls.as_mut()).poll_read(cx, buf))?,
         }
+        this.inspect(buf, before)
     }
 }
 
@@ -270,7 +326,9 @@ impl AsyncWrite for ClientStream {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         this.note_answer();
-        this.poll_send(cx, buf)
+        let sent = ready!(this.poll_send(cx, buf))?;
+        this.note_sent(sent);
+        Poll::Ready(Ok(sent))
     }
 
     fn poll_write_vectored(
@@ -278,10 +336,12 @@ impl AsyncWrite for ClientStream {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.io {
+        let written = ready!(match &mut self.io {
             Io::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
             Io::Tls(tls) => Pin::new(tls.as_mut()).poll_write_vectored(cx, bufs),
-        }
+        })?;
+        self.note_sent(written);
+        Poll::Ready(Ok(written))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -310,6 +370,10 @@ impl AsyncWrite for ClientStream {
 #[async_trait]
 impl Shutdown for ClientStream {
     async fn shutdown(&mut self) {
+        if self.exchange.as_ref().is_some_and(|exchange| exchange.fault().is_some() && !exchange.is_answered()) {
+            // What is to be said is said when it is dropped.
+            return;
+        }
         let lingers = self.exchange.as_ref().is_some_and(|exchange| exchange.connection.lingers());
         // Closing a plain socket says FIN by itself.
         if matches!(self.io, Io::Plain(_)) && !lingers {
@@ -328,6 +392,10 @@ impl Drop for ClientStream {
     fn drop(&mut self) {
         if let Some(exchange) = self.exchange.take().filter(|_| self.busy) {
             farewell::answer(&mut self.io, &exchange);
+        }
+        if self.frames.take().is_some_and(|watched| !watched.has_ended) {
+            // Closing with frames unread would reset the connection, and the client could lose our GOAWAY.
+            farewell::close(self.io.tcp());
         }
     }
 }
