@@ -17,6 +17,7 @@ pub(crate) mod stream;
 pub(crate) mod timer;
 pub(crate) mod tls;
 mod turn;
+mod watch;
 pub(crate) mod wire;
 
 use std::time::Duration;

@@ -83,7 +83,8 @@ pub(crate) fn judge(must: &Must, seen: &Seen, origin: &[Message]) -> Result<(), 
         };
     }
     if must.cut {
-        return if seen.is_whole || !(seen.is_closed || seen.is_reset) {
+        let is_told = seen.is_whole && seen.status == 502;
+        return if !is_told && (seen.is_whole || !(seen.is_closed || seen.is_reset)) {
             Err("the answer seems whole".to_owned())
         } else {
             Ok(())

@@ -59,7 +59,7 @@ pub(crate) struct Must {
     pub(crate) serve: Vec<u16>,
     /// Whole requests that reach the origin [default: with `serve` 1; with `refuse` 0, and then it is the most].
     pub(crate) requests: Option<usize>,
-    /// The answer to the client stops short, visibly.
+    /// The answer to the client stops short, visibly, or is 502.
     #[serde(default)]
     pub(crate) cut: bool,
     /// The HTTP/2 connection ends with one of these error codes.

@@ -30,15 +30,11 @@ pub(super) async fn admit(engine: &Engine, session: &mut Session, ctx: &mut Requ
     let has_body = !session.as_mut().is_body_done();
     ctx.is_upgrade = session.is_upgrade_req();
     ctx.trace = engine.telemetry.trace(session.req_header());
-    let formed = head::check_form(session.req_header());
+    let formed = head::check_form(session.req_header(), ctx.exchange.connection.scheme());
     let mut parts = take(session.req_header_mut());
     ctx.sent = Sent::of(&parts);
-    let setting = Setting {
-        scheme: ctx.exchange.connection.scheme(),
-        trusted: engine.trusts_clients,
-        is_upgrade: ctx.is_upgrade,
-        paths: &PathRules::DEFAULT,
-    };
+    let setting =
+        Setting { trusted: engine.trusts_clients, is_upgrade: ctx.is_upgrade, paths: &PathRules::DEFAULT };
     let checked = formed.and_then(|()| head::check(&mut parts, &setting));
     if let Ok(Checked { host, .. }) = &checked {
         forward::add(&mut parts.headers, &ctx.exchange.connection, host, ctx.trace, engine.trusts_clients);

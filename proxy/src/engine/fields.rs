@@ -67,7 +67,8 @@ pub(super) fn check(headers: &mut HeaderMap, is_http2: bool, trusted: bool) -> R
         }
     }
     if claims {
-        let own: Vec<HeaderName> = headers.keys().filter(|name| name.as_str().starts_with(OWN)).cloned().collect();
+        let own: Vec<HeaderName> =
+            headers.keys().filter(|name| name.as_str().starts_with(OWN)).cloned().collect();
         own.iter().for_each(|name| drop(headers.remove(name)));
     }
     Ok(())
@@ -189,7 +190,10 @@ mod tests {
         assert!(head.contains_key("authorization") && head.contains_key("cookie"));
         let mut head = headers(&[("connection", "upgrade, x-hop"), ("upgrade", "websocket"), ("x-hop", "1")]);
         strip(&mut head, true).unwrap();
-        assert_eq!((head.len(), &head[CONNECTION], &head[UPGRADE]), (2, &"upgrade".parse().unwrap(), &"websocket".parse().unwrap()));
+        assert_eq!(
+            (head.len(), &head[CONNECTION], &head[UPGRADE]),
+            (2, &"upgrade".parse().unwrap(), &"websocket".parse().unwrap())
+        );
     }
 
     #[test]
@@ -202,7 +206,12 @@ mod tests {
 
     #[test]
     fn only_proxies_may_say_who_a_client_is() {
-        let sent = [("forwarded", "for=9.9.9.9"), ("x-real-ip", "9.9.9.9"), ("x-fairway-user", "root"), ("x-a", "b")];
+        let sent = [
+            ("forwarded", "for=9.9.9.9"),
+            ("x-real-ip", "9.9.9.9"),
+            ("x-fairway-user", "root"),
+            ("x-a", "b"),
+        ];
         let mut head = headers(&sent);
         check(&mut head, false, false).unwrap();
         assert_eq!(head.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-a"]);

@@ -37,17 +37,17 @@ impl Host {
 }
 
 /// Checks the form of the target (RFC 9112 section 3.2): origin-form, absolute-form, `*` for OPTIONS. Pingora keeps any
-/// other one aside and lets `uri` say `/`.
+/// other one aside and lets `uri` say `/`. RFC 9110 section 7.4: a target for another scheme is not for this connection.
 ///
 /// # Errors
 /// The answer to send instead.
-pub(crate) fn check_form(req: &RequestHeader) -> Result<(), Reply> {
+pub(crate) fn check_form(req: &RequestHeader, scheme: Scheme) -> Result<(), Reply> {
     let target = req.raw_path();
     let is_absolute = || {
-        let scheme = target.split(|&byte| byte == b':').next().unwrap_or_default();
-        let rest = target.get(scheme.len()..).unwrap_or_default();
-        rest.starts_with(b"://")
-            && [b"http".as_slice(), b"https"].iter().any(|s| scheme.eq_ignore_ascii_case(s))
+        let sent = target.split(|&byte| byte == b':').next().unwrap_or_default();
+        let rest = target.get(sent.len()..).unwrap_or_default();
+        let own: &[u8] = if scheme == Scheme::Https { b"https" } else { b"http" };
+        rest.starts_with(b"://") && sent.eq_ignore_ascii_case(own)
     };
     let fits =
         target.first() == Some(&b'/') || (target == b"*" && req.method == Method::OPTIONS) || is_absolute();
@@ -57,8 +57,6 @@ pub(crate) fn check_form(req: &RequestHeader) -> Result<(), Reply> {
 /// What a head is checked against.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Setting<'a> {
-    /// What the connection speaks.
-    pub(crate) scheme: Scheme,
     /// The client is a proxy whose word holds.
     pub(crate) trusted: bool,
     /// It asks for another protocol.
@@ -116,7 +114,7 @@ fn check_target(head: &mut Parts, setting: &Setting<'_>) -> Result<(), Reply> {
     let bad = || refuse(StatusCode::BAD_REQUEST, "bad_target");
     let target = head.uri.path_and_query().ok_or_else(bad)?;
     let asterisk = target.path() == "*" && head.method == Method::OPTIONS;
-    if !(target.path().starts_with('/') || asterisk) || !fits_scheme(head, setting.scheme) {
+    if !(target.path().starts_with('/') || asterisk) || !has_known_scheme(head) {
         return Err(bad());
     }
     let normal = if asterisk { Cow::Borrowed("*") } else { normal_path(target.path(), setting.paths)? };
@@ -141,16 +139,10 @@ fn normal_path<'a>(path: &'a str, rules: &PathRules) -> Result<Cow<'a, str>, Rep
     normal(path, rules).map_err(|BadPath| refuse(StatusCode::BAD_REQUEST, "bad_path"))
 }
 
-/// RFC 9110 section 7.4: a target for another scheme is not for this connection. In HTTP/2 the scheme is only a claim, which
-/// proxies in front of us often get wrong: any of the two will do, and the connection's is what backends are told.
-fn fits_scheme(head: &Parts, scheme: Scheme) -> bool {
-    match head.uri.scheme_str() {
-        None => true,
-        Some(sent @ ("http" | "https")) => {
-            head.version == Version::HTTP_2 || (sent == "https") == (scheme == Scheme::Https)
-        }
-        Some(_) => false,
-    }
+/// In HTTP/2 the scheme is only a claim, which proxies in front of us often get wrong: any of the two will do, and backends
+/// are told the connection's.
+fn has_known_scheme(head: &Parts) -> bool {
+    matches!(head.uri.scheme_str(), None | Some("http" | "https"))
 }
 
 fn host(head: &Parts) -> Result<Host, Reply> {

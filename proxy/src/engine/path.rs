@@ -194,9 +194,27 @@ mod tests {
 
     fn hostile() -> impl Strategy<Value = String> {
         let piece = prop_oneof![
-            Just("/"), Just("//"), Just("."), Just(".."), Just("\\"), Just("%2f"), Just("%2F"), Just("%5c"),
-            Just("%2e"), Just("%2E"), Just("%61"), Just("%25"), Just("%c0"), Just("%ae"), Just("%C3%A9"), Just("%00"),
-            Just("%"), Just(";"), Just("a"), Just("admin"), Just("%20"),
+            Just("/"),
+            Just("//"),
+            Just("."),
+            Just(".."),
+            Just("\\"),
+            Just("%2f"),
+            Just("%2F"),
+            Just("%5c"),
+            Just("%2e"),
+            Just("%2E"),
+            Just("%61"),
+            Just("%25"),
+            Just("%c0"),
+            Just("%ae"),
+            Just("%C3%A9"),
+            Just("%00"),
+            Just("%"),
+            Just(";"),
+            Just("a"),
+            Just("admin"),
+            Just("%20"),
         ];
         proptest::collection::vec(piece, 0..12).prop_map(|pieces| format!("/{}", pieces.concat()))
     }

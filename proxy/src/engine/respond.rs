@@ -8,8 +8,8 @@ use pingora_proxy::Session;
 use tokio::time::Instant;
 
 use super::attempts::record;
-use super::fields;
 use super::fail::out_of_time;
+use super::fields;
 use crate::context::RequestContext;
 use crate::upstream::Outcome;
 

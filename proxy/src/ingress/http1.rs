@@ -16,7 +16,7 @@ use super::refused::Refused;
 use super::serve::Server;
 use super::stream::ClientStream;
 use super::timer::Timer;
-use super::{HEAD, IDLE, LULL};
+use super::{HEAD, IDLE, LULL, STALL};
 
 /// Serves requests until either side is done.
 pub(crate) async fn serve(mut stream: Box<ClientStream>, exchange: Arc<Exchange>, server: &Server) {
@@ -24,7 +24,8 @@ pub(crate) async fn serve(mut stream: Box<ClientStream>, exchange: Arc<Exchange>
     while next(&mut stream, &exchange.connection, &mut timer).await {
         exchange.reset();
         stream.begin();
-        let session = ServerSession::new_http1(stream);
+        let mut session = ServerSession::new_http1(stream);
+        session.set_write_timeout(Some(STALL));
         let request = server.proxy.process_new_http(session, &server.never);
         let begun = Instant::now();
         let head_by = begun + HEAD;

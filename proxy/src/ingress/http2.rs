@@ -42,13 +42,14 @@ enum Event {
 
 /// Serves streams until either side is done.
 pub(crate) async fn serve(mut stream: ClientStream, connection: Arc<Connection>, server: &Arc<Server>) {
-    stream.watch(connection.clone());
+    stream.count_frames(connection.clone());
     let begun = Instant::now();
     let handshake = handshake(Box::new(stream), Some(server.http2.clone()));
     let Ok(Ok(mut http2)) = timeout(HANDSHAKE, handshake).await else { return };
     let digest = Arc::new(Digest::default());
     let active = Arc::new(AtomicUsize::new(0));
-    let mut patience = Patience { timer: Timer::default(), idle_at: Instant::now() + IDLE, leaving: false, calmed: false };
+    let mut patience =
+        Patience { timer: Timer::default(), idle_at: Instant::now() + IDLE, leaving: false, calmed: false };
     let mut malformed = 0;
     loop {
         let event = {

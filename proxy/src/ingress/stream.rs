@@ -24,8 +24,8 @@ use super::connection::Connection;
 use super::exchange::Exchange;
 use super::farewell::{self, LINGER};
 use super::preface::Preface;
+use super::watch::Watch;
 use super::wire::Wire;
-use super::wire::frames::Frames;
 
 /// What is written in smaller pieces is sent once this much is there, at a flush, or when the response stalls.
 const BUFFER: usize = 16 * 1024;
@@ -46,17 +46,7 @@ pub(crate) struct ClientStream {
     busy: bool,
     /// HTTP/1: its one request at a time. `None` for HTTP/2, which buffers and limits by itself.
     exchange: Option<Arc<Exchange>>,
-    wire: Wire,
-    /// HTTP/2.
-    frames: Option<Box<Watched>>,
-}
-
-/// The frames of an HTTP/2 connection.
-struct Watched {
-    frames: Frames,
-    connection: Arc<Connection>,
-    /// The client closed.
-    has_ended: bool,
+    watch: Watch,
 }
 
 pub(super) enum Io {
@@ -92,8 +82,7 @@ impl ClientStream {
             written_at: 0,
             busy: false,
             exchange: None,
-            wire: Wire::Open,
-            frames: None,
+            watch: Watch::Request(Wire::Open),
         }
     }
 
@@ -103,8 +92,8 @@ impl ClientStream {
     }
 
     /// From now on it serves HTTP/2.
-    pub(crate) fn watch(&mut self, connection: Arc<Connection>) {
-        self.frames = Some(Box::new(Watched { frames: Frames::default(), connection, has_ended: false }));
+    pub(crate) fn count_frames(&mut self, connection: Arc<Connection>) {
+        self.watch = Watch::frames(connection);
     }
 
     /// Ready when a byte of a request can be read (`true`) or never will be (`false`). Allocates nothing while waiting.
@@ -145,7 +134,7 @@ impl ClientStream {
     /// A request begins.
     pub(crate) fn begin(&mut self) {
         self.busy = true;
-        self.wire = Wire::default();
+        self.watch = Watch::Request(Wire::default());
     }
 
     /// The request has ended: gives memory back that only an active one needs.
@@ -194,12 +183,6 @@ impl ClientStream {
         }
     }
 
-    fn note_sent(&mut self, bytes: usize) {
-        if let Some(watched) = &mut self.frames {
-            watched.frames.sent(bytes);
-        }
-    }
-
     fn note_answer(&self) {
         if let Some(exchange) = &self.exchange {
             exchange.answered();
@@ -213,27 +196,6 @@ impl ClientStream {
 
     fn is_expired(&self) -> bool {
         self.exchange.as_ref().is_some_and(|exchange| exchange.is_expired())
-    }
-
-    /// Looks at what was read, from `before` on. Bytes that are no request go no further.
-    fn inspect(&mut self, buf: &mut ReadBuf<'_>, before: usize) -> Poll<io::Result<()>> {
-        let bytes = buf.filled().get(before..).unwrap_or_default();
-        if let Some(watched) = &mut self.frames {
-            watched.has_ended |= bytes.is_empty();
-            if watched.frames.pass(bytes) {
-                return Poll::Ready(Ok(()));
-            }
-            // The connection's loop sees it before it waits again.
-            watched.connection.flood();
-            buf.set_filled(before);
-            return Poll::Pending;
-        }
-        let Some(exchange) = &self.exchange else { return Poll::Ready(Ok(())) };
-        let Err(fault) = self.wire.pass(bytes) else { return Poll::Ready(Ok(())) };
-        exchange.fail(fault);
-        buf.set_filled(before);
-        // Of a head Pingora has no use for an error: it takes the end of the stream, and we answer.
-        Poll::Ready(if exchange.is_taken() { Err(io::ErrorKind::InvalidData.into()) } else { Ok(()) })
     }
 
     /// Once a request is read, Pingora reads on while its response is on the way, to learn that the client left. A
@@ -286,7 +248,7 @@ impl AsyncRead for ClientStream {
                 this.read = Vec::new();
                 this.read_at = 0;
             }
-            return this.inspect(buf, before);
+            return this.watch.look(this.exchange.as_deref(), buf, before);
         }
         match &mut this.io {
             Io::Plain(tcp) => {
@@ -296,7 +258,7 @@ impl AsyncRead for ClientStream {
             }
             Io::Tls(tls) => ready!(Pin::new(tls.as_mut()).poll_read(cx, buf))?,
         }
-        this.inspect(buf, before)
+        this.watch.look(this.exchange.as_deref(), buf, before)
     }
 }
 
@@ -327,7 +289,7 @@ impl AsyncWrite for ClientStream {
         }
         this.note_answer();
         let sent = ready!(this.poll_send(cx, buf))?;
-        this.note_sent(sent);
+        this.watch.sent(sent);
         Poll::Ready(Ok(sent))
     }
 
@@ -340,7 +302,7 @@ impl AsyncWrite for ClientStream {
             Io::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
             Io::Tls(tls) => Pin::new(tls.as_mut()).poll_write_vectored(cx, bufs),
         })?;
-        self.note_sent(written);
+        self.watch.sent(written);
         Poll::Ready(Ok(written))
     }
 
@@ -359,6 +321,10 @@ impl AsyncWrite for ClientStream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.exchange.as_ref().is_some_and(|e| e.fault().is_some() && !e.is_answered()) {
+            // What is to be said is said when it is dropped.
+            return Poll::Ready(Ok(()));
+        }
         ready!(self.as_mut().poll_flush(cx))?;
         match &mut self.io {
             Io::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
@@ -370,10 +336,6 @@ impl AsyncWrite for ClientStream {
 #[async_trait]
 impl Shutdown for ClientStream {
     async fn shutdown(&mut self) {
-        if self.exchange.as_ref().is_some_and(|exchange| exchange.fault().is_some() && !exchange.is_answered()) {
-            // What is to be said is said when it is dropped.
-            return;
-        }
         let lingers = self.exchange.as_ref().is_some_and(|exchange| exchange.connection.lingers());
         // Closing a plain socket says FIN by itself.
         if matches!(self.io, Io::Plain(_)) && !lingers {
@@ -393,8 +355,7 @@ impl Drop for ClientStream {
         if let Some(exchange) = self.exchange.take().filter(|_| self.busy) {
             farewell::answer(&mut self.io, &exchange);
         }
-        if self.frames.take().is_some_and(|watched| !watched.has_ended) {
-            // Closing with frames unread would reset the connection, and the client could lose our GOAWAY.
+        if self.watch.may_be_cut_off() {
             farewell::close(self.io.tcp());
         }
     }

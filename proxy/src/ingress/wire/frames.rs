@@ -55,7 +55,9 @@ impl Frames {
             if taken == 0 {
                 return true;
             }
-            if let (Some(to), Some(from)) = (self.head.get_mut(self.have..self.have + taken), bytes.get(..taken)) {
+            if let (Some(to), Some(from)) =
+                (self.head.get_mut(self.have..self.have + taken), bytes.get(..taken))
+            {
                 to.copy_from_slice(from);
             }
             self.have += taken;

@@ -165,7 +165,8 @@ impl Head {
                 return Err(Fault::Field);
             }
             if let Some(known) = self.candidate {
-                self.candidate = (known.name().get(self.length) == Some(&byte.to_ascii_lowercase())).then_some(known);
+                self.candidate =
+                    (known.name().get(self.length) == Some(&byte.to_ascii_lowercase())).then_some(known);
             }
             self.length += 1;
         }
