@@ -27,6 +27,9 @@ pub(super) fn answer(io: &mut Io, exchange: &Exchange) {
     } else if std::thread::panicking() {
         render(500, "panic")
     } else if let Some(fault) = exchange.fault() {
+        if fault.status() == 0 {
+            return;
+        }
         render(fault.status(), fault.reason())
     } else if exchange.is_expired() && exchange.is_taken() {
         render(504, "request_timeout")

@@ -4,8 +4,10 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Fault {
+    /// Not HTTP: there is nobody to answer.
+    Foreign = 1,
     /// No request line.
-    Request = 1,
+    Request,
     Target,
     TargetTooLong,
     Version,
@@ -19,7 +21,8 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
+        Self::Foreign,
         Self::Request,
         Self::Target,
         Self::TargetTooLong,
@@ -36,9 +39,10 @@ impl Fault {
         Self::ALL.get(usize::from(number).checked_sub(1)?).copied()
     }
 
-    /// Status of the answer.
+    /// Status of the answer; 0: none.
     pub(crate) const fn status(self) -> u16 {
         match self {
+            Self::Foreign => 0,
             Self::Request | Self::Target | Self::Field | Self::Framing | Self::Chunk => 400,
             Self::TargetTooLong => 414,
             Self::TooLarge => 431,
@@ -50,6 +54,7 @@ impl Fault {
     /// Stable token.
     pub(crate) const fn reason(self) -> &'static str {
         match self {
+            Self::Foreign => "not_http",
             Self::Request => "bad_request",
             Self::Target => "bad_target",
             Self::TargetTooLong => "target_too_long",

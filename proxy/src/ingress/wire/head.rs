@@ -60,6 +60,8 @@ pub(crate) struct Head {
     length: usize,
     /// What the name may still become.
     candidate: Option<Known>,
+    /// The target begins with a slash.
+    is_origin_form: bool,
     has_length: bool,
     has_coding: bool,
 }
@@ -109,6 +111,11 @@ impl Head {
             At::Start | At::Second if is_token(byte) => At::Method,
             At::Method if is_token(byte) => At::Method,
             At::Method if byte == b' ' => At::Target,
+            // Neither a target nor a version: not HTTP, and nobody to answer. RFC 9113 section 3.4 has a client's connection
+            // end that way when it says something else than the preface.
+            At::Version(0) if !self.is_origin_form && byte.is_ascii_alphabetic() && byte != b'H' => {
+                return Err(Fault::Foreign);
+            }
             At::Version(seen) => version(seen, byte)?,
             At::LineLf if byte == b'\n' => At::Field,
             At::Field if byte == b'\r' => At::EndLf,
@@ -128,6 +135,9 @@ impl Head {
 
     /// RFC 9112 section 3: no space, control or non-ASCII byte; section 3.2: no fragment.
     fn target(&mut self, rest: &[u8]) -> Result<usize, Fault> {
+        if self.length == 0 {
+            self.is_origin_form = rest.first() == Some(&b'/');
+        }
         let ends = |byte: &u8| !(0x21..0x7f).contains(byte) || *byte == b'#';
         let Some(end) = rest.iter().position(ends) else {
             self.length += rest.len();
@@ -205,7 +215,8 @@ impl Head {
     }
 }
 
-/// `HTTP/1.0` and `HTTP/1.1`, nothing else. Another version in the right form is 505.
+/// `HTTP/1.0` and `HTTP/1.1`, nothing else. Another version in the right form is 505; anything
+/// else is no request line.
 fn version(seen: u8, byte: u8) -> Result<At, Fault> {
     const EXPECTED: &[u8] = b"HTTP/1.";
     let expected = EXPECTED.get(usize::from(seen));

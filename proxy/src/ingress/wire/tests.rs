@@ -36,6 +36,10 @@ fn request_lines_are_taken_or_refused() {
         ("GET / HTTP/3.0", Err(Fault::Version)),
         ("GET / HTTP/1.11", Err(Fault::Request)),
         ("GET / http/1.1", Err(Fault::Request)),
+        ("GET / ICAP/1.0", Err(Fault::Request)),
+        ("SSH-2.0-x a b", Err(Fault::Foreign)),
+        ("INVALID CONNECTION PREFACE", Err(Fault::Foreign)),
+        ("GET /a 1", Err(Fault::Request)),
         ("GET / HTTP/1.1 ", Err(Fault::Request)),
         ("GET / HTTP/1.1\nHost: a", Err(Fault::Request)),
     ] {
