@@ -14,6 +14,7 @@ mod grpc_route;
 mod hostname;
 mod http_route;
 mod listener;
+mod listener_kinds;
 mod listener_set;
 mod matching;
 mod memory;
@@ -27,6 +28,8 @@ mod route;
 mod route_status;
 mod rule;
 mod selector;
+pub(crate) mod service_port;
+mod stream_route;
 mod tls;
 mod usage;
 mod waypoint;
@@ -115,9 +118,18 @@ impl Translator {
         let surroundings = Surroundings::new(&cluster, &gateways, &capture);
         memory.http_routes.prepare(&resources.http_routes, fresh, &surroundings, &mut memory.backends);
         memory.grpc_routes.prepare(&resources.grpc_routes, fresh, &surroundings, &mut memory.backends);
+        memory.tls_routes.prepare(&resources.tls_routes, fresh, &surroundings, &mut memory.backends);
+        memory.tcp_routes.prepare(&resources.tcp_routes, fresh, &surroundings, &mut memory.backends);
+        memory.udp_routes.prepare(&resources.udp_routes, fresh, &surroundings, &mut memory.backends);
         rivalry::settle(&mut memory.http_routes, &mut memory.grpc_routes);
+        stream_route::rank(&mut memory.tls_routes);
+        stream_route::rank(&mut memory.tcp_routes);
+        stream_route::rank(&mut memory.udp_routes);
         memory.http_routes.finish(&surroundings, &mut memory.backends, &mut out);
         memory.grpc_routes.finish(&surroundings, &mut memory.backends, &mut out);
+        memory.tls_routes.finish(&surroundings, &mut memory.backends, &mut out);
+        memory.tcp_routes.finish(&surroundings, &mut memory.backends, &mut out);
+        memory.udp_routes.finish(&surroundings, &mut memory.backends, &mut out);
         let usage = usage::count(&surroundings, memory);
 
         // What routes lead to, and what is said of everything else.

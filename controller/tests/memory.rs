@@ -15,6 +15,10 @@ fn variants() -> Vec<Vec<Option<Value>>> {
             "listeners": [
                 {"name": "http", "port": 80, "protocol": "HTTP", "hostname": hostname,
                  "allowedRoutes": {"namespaces": {"from": from}}},
+                {"name": "tcp", "port": 53, "protocol": "TCP", "allowedRoutes": {"namespaces": {"from": from}}},
+                {"name": "udp", "port": 53, "protocol": "UDP", "allowedRoutes": {"namespaces": {"from": "All"}}},
+                {"name": "tls", "port": 443, "protocol": "TLS", "hostname": hostname, "tls": {"mode": "Passthrough"},
+                 "allowedRoutes": {"namespaces": {"from": from}}},
                 {"name": "all", "port": 81, "protocol": "HTTP", "allowedRoutes": {"namespaces": {"from": "All"}}},
             ],
         }})
@@ -29,7 +33,8 @@ fn variants() -> Vec<Vec<Option<Value>>> {
     let service = |app_protocol: Option<&str>, waypoint: &str| {
         json!({"kind": "Service", "metadata": {"name": "cart", "namespace": "shop",
             "labels": {"fairway.dev/use-waypoint": waypoint}},
-            "spec": {"ports": [{"name": "http", "port": 80, "appProtocol": app_protocol}]}})
+            "spec": {"ports": [{"name": "http", "port": 80, "appProtocol": app_protocol},
+                {"name": "quic", "port": 80, "protocol": "UDP"}]}})
     };
     let slice = |address: &str| {
         json!({"kind": "EndpointSlice", "metadata": {"name": "cart", "namespace": "shop",
@@ -72,6 +77,23 @@ fn variants() -> Vec<Vec<Option<Value>>> {
         vec![None, Some(policy("cart.example.com")), Some(policy("CART"))],
         vec![None, Some(other)],
         vec![None, Some(grant)],
+        vec![
+            None,
+            Some(route("TLSRoute", "d", early, "a.example.com", "cart")),
+            Some(route("TLSRoute", "d", late, "*.example.com", "cart")),
+        ],
+        vec![None, Some(route("TLSRoute", "e", early, "a.example.com", "nowhere"))],
+        vec![None, Some(route("TCPRoute", "f", late, "-", "cart"))],
+        vec![
+            None,
+            Some(route("TCPRoute", "g", early, "-", "cart")),
+            Some(route("TCPRoute", "g", late, "-", "cart")),
+        ],
+        vec![
+            None,
+            Some(route("UDPRoute", "h", early, "-", "cart")),
+            Some(route("UDPRoute", "h", late, "-", "other")),
+        ],
     ]
 }
 
@@ -82,7 +104,7 @@ fn pool() -> Vec<Vec<Option<Object>>> {
 }
 
 fn choices() -> impl Strategy<Value = Vec<Vec<prop::sample::Index>>> {
-    prop::collection::vec(prop::collection::vec(any::<prop::sample::Index>(), 9), 1..8)
+    prop::collection::vec(prop::collection::vec(any::<prop::sample::Index>(), 14), 1..8)
 }
 
 proptest! {

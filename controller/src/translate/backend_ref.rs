@@ -1,9 +1,8 @@
-//! References to backends: may they be followed, where do they lead, and what is spoken there.
+//! References to backends: may they be followed, and where do they lead.
 
 use std::sync::Arc;
 
-use config::{AppProtocol, Backend, BackendTls, Key, Resource};
-use k8s_openapi::api::core::v1::ServicePort;
+use config::{AppProtocol, Backend, Key, Kind, Resource};
 use policies::BackendRef;
 use rustc_hash::FxHashMap;
 
@@ -12,6 +11,7 @@ use super::backend_tls::Policies;
 use super::endpoints::{self, Slices};
 use super::memory::same_slices;
 use super::reference_grant::Grants;
+use super::service_port::{Ready, Transport, find_port, ready};
 use crate::api::{EndpointSlice, Service};
 use crate::resources::{ObjectKind, Resources};
 use crate::status::{Problem, reason};
@@ -48,7 +48,9 @@ pub(crate) struct Reference<'a> {
 /// is the same.
 #[derive(Debug, Default)]
 pub(crate) struct Backends {
-    ids: FxHashMap<BackendRef, u32>,
+    tcp: FxHashMap<BackendRef, u32>,
+    udp: FxHashMap<BackendRef, u32>,
+    /// By id.
     list: Vec<Entry>,
     /// How many of the list nobody used last time.
     idle: usize,
@@ -57,6 +59,7 @@ pub(crate) struct Backends {
 #[derive(Debug)]
 struct Entry {
     reference: BackendRef,
+    transport: Transport,
     outcome: Result<Ready, Problem>,
     /// By whom it is used in this translation.
     used: Used,
@@ -64,19 +67,20 @@ struct Entry {
     endpoints: Option<(Vec<Arc<EndpointSlice>>, Arc<Resource>)>,
 }
 
-#[derive(Debug)]
-struct Ready {
-    service: Arc<Service>,
-    port_name: String,
-    /// `None`: the Service does not say.
-    protocol: Option<AppProtocol>,
-    tls: Option<BackendTls>,
-}
-
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Used {
     http: bool,
     grpc: bool,
+    /// Routes of whole connections or datagrams.
+    stream: bool,
+}
+
+impl Used {
+    fn by(route: ObjectKind) -> Self {
+        let grpc = route == ObjectKind::GrpcRoute;
+        let stream = matches!(route, ObjectKind::TlsRoute | ObjectKind::TcpRoute | ObjectKind::UdpRoute);
+        Self { http: !grpc && !stream, grpc, stream }
+    }
 }
 
 impl Backends {
@@ -110,44 +114,61 @@ impl Backends {
             return Err(lost(Problem::unresolved(reason::UNSUPPORTED_VALUE, message)));
         };
         let backend = BackendRef { namespace: target.to_owned(), name: reference.name.to_owned(), port };
-        let id = self.intern(cluster, &backend);
-        match self.list.get(id as usize).map(|entry| &entry.outcome) {
-            Some(Ok(ready)) if route == ObjectKind::GrpcRoute && ready.protocol == Some(AppProtocol::Ws) => {
+        let id = self.intern(cluster, &backend, Transport::of(route));
+        let ready = match self.list.get(id as usize).map(|entry| &entry.outcome) {
+            Some(Ok(ready)) => ready,
+            Some(Err(problem)) => return Err((problem.clone(), Some(id))),
+            None => {
+                let message = format!("Service {backend}");
+                return Err(lost(Problem::unresolved(reason::BACKEND_NOT_FOUND, message)));
+            }
+        };
+        match (&ready.http, Used::by(route)) {
+            (_, Used { stream: true, .. }) => Ok((id, backend)),
+            (Err(problem), _) => Err((problem.clone(), Some(id))),
+            (Ok(Some(AppProtocol::Ws)), Used { grpc: true, .. }) => {
                 let message =
                     format!("port {port} of Service {target}/{} carries WebSocket, not gRPC", reference.name);
                 Err((Problem::unresolved(reason::UNSUPPORTED_PROTOCOL, message), Some(id)))
             }
-            Some(Ok(_)) => Ok((id, backend)),
-            Some(Err(problem)) => Err((problem.clone(), Some(id))),
-            None => Err(lost(Problem::unresolved(reason::BACKEND_NOT_FOUND, format!("Service {backend}")))),
+            (Ok(_), _) => Ok((id, backend)),
         }
     }
 
     /// The id of a backend, resolved now if it is new.
-    pub(crate) fn intern(&mut self, cluster: &Cluster<'_>, backend: &BackendRef) -> u32 {
-        if let Some(&id) = self.ids.get(backend) {
+    pub(crate) fn intern(
+        &mut self,
+        cluster: &Cluster<'_>,
+        backend: &BackendRef,
+        transport: Transport,
+    ) -> u32 {
+        let ids = match transport {
+            Transport::Tcp => &mut self.tcp,
+            Transport::Udp => &mut self.udp,
+        };
+        if let Some(&id) = ids.get(backend) {
             return id;
         }
         let id = u32::try_from(self.list.len()).unwrap_or(u32::MAX);
         self.list.push(Entry {
             reference: backend.clone(),
-            outcome: ready(cluster, backend),
+            transport,
+            outcome: ready(cluster, backend, transport),
             used: Used::default(),
             resource: None,
             endpoints: None,
         });
-        self.ids.insert(backend.clone(), id);
+        ids.insert(backend.clone(), id);
         id
     }
 
     /// Notes who uses a backend in this translation: only used ones are published.
     pub(crate) fn use_by(&mut self, id: u32, route: ObjectKind) {
         if let Some(entry) = self.list.get_mut(id as usize) {
-            if route == ObjectKind::GrpcRoute {
-                entry.used.grpc = true;
-            } else {
-                entry.used.http = true;
-            }
+            let Used { http, grpc, stream } = Used::by(route);
+            entry.used.http |= http;
+            entry.used.grpc |= grpc;
+            entry.used.stream |= stream;
         }
     }
 
@@ -162,9 +183,9 @@ impl Backends {
         id: u32,
         resources: &'s Resources,
     ) -> Option<(&'s BackendRef, Option<&'s Service>, Option<&'s str>)> {
-        let reference = &self.list.get(id as usize)?.reference;
+        let Entry { reference, transport, .. } = self.list.get(id as usize)?;
         let service = resources.services.get(&reference.namespace, &reference.name).map(Arc::as_ref);
-        let port = service.and_then(|service| find_port(service, reference.port));
+        let port = service.and_then(|service| find_port(service, reference.port, *transport));
         Some((reference, service, port.map(|port| port.name.as_deref().unwrap_or_default())))
     }
 
@@ -175,14 +196,15 @@ impl Backends {
             let used = std::mem::take(&mut entry.used);
             self.idle += usize::from(used == Used::default());
             let Ok(ready) = &entry.outcome else { continue };
-            if used == Used::default() {
+            // Whoever cannot speak what is spoken there answers itself.
+            if !used.stream && (used == Used::default() || ready.http.is_err()) {
                 continue;
             }
             // A port that only GRPCRoutes use speaks what they need: Gateway API lets us "infer the protocol
             // from the Route type referring to the backend Service".
             let inferred = if used.grpc && !used.http { AppProtocol::H2c } else { AppProtocol::Http };
             let backend = Resource::Backend(Backend {
-                protocol: ready.protocol.unwrap_or(inferred),
+                protocol: ready.http.as_ref().ok().copied().flatten().unwrap_or(inferred),
                 tls: ready.tls.clone(),
                 max_connections: None,
             });
@@ -191,14 +213,16 @@ impl Backends {
                 _ => Arc::new(backend),
             };
             entry.resource = Some(Arc::clone(&resource));
-            out.resources.push((Key::backend(&entry.reference), resource));
+            let key = entry.transport.key(&entry.reference);
+            let endpoints_key = Key { kind: Kind::Endpoints, ..key.clone() };
+            out.resources.push((key, resource));
 
             let now = slices.of(&entry.reference.namespace, &entry.reference.name);
             let endpoints = match entry.endpoints.take() {
                 Some((then, resource)) if same_slices(&then, now) => resource,
                 old => {
-                    let endpoints =
-                        Resource::Endpoints(endpoints::endpoints(now, &ready.service, &ready.port_name));
+                    let port = (ready.port_name.as_str(), entry.transport);
+                    let endpoints = Resource::Endpoints(endpoints::endpoints(now, &ready.service, port));
                     match old {
                         Some((_, old)) if *old == endpoints => old,
                         _ => Arc::new(endpoints),
@@ -207,67 +231,7 @@ impl Backends {
             };
             let now = now.iter().map(|&slice| Arc::clone(slice)).collect();
             entry.endpoints = Some((now, Arc::clone(&endpoints)));
-            out.resources.push((Key::endpoints(&entry.reference), endpoints));
+            out.resources.push((endpoints_key, endpoints));
         }
-    }
-}
-
-/// The port of a Service; of two with one number, as for DNS, the one that is TCP.
-pub(crate) fn find_port(service: &Service, port: u16) -> Option<&ServicePort> {
-    let ports = service.spec.as_ref()?.ports.as_deref()?;
-    let mut alike = ports.iter().filter(|p| p.port == i32::from(port));
-    let first = alike.clone().next();
-    alike.find(|port| port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP")).or(first)
-}
-
-fn ready(cluster: &Cluster<'_>, backend: &BackendRef) -> Result<Ready, Problem> {
-    let BackendRef { namespace, name, port } = backend;
-    let not_found = |message| Problem::unresolved(reason::BACKEND_NOT_FOUND, message);
-    let Some(service) = cluster.resources.services.get(namespace, name) else {
-        return Err(not_found(format!("Service {namespace}/{name} does not exist")));
-    };
-    if service.spec.as_ref().and_then(|spec| spec.type_.as_deref()) == Some("ExternalName") {
-        // An ExternalName may lead anywhere, also where its author may not go (CVE-2021-25740).
-        let message = format!("Service {namespace}/{name} is of type ExternalName, which is not supported");
-        return Err(Problem::unresolved(reason::UNSUPPORTED_VALUE, message));
-    }
-    let Some(service_port) = find_port(service, *port) else {
-        return Err(not_found(format!("Service {namespace}/{name} has no port {port}")));
-    };
-    let unsupported = |what: String| {
-        let message = format!("port {port} of Service {namespace}/{name} {what}");
-        Problem::unresolved(reason::UNSUPPORTED_PROTOCOL, message)
-    };
-    if let Some(protocol) = service_port.protocol.as_deref().filter(|&protocol| protocol != "TCP") {
-        return Err(unsupported(format!("has protocol {protocol}, not TCP")));
-    }
-    let port_name = service_port.name.clone().unwrap_or_default();
-    let (protocol, needs_tls) = match service_port.app_protocol.as_deref() {
-        None => (None, false),
-        Some(name) => match app_protocol(name) {
-            Some((protocol, needs_tls)) => (Some(protocol), needs_tls),
-            None => return Err(unsupported(format!("has appProtocol {name:?}, which a route cannot speak"))),
-        },
-    };
-    let tls = cluster.policies.tls(service, &port_name)?;
-    if needs_tls && tls.is_none() {
-        let name = service_port.app_protocol.as_deref().unwrap_or_default();
-        return Err(unsupported(format!(
-            "has appProtocol {name:?}: a BackendTLSPolicy must say how its certificate is verified"
-        )));
-    }
-    Ok(Ready { service: Arc::clone(service), port_name, protocol, tls })
-}
-
-/// What an `appProtocol` means for HTTP and gRPC, and whether it is inside TLS: those of KEP-3726 and the
-/// common names without prefix. Service names have no case (RFC 6335 section 5.1).
-pub(crate) fn app_protocol(name: &str) -> Option<(AppProtocol, bool)> {
-    match &*name.to_ascii_lowercase() {
-        "http" => Some((AppProtocol::Http, false)),
-        "https" => Some((AppProtocol::Http, true)),
-        "kubernetes.io/h2c" | "h2c" | "http2" | "grpc" => Some((AppProtocol::H2c, false)),
-        "kubernetes.io/ws" | "ws" => Some((AppProtocol::Ws, false)),
-        "kubernetes.io/wss" | "wss" => Some((AppProtocol::Ws, true)),
-        _ => None,
     }
 }

@@ -11,7 +11,7 @@ use super::gateway::Gateway;
 use super::route;
 use super::tls::Certificates;
 use super::waypoint::{Capture, Captured};
-use crate::api::{GrpcRoute, HttpRoute};
+use crate::api::{GrpcRoute, HttpRoute, TcpRoute, TlsRoute, UdpRoute};
 use crate::resources::{Named, Objects, Resources};
 
 /// See the module.
@@ -21,6 +21,9 @@ pub(crate) struct Memory {
     pub(crate) backends: Backends,
     pub(crate) http_routes: route::Memory<HttpRoute>,
     pub(crate) grpc_routes: route::Memory<GrpcRoute>,
+    pub(crate) tls_routes: route::Memory<TlsRoute>,
+    pub(crate) tcp_routes: route::Memory<TcpRoute>,
+    pub(crate) udp_routes: route::Memory<UdpRoute>,
     last: Last,
 }
 

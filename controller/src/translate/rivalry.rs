@@ -4,7 +4,7 @@ use rustc_hash::FxHashMap;
 
 use super::attach::At;
 use super::conflict::HostSet;
-use super::route::{Entry, Memory};
+use super::route::{Entry, Memory, Route};
 use crate::api::{GrpcRoute, HttpRoute};
 use crate::resources::{Named, ObjectKind};
 
@@ -69,11 +69,11 @@ struct Hosts {
 /// Who stands at a Service port.
 type Ports = FxHashMap<(usize, usize), String>;
 
-fn take_port<T: Named>(ports: &mut Ports, at: (usize, usize), entry: &Entry<T>, kind: ObjectKind) {
+fn take_port<T: Route>(ports: &mut Ports, at: (usize, usize), entry: &Entry<T>, kind: ObjectKind) {
     ports.entry(at).or_insert_with(|| name(&*entry.object, kind));
 }
 
-fn lose_ports<T>(entry: &mut Entry<T>, ports: &Ports) {
+fn lose_ports<T: Route>(entry: &mut Entry<T>, ports: &Ports) {
     for (index, candidate) in entry.attached.candidates.iter().enumerate() {
         if let At::Port(service, port) = candidate.at
             && let Some(owner) = ports.get(&(service, port))
@@ -83,7 +83,7 @@ fn lose_ports<T>(entry: &mut Entry<T>, ports: &Ports) {
     }
 }
 
-fn settle_one<T: Named>(
+fn settle_one<T: Route>(
     entry: &mut Entry<T>,
     kind: ObjectKind,
     listeners: &mut FxHashMap<(usize, usize), Hosts>,

@@ -3,13 +3,14 @@
 //! Three steps: each route alone (`prepare`, remembered while the route and what it was judged against stay
 //! the same), all routes against each other (`rivalry`), and the outcome (`finish`).
 
+use std::fmt::Debug;
 use std::sync::Arc;
 
-use config::{HttpRule, Key, Parent, Resource};
+use config::{Key, Parent, Resource};
 
 use super::attach::{At, Attached, Surroundings};
 use super::backend_ref::Backends;
-use super::rule::{self, Source};
+use super::rule;
 use super::{Output, hostname, route_status};
 use crate::ObjectKey;
 use crate::resources::{Named, ObjectKind, Objects};
@@ -19,13 +20,23 @@ use crate::status::{ParentRef, Problem, Status};
 pub(crate) trait Route: Named {
     const KIND: ObjectKind;
     const RESOURCE_KIND: config::Kind;
+    /// A waypoint takes it.
+    const IN_MESH: bool;
+    /// What its rules become.
+    type Rules: Debug;
 
-    fn resource(route: config::HttpRoute) -> Resource;
     fn has_same_spec(&self, other: &Self) -> bool;
     fn hostnames(&self) -> &[String];
     fn parents(&self) -> Vec<ParentRef>;
     fn wants_default_gateways(&self) -> bool;
-    fn rules(&self) -> Vec<Source<'_>>;
+
+    /// The host names it has in common with a listener, see [`hostname::intersect`].
+    fn common_hostnames(&self, listener: Option<&str>) -> Vec<String> {
+        hostname::intersect(listener, self.hostnames())
+    }
+
+    fn rules(&self, cx: &mut rule::Context<'_, '_>) -> (Self::Rules, Verdict);
+    fn resource(created: i64, parents: Vec<Parent>, rules: Self::Rules) -> Resource;
 }
 
 macro_rules! parent_ref {
@@ -45,8 +56,8 @@ pub(crate) use parent_ref;
 
 /// A route judged alone, its rules ready to be handed out.
 #[derive(Debug)]
-pub(crate) struct Prepared {
-    pub(crate) rules: Vec<HttpRule>,
+pub(crate) struct Prepared<R> {
+    pub(crate) rules: R,
     pub(crate) verdict: Verdict,
 }
 
@@ -62,34 +73,37 @@ pub(crate) struct Verdict {
 
 /// What is remembered of a route.
 #[derive(Debug)]
-pub(crate) struct Entry<T> {
+pub(crate) struct Entry<T: Route> {
     pub(crate) object: Arc<T>,
     pub(crate) attached: Attached,
     pub(crate) is_invalid: bool,
     /// Ids of backends.
     uses: Vec<u32>,
     /// `None` once it has been turned into an outcome.
-    prepared: Option<Prepared>,
+    prepared: Option<Prepared<T::Rules>>,
     outcome: Option<Outcome>,
     /// Candidates lost to routes of another kind: index, and who has it.
     pub(crate) lost: Vec<(usize, String)>,
+    /// Candidates where a route of its kind comes first: index, and which.
+    pub(crate) outranked: Vec<(usize, String)>,
 }
 
 #[derive(Debug)]
 struct Outcome {
-    /// The `lost` it was made for.
+    /// The `lost` and `outranked` it was made for.
     lost: Vec<(usize, String)>,
+    outranked: Vec<(usize, String)>,
     status: Arc<Status>,
     resource: Option<Arc<Resource>>,
 }
 
 /// What is remembered of the routes of one kind, in conflict order.
 #[derive(Debug)]
-pub(crate) struct Memory<T> {
+pub(crate) struct Memory<T: Route> {
     pub(crate) entries: Vec<Entry<T>>,
 }
 
-impl<T> Default for Memory<T> {
+impl<T: Route> Default for Memory<T> {
     fn default() -> Self {
         Self { entries: Vec::new() }
     }
@@ -116,6 +130,7 @@ impl<T: Route> Memory<T> {
                 Some(mut entry) => {
                     entry.object = Arc::clone(object);
                     entry.lost.clear();
+                    entry.outranked.clear();
                     entry
                 }
                 None => prepare(object, surroundings, backends),
@@ -133,7 +148,9 @@ impl<T: Route> Memory<T> {
     ) {
         for entry in &mut self.entries {
             let outcome = match entry.outcome.take() {
-                Some(outcome) if outcome.lost == entry.lost => outcome,
+                Some(outcome) if outcome.lost == entry.lost && outcome.outranked == entry.outranked => {
+                    outcome
+                }
                 _ => {
                     let prepared = match entry.prepared.take() {
                         Some(prepared) => prepared,
@@ -163,7 +180,7 @@ impl<T: Route> Memory<T> {
     }
 }
 
-impl<T> Entry<T> {
+impl<T: Route> Entry<T> {
     /// Candidates not lost to a rival, each place once.
     pub(crate) fn survivors(&self) -> impl Iterator<Item = (usize, &super::attach::Candidate)> {
         let candidates = &self.attached.candidates;
@@ -189,6 +206,7 @@ fn prepare<T: Route>(object: &Arc<T>, surroundings: &Surroundings<'_>, backends:
         prepared: Some(prepared),
         outcome: None,
         lost: Vec::new(),
+        outranked: Vec::new(),
     }
 }
 
@@ -198,7 +216,7 @@ fn rules<T: Route>(
     surroundings: &Surroundings<'_>,
     backends: &mut Backends,
     uses: &mut Vec<u32>,
-) -> Prepared {
+) -> Prepared<T::Rules> {
     let mut verdict = Verdict::default();
     for (index, hostname) in route.hostnames().iter().enumerate() {
         if let Some(problem) = hostname::wildcard_problem(hostname) {
@@ -212,7 +230,6 @@ fn rules<T: Route>(
         verdict.problems.push(Problem::unsupported(message));
         verdict.is_invalid = true;
     }
-    let sources = route.rules();
     let mut cx = rule::Context {
         kind: T::KIND,
         namespace: route.namespace(),
@@ -220,22 +237,17 @@ fn rules<T: Route>(
         backends,
         uses,
     };
-    let (mut rules, mut names, mut invalid) = (Vec::with_capacity(sources.len()), Vec::new(), 0);
-    let count = sources.len();
-    for (index, source) in sources.into_iter().enumerate() {
-        let name = source.name;
-        let translated = rule::translate(source, &names, &mut cx);
-        names.extend(name);
-        invalid += usize::from(translated.is_invalid);
-        rules.extend(translated.rule);
-        let place = format_args!("rules[{index}].").to_string();
-        verdict.problems.extend(translated.problems.into_iter().map(|problem| problem.at(&place)));
-    }
-    verdict.is_invalid |= invalid > 0 && invalid == count;
+    let (rules, of_rules) = route.rules(&mut cx);
+    verdict.problems.extend(of_rules.problems);
+    verdict.is_invalid |= of_rules.is_invalid;
     Prepared { rules, verdict }
 }
 
-fn outcome<T: Route>(entry: &Entry<T>, prepared: Prepared, surroundings: &Surroundings<'_>) -> Outcome {
+fn outcome<T: Route>(
+    entry: &Entry<T>,
+    prepared: Prepared<T::Rules>,
+    surroundings: &Surroundings<'_>,
+) -> Outcome {
     let status = route_status::status(entry, &prepared.verdict);
     let parents: Vec<Parent> = entry
         .survivors()
@@ -243,9 +255,8 @@ fn outcome<T: Route>(entry: &Entry<T>, prepared: Prepared, surroundings: &Surrou
         .collect();
     // A route without valid rules still stands, and its rules answer 500: left out, its requests would fall
     // through to a route that was never meant for them.
-    let resource = (!parents.is_empty()).then(|| {
-        let created = entry.object.created();
-        Arc::new(T::resource(config::HttpRoute { created, parents, rules: prepared.rules }))
-    });
-    Outcome { lost: entry.lost.clone(), status: Arc::new(Status::Route(status)), resource }
+    let resource =
+        (!parents.is_empty()).then(|| Arc::new(T::resource(entry.object.created(), parents, prepared.rules)));
+    let (lost, outranked) = (entry.lost.clone(), entry.outranked.clone());
+    Outcome { lost, outranked, status: Arc::new(Status::Route(status)), resource }
 }

@@ -3,6 +3,7 @@
 use super::attach::{At, Surroundings};
 use super::backend_tls::{Ancestor, Ancestors};
 use super::memory::Memory;
+use super::service_port::Transport;
 use crate::resources::ObjectKind;
 
 /// See the module.
@@ -43,6 +44,10 @@ pub(crate) fn count(surroundings: &Surroundings<'_>, memory: &mut Memory) -> Usa
         if cluster.policies.is_empty() {
             return;
         }
+        // What passes through is inside TLS already, the client's: no policy says how.
+        if surroundings.listener(at).is_some_and(|listener| listener.is_passthrough) {
+            return;
+        }
         let Some(ancestor) = ancestor(surroundings, at) else { return };
         for id in uses {
             if let Some((backend, service, port)) = backends.target(*id, cluster.resources) {
@@ -53,13 +58,16 @@ pub(crate) fn count(surroundings: &Surroundings<'_>, memory: &mut Memory) -> Usa
     };
     memory.http_routes.for_each_accepted(&mut note);
     memory.grpc_routes.for_each_accepted(&mut note);
+    memory.tls_routes.for_each_accepted(&mut note);
+    memory.tcp_routes.for_each_accepted(&mut note);
+    memory.udp_routes.for_each_accepted(&mut note);
 
     for (index, captured) in capture.services.iter().enumerate() {
         for (port_index, port) in captured.ports.as_deref().unwrap_or_default().iter().enumerate() {
             if routed.get(index).and_then(|s| s.get(port_index)).copied().unwrap_or_default() {
                 continue;
             }
-            let id = memory.backends.intern(cluster, &captured.backend(port));
+            let id = memory.backends.intern(cluster, &captured.backend(port), Transport::Tcp);
             memory.backends.use_by(id, ObjectKind::Service);
             if let Some(ancestor) = ancestor(surroundings, &At::Port(index, port_index))
                 && let Some((backend, service, port)) = memory.backends.target(id, cluster.resources)

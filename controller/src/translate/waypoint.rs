@@ -8,8 +8,8 @@ use config::{Key, Kind, Listener, Protocol, Resource, Scope};
 use policies::BackendRef;
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::backend_ref::app_protocol;
 use super::gateway_status::WAITING;
+use super::service_port::app_protocol;
 use super::{Options, Output};
 use crate::ObjectKey;
 use crate::api::Service;
