@@ -39,6 +39,11 @@ pub(crate) enum Command {
         loadtests churn --quick"
     )]
     Churn(ChurnArgs),
+    /// Attacks on the wire, each with its clause or advisory: what Fairway, nginx and HAProxy make of them.
+    #[command(after_help = "Examples:\n  loadtests wire\n  loadtests wire --only chunk\n  \
+        loadtests wire --peers fairway,nginx,haproxy --markdown wire.md\n  \
+        loadtests wire --fairway target/release/fairway-gateway")]
+    Wire(WireArgs),
     /// The minimal Pingora proxy that `compare` takes as the floor.
     #[command(after_help = "Example:\n  loadtests floor --port 8080 --upstream 127.0.0.1:9000")]
     Floor(FloorArgs),
@@ -153,6 +158,25 @@ pub(crate) struct ChurnArgs {
     /// 10 changes, 2 restarts, 2,000 requests.
     #[arg(long)]
     pub(crate) quick: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WireArgs {
+    /// fairway-gateway to attack [default: built with `cargo build --profile dist`].
+    #[arg(long)]
+    pub(crate) fairway: Option<PathBuf>,
+    /// Who is attacked, of fairway, nginx, haproxy; those that are not installed are left out.
+    #[arg(long, value_delimiter = ',', default_value = "fairway")]
+    pub(crate) peers: Vec<String>,
+    /// Folder of the vectors.
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../conformance/wire"))]
+    pub(crate) vectors: PathBuf,
+    /// Only vectors whose name has one of these in it.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+    /// Writes one row a vector there.
+    #[arg(long)]
+    pub(crate) markdown: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

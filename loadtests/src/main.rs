@@ -19,6 +19,7 @@ mod proxy;
 mod report;
 mod scenario;
 mod standalone;
+mod wire;
 
 use std::process::ExitCode;
 
@@ -50,6 +51,7 @@ fn run(cli: Cli) -> Result<bool> {
         Command::Compare(args) => block_on(compare::run(&args)),
         Command::Propagate(args) => block_on(propagate::run(&args)),
         Command::Churn(args) => block_on(churn::run(&args)),
+        Command::Wire(args) => block_on(wire::run(&args)),
     }
 }
 

@@ -101,6 +101,8 @@ pub(crate) struct Upstream {
     pub(crate) deadline: Option<Instant>,
     /// The attempt may only go over HTTP/2.
     pub(crate) is_http2: bool,
+    /// Informational answers to the current attempt.
+    pub(crate) informational: u32,
     /// A connection was refused for its certificate, and the endpoint verified anew.
     pub(crate) is_doubted: bool,
     /// The outcome of the current attempt was told to its endpoint.

@@ -7,8 +7,10 @@
 mod admit;
 mod attempts;
 mod fail;
+mod fields;
 mod forward;
 pub(crate) mod head;
+mod path;
 mod respond;
 
 use std::pin::Pin;

@@ -11,11 +11,14 @@ pub(crate) mod gate;
 pub(crate) mod http1;
 pub(crate) mod http2;
 pub(crate) mod preface;
+mod refused;
 pub(crate) mod serve;
 pub(crate) mod stream;
 pub(crate) mod timer;
 pub(crate) mod tls;
 mod turn;
+mod watch;
+pub(crate) mod wire;
 
 use std::time::Duration;
 

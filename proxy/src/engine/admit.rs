@@ -11,6 +11,8 @@ use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 use policies::{Reply, Request};
 
+use super::head::{Checked, Setting};
+use super::path::PathRules;
 use super::{Engine, attempts, forward, head};
 use crate::context::{RequestContext, Sent};
 use crate::ingress::connection::Connection;
@@ -26,29 +28,37 @@ use crate::upstream::Cluster;
 pub(super) async fn admit(engine: &Engine, session: &mut Session, ctx: &mut RequestContext) -> Result<bool> {
     // A filter may change the fields that say how long the body is; its reader must know before.
     let has_body = !session.as_mut().is_body_done();
-    let raw = match session.as_downstream() {
-        ServerSession::H1(http1) => Some(http1.get_headers_raw_bytes()),
-        ServerSession::H2(_) | ServerSession::Subrequest(_) | ServerSession::Custom(_) => None,
-    };
     ctx.is_upgrade = session.is_upgrade_req();
     ctx.trace = engine.telemetry.trace(session.req_header());
-    let formed = head::check_form(session.req_header());
+    let formed = head::check_form(session.req_header(), ctx.exchange.connection.scheme());
     let mut parts = take(session.req_header_mut());
     ctx.sent = Sent::of(&parts);
-    let checked = formed.and_then(|()| head::check(&mut parts, raw.as_deref()));
-    if let Ok(host) = &checked {
+    let setting =
+        Setting { trusted: engine.trusts_clients, is_upgrade: ctx.is_upgrade, paths: &PathRules::DEFAULT };
+    let checked = formed.and_then(|()| head::check(&mut parts, &setting));
+    if let Ok(Checked { host, .. }) = &checked {
         forward::add(&mut parts.headers, &ctx.exchange.connection, host, ctx.trace, engine.trusts_clients);
     }
+    // What is refused for its form may be understood in another way by who sent it; so may a body that is to come.
+    let is_doubtful = checked.as_ref().map_or(true, |checked| checked.waits && has_body);
     let mut req = Request::from(parts);
     let decided = match checked {
-        Ok(host) => {
-            ctx.sent.host = Some(host);
+        Ok(checked) => {
+            ctx.sent.host = Some(checked.host);
             decide(engine, ctx, &mut req, has_body).await
         }
         Err(reply) => Err(reply),
     };
     *session.req_header_mut() = req;
-    let Err(reply) = decided else { return Ok(false) };
+    let Err(reply) = decided else {
+        if is_doubtful && let ServerSession::H1(http1) = session.as_downstream_mut() {
+            http1.write_continue_response().await?;
+        }
+        return Ok(false);
+    };
+    if is_doubtful {
+        session.set_keepalive(None);
+    }
     reply::send(session, ctx, reply).await?;
     Ok(true)
 }

@@ -1,9 +1,12 @@
 //! The attempts of one request: where each goes, how long it may take, and what a failed one leads to.
 
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{StatusCode, Version};
 use pingora_core::protocols::Digest;
 use pingora_core::upstreams::peer::{ALPN, HttpPeer};
-use pingora_error::ErrorType::{ConnectTimedout, Custom, HandshakeError, TLSHandshakeTimedout};
+use pingora_error::ErrorType::{
+    ConnectTimedout, Custom, HandshakeError, InvalidHTTPHeader, TLSHandshakeTimedout,
+};
 use pingora_error::{BError, Error, ErrorSource};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
@@ -19,6 +22,9 @@ use crate::upstream::{IDENTITY, NoEndpoint, Outcome, millis};
 
 /// An attempt of its own limit ends here, so that it can be repeated; the loop around the request cuts later.
 const SLACK: Duration = Duration::from_millis(50);
+
+/// Most informational answers to one attempt.
+const INFORMATIONAL: u32 = 16;
 
 /// Chooses an endpoint for the next attempt.
 pub(super) async fn peer(
@@ -44,6 +50,7 @@ pub(super) async fn peer(
     upstream.count += 1;
     upstream.started = Some(now);
     upstream.recorded = false;
+    upstream.informational = 0;
     upstream.deadline = ctx.policy.timeouts.attempt.map(|limit| now + limit);
     ctx.mirrors.seen = 0;
     let within = ctx.limit().map(|at| at.saturating_duration_since(now));
@@ -132,6 +139,7 @@ pub(super) fn answered(
     ctx: &mut RequestContext,
     head: &ResponseHeader,
 ) -> pingora_error::Result<()> {
+    framed(ctx, head)?;
     if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS {
         return Ok(());
     }
@@ -145,6 +153,22 @@ pub(super) fn answered(
         let mut error = Error::new_up(Custom(REFUSED));
         error.set_retry(true);
         return Err(error);
+    }
+    Ok(())
+}
+
+/// Refuses a response whose end is in doubt: the client gets 502, and the connection is not used again.
+fn framed(ctx: &mut RequestContext, head: &ResponseHeader) -> pingora_error::Result<()> {
+    let upstream = &mut ctx.upstream;
+    upstream.informational += u32::from(head.status.is_informational());
+    let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
+    let coding = codings.next();
+    let strange = coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+        || codings.next().is_some()
+        || head.headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some();
+    let unasked = head.status == StatusCode::SWITCHING_PROTOCOLS && !ctx.is_upgrade;
+    if strange || unasked || upstream.informational > INFORMATIONAL {
+        return Err(Error::explain(InvalidHTTPHeader, "the end of the response is in doubt").into_up());
     }
     Ok(())
 }

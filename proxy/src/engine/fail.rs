@@ -72,10 +72,14 @@ fn reply(ctx: &mut RequestContext, error: &Error) -> Option<Reply> {
         return Some(text(status, "internal_error"));
     }
     let (status, reason) = match error.esource {
-        ErrorSource::Downstream => match error.etype {
-            InvalidHTTPHeader => (StatusCode::BAD_REQUEST, "bad_request"),
-            ReadTimedout => (StatusCode::REQUEST_TIMEOUT, "request_body_timeout"),
-            _ => return None,
+        ErrorSource::Downstream => match (ctx.exchange.fault(), &error.etype) {
+            (Some(fault), _) => {
+                let status = StatusCode::from_u16(fault.status()).unwrap_or(StatusCode::BAD_REQUEST);
+                (status, fault.reason())
+            }
+            (None, InvalidHTTPHeader) => (StatusCode::BAD_REQUEST, "bad_request"),
+            (None, ReadTimedout) => (StatusCode::REQUEST_TIMEOUT, "request_body_timeout"),
+            (None, _) => return None,
         },
         ErrorSource::Upstream => upstream(ctx, error),
         ErrorSource::Internal | ErrorSource::Unset => (StatusCode::INTERNAL_SERVER_ERROR, "internal_error"),

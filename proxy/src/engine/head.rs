@@ -1,18 +1,20 @@
 //! The checks a request head must pass before anything routes on it, and the one form it has afterwards.
 //!
-//! Afterwards: origin-form target, exactly one Host field that names a valid authority (also for HTTP/2), at most one
+//! Afterwards: origin-form target with a path in its normal form, exactly one Host field that names a valid authority (also for HTTP/2), at most one
 //! plain Content-Length, no transfer coding but `chunked`. What policies see is what the backend gets.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
-use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
 use pingora_http::RequestHeader;
-use policies::Reply;
+use policies::{Reply, Scheme};
 
-/// Largest HTTP/1 head in bytes (Envoy's default, 60 KiB); HTTP/2 has Pingora's own limit of 64 KiB.
-const LARGEST: usize = 60 * 1024;
+use super::fields;
+use super::path::{BadPath, PathRules, normal};
 
 /// A checked host: lower-case, without port and trailing dot. IPv6 literals keep their brackets.
 #[derive(Debug, Clone)]
@@ -35,72 +37,61 @@ impl Host {
 }
 
 /// Checks the form of the target (RFC 9112 section 3.2): origin-form, absolute-form, `*` for OPTIONS. Pingora keeps any
-/// other one aside and lets `uri` say `/`.
+/// other one aside and lets `uri` say `/`. RFC 9110 section 7.4: a target for another scheme is not for this connection.
 ///
 /// # Errors
 /// The answer to send instead.
-pub(crate) fn check_form(req: &RequestHeader) -> Result<(), Reply> {
+pub(crate) fn check_form(req: &RequestHeader, scheme: Scheme) -> Result<(), Reply> {
     let target = req.raw_path();
     let is_absolute = || {
-        let scheme = target.split(|&byte| byte == b':').next().unwrap_or_default();
-        let rest = target.get(scheme.len()..).unwrap_or_default();
-        rest.starts_with(b"://")
-            && [b"http".as_slice(), b"https"].iter().any(|s| scheme.eq_ignore_ascii_case(s))
+        let sent = target.split(|&byte| byte == b':').next().unwrap_or_default();
+        let rest = target.get(sent.len()..).unwrap_or_default();
+        let own: &[u8] = if scheme == Scheme::Https { b"https" } else { b"http" };
+        rest.starts_with(b"://") && sent.eq_ignore_ascii_case(own)
     };
     let fits =
         target.first() == Some(&b'/') || (target == b"*" && req.method == Method::OPTIONS) || is_absolute();
     if fits && req.raw_path_is_utf8() { Ok(()) } else { Err(refuse(StatusCode::BAD_REQUEST, "bad_target")) }
 }
 
-/// Checks a head and brings it into the one form. `raw`: the bytes of an HTTP/1 head.
+/// What a head is checked against.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Setting<'a> {
+    /// The client is a proxy whose word holds.
+    pub(crate) trusted: bool,
+    /// It asks for another protocol.
+    pub(crate) is_upgrade: bool,
+    pub(crate) paths: &'a PathRules,
+}
+
+/// A head that passed.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    pub(crate) host: Host,
+    /// The client sends its body when it is told to.
+    pub(crate) waits: bool,
+}
+
+/// Checks a head and brings it into the one form. The bytes of an HTTP/1 head were looked at before
+/// ([`crate::ingress::wire`]): what Pingora's parser mends never comes here.
 ///
 /// # Errors
 /// The answer to send instead.
-pub(crate) fn check(head: &mut Parts, raw: Option<&[u8]>) -> Result<Host, Reply> {
-    if let Some(raw) = raw {
-        check_raw(raw)?;
-    }
-    // Most requests have no body: one pass over the names instead of a look-up for each field that is about one.
-    if head.headers.keys().any(|name| [CONTENT_LENGTH, TRANSFER_ENCODING, EXPECT].contains(name)) {
-        check_framing(&head.headers, raw)?;
-        check_expect(&head.headers)?;
-    }
-    check_target(head)?;
+pub(crate) fn check(head: &mut Parts, setting: &Setting<'_>) -> Result<Checked, Reply> {
+    let is_http2 = head.version == Version::HTTP_2;
+    fields::check(&mut head.headers, is_http2, setting.trusted)?;
+    check_framing(&head.headers)?;
+    let waits = fields::take_expectation(&mut head.headers)? && head.version == Version::HTTP_11;
+    check_target(head, setting)?;
     let host = host(head)?;
-    if head.version == Version::HTTP_2 {
-        join_cookies(&mut head.headers);
+    fields::strip(&mut head.headers, setting.is_upgrade)?;
+    if is_http2 {
+        fields::join_cookies(&mut head.headers);
     }
-    Ok(host)
+    Ok(Checked { host, waits })
 }
 
-/// What Pingora's parser has already mended must be looked for in the bytes.
-fn check_raw(raw: &[u8]) -> Result<(), Reply> {
-    if raw.len() > LARGEST {
-        return Err(refuse(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large"));
-    }
-    let line = raw.split(|&byte| byte == b'\r' || byte == b'\n').next().unwrap_or_default();
-    let spaces = line.iter().filter(|&&byte| byte == b' ').count();
-    // RFC 9112 section 3: exactly two spaces, no control or non-ASCII byte; section 3.2: no fragment. Pingora has escaped
-    // some of these by now; what is left of them does not begin with a slash, or is the same for policy and backend.
-    if spaces != 2 || line.iter().any(|&byte| !(0x20..0x7f).contains(&byte) || byte == b'#') {
-        return Err(refuse(StatusCode::BAD_REQUEST, "bad_target"));
-    }
-    Ok(())
-}
-
-fn has_field(raw: &[u8], name: &[u8]) -> bool {
-    raw.split(|&byte| byte == b'\n').any(|line| {
-        line.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
-            && line.get(name.len()).is_some_and(|&byte| byte == b':')
-    })
-}
-
-fn check_framing(headers: &HeaderMap, raw: Option<&[u8]>) -> Result<(), Reply> {
-    // Pingora drops the length when both are there; a neighbour that prefers the length would disagree with us on
-    // where the request ends (RFC 9112 section 6.1).
-    if headers.contains_key(TRANSFER_ENCODING) && raw.is_some_and(|raw| has_field(raw, b"content-length")) {
-        return Err(refuse(StatusCode::BAD_REQUEST, "bad_framing"));
-    }
+fn check_framing(headers: &HeaderMap) -> Result<(), Reply> {
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     if let Some(length) = lengths.next() {
         let length = length.as_bytes();
@@ -119,28 +110,23 @@ fn check_framing(headers: &HeaderMap, raw: Option<&[u8]>) -> Result<(), Reply> {
     Ok(())
 }
 
-fn check_expect(headers: &HeaderMap) -> Result<(), Reply> {
-    match headers.get(EXPECT) {
-        Some(expect) if !expect.as_bytes().eq_ignore_ascii_case(b"100-continue") => {
-            Err(refuse(StatusCode::EXPECTATION_FAILED, "expectation_failed"))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn check_target(head: &mut Parts) -> Result<(), Reply> {
+fn check_target(head: &mut Parts, setting: &Setting<'_>) -> Result<(), Reply> {
     let bad = || refuse(StatusCode::BAD_REQUEST, "bad_target");
     let target = head.uri.path_and_query().ok_or_else(bad)?;
-    let path = target.path();
-    let asterisk = path == "*" && head.method == Method::OPTIONS;
-    if !(path.starts_with('/') || asterisk) || has_encoded_nul(path) {
+    let asterisk = target.path() == "*" && head.method == Method::OPTIONS;
+    if !(target.path().starts_with('/') || asterisk) || !has_known_scheme(head) {
         return Err(bad());
     }
-    if head.uri.authority().is_none() {
-        return Ok(());
-    }
+    let normal = if asterisk { Cow::Borrowed("*") } else { normal_path(target.path(), setting.paths)? };
+    let target = match (normal, target.query()) {
+        (Cow::Borrowed(_), _) if head.uri.authority().is_none() => return Ok(()),
+        (Cow::Borrowed(_), _) => target.clone(),
+        (Cow::Owned(path), None) => PathAndQuery::try_from(path).map_err(|_| bad())?,
+        (Cow::Owned(path), Some(query)) => {
+            PathAndQuery::try_from(format!("{path}?{query}")).map_err(|_| bad())?
+        }
+    };
     // HTTP/2 carries scheme and authority beside the path. The authority becomes Host, so that policies change one place.
-    let target = target.clone();
     let authority = head.uri.authority().map(|authority| HeaderValue::try_from(authority.as_str()));
     if let Some(authority) = authority {
         head.headers.insert(HOST, authority.map_err(|_| bad())?);
@@ -149,8 +135,14 @@ fn check_target(head: &mut Parts) -> Result<(), Reply> {
     Ok(())
 }
 
-fn has_encoded_nul(path: &str) -> bool {
-    path.contains('%') && path.as_bytes().windows(3).any(|three| three == b"%00")
+fn normal_path<'a>(path: &'a str, rules: &PathRules) -> Result<Cow<'a, str>, Reply> {
+    normal(path, rules).map_err(|BadPath| refuse(StatusCode::BAD_REQUEST, "bad_path"))
+}
+
+/// In HTTP/2 the scheme is only a claim, which proxies in front of us often get wrong: any of the two will do, and backends
+/// are told the connection's.
+fn has_known_scheme(head: &Parts) -> bool {
+    matches!(head.uri.scheme_str(), None | Some("http" | "https"))
 }
 
 fn host(head: &Parts) -> Result<Host, Reply> {
@@ -182,7 +174,9 @@ fn name_end(value: &[u8]) -> Option<usize> {
     let port = value.get(end..)?;
     if !port.is_empty() {
         let digits = port.strip_prefix(b":")?;
-        if digits.len() > 5 || !digits.iter().all(u8::is_ascii_digit) {
+        // An empty port is allowed (RFC 3986 section 3.2.3).
+        let number = std::str::from_utf8(digits).ok()?;
+        if !digits.iter().all(u8::is_ascii_digit) || !(number.is_empty() || number.parse::<u16>().is_ok()) {
             return None;
         }
     }
@@ -193,23 +187,11 @@ fn name_end(value: &[u8]) -> Option<usize> {
     }
     let bare = name.strip_suffix(b".").unwrap_or(name);
     let valid = |&byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-    (!bare.is_empty() && bare.iter().all(valid)).then_some(bare.len())
+    let labels = !bare.starts_with(b".") && !bare.windows(2).any(|two| two == b"..");
+    (!bare.is_empty() && labels && bare.iter().all(valid)).then_some(bare.len())
 }
 
-/// RFC 9113 section 8.2.3: crumbs are joined before they go anywhere that is not HTTP/2.
-fn join_cookies(headers: &mut HeaderMap) {
-    let mut crumbs = headers.get_all(COOKIE).iter();
-    if crumbs.next().is_none() || crumbs.next().is_none() {
-        return;
-    }
-    let joined =
-        headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect::<Vec<_>>().join(&b"; "[..]);
-    if let Ok(joined) = HeaderValue::try_from(joined) {
-        headers.insert(COOKIE, joined);
-    }
-}
-
-fn refuse(status: StatusCode, reason: &'static str) -> Reply {
+pub(super) fn refuse(status: StatusCode, reason: &'static str) -> Reply {
     crate::reply::text(status, reason)
 }
 

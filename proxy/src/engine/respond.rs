@@ -1,5 +1,6 @@
 //! The way back: filters, limits, and the account of a request.
 
+use http::header::CONNECTION;
 use http::{HeaderName, StatusCode};
 use pingora_error::Result;
 use pingora_http::ResponseHeader;
@@ -8,6 +9,7 @@ use tokio::time::Instant;
 
 use super::attempts::record;
 use super::fail::out_of_time;
+use super::fields;
 use crate::context::RequestContext;
 use crate::upstream::Outcome;
 
@@ -27,6 +29,11 @@ pub(super) fn head(session: &mut Session, ctx: &mut RequestContext, head: &mut R
         return;
     }
     // About the upstream's connection, not the client's (RFC 9110 section 7.6.1).
+    if head.headers.contains_key(CONNECTION) {
+        for name in fields::strip_response(&head.headers) {
+            head.remove_header(&name);
+        }
+    }
     head.remove_header(&KEEP_ALIVE);
     ctx.apply_response(head);
     if ctx.exchange.connection.is_draining() {

@@ -33,6 +33,8 @@ pub(crate) struct Connection {
     /// Set when it carries no requests: its listener.
     stream_of: OnceLock<Arc<str>>,
     linger: AtomicBool,
+    /// HTTP/2: the client sends frames that carry nothing, without end.
+    flooded: AtomicBool,
 }
 
 /// What a handshake settled.
@@ -71,6 +73,7 @@ impl Connection {
             abort: OnceLock::new(),
             stream_of: OnceLock::new(),
             linger: AtomicBool::new(false),
+            flooded: AtomicBool::new(false),
         }
     }
 
@@ -113,6 +116,15 @@ impl Connection {
     /// our answer (RFC 9112 section 9.6).
     pub(crate) fn linger(&self) {
         self.linger.store(true, Ordering::Relaxed);
+    }
+
+    /// Says that the connection has to end for what the client sends.
+    pub(crate) fn flood(&self) {
+        self.flooded.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_flooded(&self) -> bool {
+        self.flooded.load(Ordering::Relaxed)
     }
 
     pub(crate) fn lingers(&self) -> bool {

@@ -7,7 +7,7 @@
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use super::connection::Connection;
 use super::timer::Timer;
 use super::turn::Turn;
+use super::wire::Fault;
 
 tokio::task_local! {
     /// The exchange whose request is being started: Pingora's `new_ctx` takes no argument.
@@ -54,6 +55,8 @@ pub(crate) struct Exchange {
     answered: AtomicBool,
     /// Status with which Pingora refused the head; 0: it did not.
     refused: AtomicU16,
+    /// Why the client's bytes are no request; 0: they are, so far.
+    fault: AtomicU8,
     /// 0: none.
     deadline: AtomicU64,
     expired: AtomicBool,
@@ -69,6 +72,7 @@ impl Exchange {
             read: AtomicBool::new(false),
             answered: AtomicBool::new(false),
             refused: AtomicU16::new(0),
+            fault: AtomicU8::new(0),
             deadline: AtomicU64::new(0),
             expired: AtomicBool::new(false),
             turn: Turn::default(),
@@ -129,6 +133,16 @@ impl Exchange {
     /// See [`Exchange::refuse`].
     pub(crate) fn refused(&self) -> Option<u16> {
         Some(self.refused.load(Ordering::Relaxed)).filter(|status| *status != 0)
+    }
+
+    /// Says that what the client sent is no request.
+    pub(crate) fn fail(&self, fault: Fault) {
+        self.fault.store(fault as u8, Ordering::Relaxed);
+    }
+
+    /// See [`Exchange::fail`].
+    pub(crate) fn fault(&self) -> Option<Fault> {
+        Fault::of(self.fault.load(Ordering::Relaxed))
     }
 
     /// Sets or clears when the request must have ended. Called while the request is polled, so the loop sees it next.

@@ -19,12 +19,18 @@ use super::stream::Io;
 pub(super) const LINGER: Duration = Duration::from_millis(500);
 const LINGER_BYTES: usize = 1024 * 1024;
 
-/// Answers a request whose future was dropped, if nothing was written for it yet: over its time, or lost to a bug.
+/// Answers a request whose future was dropped, if nothing was written for it yet: no request at all, over its time, or
+/// lost to a bug.
 pub(super) fn answer(io: &mut Io, exchange: &Exchange) {
     let answer = if exchange.is_answered() {
         return;
     } else if std::thread::panicking() {
         render(500, "panic")
+    } else if let Some(fault) = exchange.fault() {
+        if fault.status() == 0 {
+            return;
+        }
+        render(fault.status(), fault.reason())
     } else if exchange.is_expired() && exchange.is_taken() {
         render(504, "request_timeout")
     } else if exchange.is_expired() {
@@ -49,7 +55,7 @@ pub(super) fn answer(io: &mut Io, exchange: &Exchange) {
 }
 
 /// Closes a connection behind the back of its owner, who drops it now.
-fn close(tcp: &TcpStream) {
+pub(super) fn close(tcp: &TcpStream) {
     let Ok(runtime) = Handle::try_current() else { return };
     let kept = tcp.as_fd().try_clone_to_owned().map(std::net::TcpStream::from);
     let Ok(Ok(kept)) = kept.map(TcpStream::from_std) else { return };

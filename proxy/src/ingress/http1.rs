@@ -12,11 +12,11 @@ use tokio::time::Instant;
 
 use super::connection::Connection;
 use super::exchange::{Ended, Exchange, run};
+use super::refused::Refused;
 use super::serve::Server;
 use super::stream::ClientStream;
 use super::timer::Timer;
-use super::{HEAD, IDLE, LULL};
-use crate::telemetry::{Record, TraceContext};
+use super::{HEAD, IDLE, LULL, STALL};
 
 /// Serves requests until either side is done.
 pub(crate) async fn serve(mut stream: Box<ClientStream>, exchange: Arc<Exchange>, server: &Server) {
@@ -25,7 +25,8 @@ pub(crate) async fn serve(mut stream: Box<ClientStream>, exchange: Arc<Exchange>
         let begun = Instant::now();
         exchange.reset(begun);
         stream.begin();
-        let session = ServerSession::new_http1(stream);
+        let mut session = ServerSession::new_http1(stream);
+        session.set_write_timeout(Some(STALL));
         let request = server.proxy.process_new_http(session, &server.never);
         let head_by = begun + HEAD;
         let ended = run(request, &exchange, &mut timer, Some(head_by)).await;
@@ -44,33 +45,15 @@ pub(crate) async fn serve(mut stream: Box<ClientStream>, exchange: Arc<Exchange>
 
 /// Accounts for a head that never became a request of the engine's.
 fn account_refused(exchange: &Exchange, server: &Server, begun: Instant) {
-    let (status, reason) = match exchange.refused() {
-        Some(405) => (405, "method_not_allowed"),
-        Some(status) => (status, "bad_request"),
-        None if exchange.is_expired() => (408, "head_timeout"),
+    let (status, reason) = match (exchange.fault(), exchange.refused()) {
+        (Some(fault), _) => (fault.status(), fault.reason()),
+        (None, Some(405)) => (405, "method_not_allowed"),
+        (None, Some(status)) => (status, "bad_request"),
+        (None, None) if exchange.is_expired() => (408, "head_timeout"),
         // The client closed between two requests.
-        None => return,
+        (None, None) => return,
     };
-    let connection = &exchange.connection;
-    server.telemetry.finish(&Record {
-        method: "",
-        host: "",
-        path: "",
-        version: "HTTP/1.1",
-        status,
-        reason,
-        listener: &connection.gate.name,
-        rule: None,
-        upstream: None,
-        attempts: 0,
-        duration: begun.elapsed(),
-        upstream_duration: None,
-        bytes_in: 0,
-        bytes_out: 0,
-        peer: connection.peer,
-        trace: TraceContext::default(),
-        user_agent: None,
-    });
+    Refused { version: "HTTP/1.1", status, reason, begun }.account(&exchange.connection, server);
 }
 
 /// Waits for the next request; false when there will be none.

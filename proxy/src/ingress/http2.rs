@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout};
 
 use super::connection::Connection;
 use super::exchange::{Exchange, run};
+use super::refused::Refused;
 use super::serve::Server;
 use super::stream::ClientStream;
 use super::timer::Timer;
@@ -35,16 +36,20 @@ enum Event {
     Accepted(Option<H2Accept>),
     Drain,
     Idle,
+    Flooded,
     Broken,
 }
 
 /// Serves streams until either side is done.
-pub(crate) async fn serve(stream: ClientStream, connection: Arc<Connection>, server: &Arc<Server>) {
+pub(crate) async fn serve(mut stream: ClientStream, connection: Arc<Connection>, server: &Arc<Server>) {
+    stream.count_frames(connection.clone());
+    let begun = Instant::now();
     let handshake = handshake(Box::new(stream), Some(server.http2.clone()));
     let Ok(Ok(mut http2)) = timeout(HANDSHAKE, handshake).await else { return };
     let digest = Arc::new(Digest::default());
     let active = Arc::new(AtomicUsize::new(0));
-    let mut patience = Patience { timer: Timer::default(), idle_at: Instant::now() + IDLE, leaving: false };
+    let mut patience =
+        Patience { timer: Timer::default(), idle_at: Instant::now() + IDLE, leaving: false, calmed: false };
     let mut malformed = 0;
     loop {
         let event = {
@@ -67,6 +72,12 @@ pub(crate) async fn serve(stream: ClientStream, connection: Arc<Connection>, ser
                     return;
                 }
             }
+            Event::Flooded => {
+                // The next turn of the loop says GOAWAY and ends.
+                http2.abrupt_shutdown(h2::Reason::ENHANCE_YOUR_CALM);
+                let refused = Refused { version: "HTTP/2", status: 0, reason: "too_many_frames", begun };
+                refused.account(&connection, server);
+            }
             Event::Idle if patience.leaving => return,
             Event::Drain | Event::Idle => {
                 patience.leave();
@@ -83,6 +94,8 @@ struct Patience {
     idle_at: Instant,
     /// GOAWAY was sent.
     leaving: bool,
+    /// A flood was noticed.
+    calmed: bool,
 }
 
 impl Patience {
@@ -92,6 +105,9 @@ impl Patience {
     }
 
     fn poll(&mut self, connection: &Connection, active: &AtomicUsize, cx: &mut Context<'_>) -> Poll<Event> {
+        if connection.is_flooded() && !std::mem::replace(&mut self.calmed, true) {
+            return Poll::Ready(Event::Flooded);
+        }
         if !self.leaving {
             connection.waker.register(cx.waker());
             if connection.is_draining() {

@@ -20,9 +20,12 @@ use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use super::connection::Connection;
 use super::exchange::Exchange;
 use super::farewell::{self, LINGER};
 use super::preface::Preface;
+use super::watch::Watch;
+use super::wire::Wire;
 
 /// What is written in smaller pieces is sent once this much is there, at a flush, or when the response stalls.
 const BUFFER: usize = 16 * 1024;
@@ -43,6 +46,7 @@ pub(crate) struct ClientStream {
     busy: bool,
     /// HTTP/1: its one request at a time. `None` for HTTP/2, which buffers and limits by itself.
     exchange: Option<Arc<Exchange>>,
+    watch: Watch,
 }
 
 pub(super) enum Io {
@@ -78,12 +82,18 @@ impl ClientStream {
             written_at: 0,
             busy: false,
             exchange: None,
+            watch: Watch::Request(Wire::Open),
         }
     }
 
     /// From now on it serves HTTP/1 for this exchange.
     pub(crate) fn serve(&mut self, exchange: Arc<Exchange>) {
         self.exchange = Some(exchange);
+    }
+
+    /// From now on it serves HTTP/2.
+    pub(crate) fn count_frames(&mut self, connection: Arc<Connection>) {
+        self.watch = Watch::frames(connection);
     }
 
     /// Ready when a byte of a request can be read (`true`) or never will be (`false`). Allocates nothing while waiting.
@@ -124,6 +134,7 @@ impl ClientStream {
     /// A request begins.
     pub(crate) fn begin(&mut self) {
         self.busy = true;
+        self.watch = Watch::Request(Wire::default());
     }
 
     /// The request has ended: gives memory back that only an active one needs.
@@ -178,6 +189,11 @@ impl ClientStream {
         }
     }
 
+    /// The request cannot go on.
+    fn is_faulty(&self) -> bool {
+        self.exchange.as_ref().is_some_and(|exchange| exchange.fault().is_some())
+    }
+
     fn is_expired(&self) -> bool {
         self.exchange.as_ref().is_some_and(|exchange| exchange.is_expired())
     }
@@ -209,7 +225,7 @@ impl AsyncRead for ClientStream {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.is_expired() {
+        if this.is_expired() || this.is_faulty() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         if let Some(exchange) = this.exchange.as_ref().filter(|exchange| exchange.is_taken()) {
@@ -223,6 +239,7 @@ impl AsyncRead for ClientStream {
                 return this.poll_left(cx);
             }
         }
+        let before = buf.filled().len();
         if let Some(rest) = this.read.get(this.read_at..).filter(|rest| !rest.is_empty()) {
             let taken = rest.len().min(buf.remaining());
             buf.put_slice(rest.get(..taken).unwrap_or_default());
@@ -231,16 +248,17 @@ impl AsyncRead for ClientStream {
                 this.read = Vec::new();
                 this.read_at = 0;
             }
-            return Poll::Ready(Ok(()));
+            return this.watch.look(this.exchange.as_deref(), buf, before);
         }
         match &mut this.io {
             Io::Plain(tcp) => {
                 let read = Pin::new(tcp).poll_read(cx, buf);
                 this.unsure = buf.remaining() == 0;
-                read
+                ready!(read)?;
             }
-            Io::Tls(tls) => Pin::new(tls.as_mut()).poll_read(cx, buf),
+            Io::Tls(tls) => ready!(Pin::new(tls.as_mut()).poll_read(cx, buf))?,
         }
+        this.watch.look(this.exchange.as_deref(), buf, before)
     }
 }
 
@@ -270,7 +288,9 @@ impl AsyncWrite for ClientStream {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         this.note_answer();
-        this.poll_send(cx, buf)
+        let sent = ready!(this.poll_send(cx, buf))?;
+        this.watch.sent(sent);
+        Poll::Ready(Ok(sent))
     }
 
     fn poll_write_vectored(
@@ -278,10 +298,12 @@ impl AsyncWrite for ClientStream {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.io {
+        let written = ready!(match &mut self.io {
             Io::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
             Io::Tls(tls) => Pin::new(tls.as_mut()).poll_write_vectored(cx, bufs),
-        }
+        })?;
+        self.watch.sent(written);
+        Poll::Ready(Ok(written))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -299,6 +321,10 @@ impl AsyncWrite for ClientStream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.exchange.as_ref().is_some_and(|e| e.fault().is_some() && !e.is_answered()) {
+            // What is to be said is said when it is dropped.
+            return Poll::Ready(Ok(()));
+        }
         ready!(self.as_mut().poll_flush(cx))?;
         match &mut self.io {
             Io::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
@@ -328,6 +354,9 @@ impl Drop for ClientStream {
     fn drop(&mut self) {
         if let Some(exchange) = self.exchange.take().filter(|_| self.busy) {
             farewell::answer(&mut self.io, &exchange);
+        }
+        if self.watch.may_be_cut_off() {
+            farewell::close(self.io.tcp());
         }
     }
 }
