@@ -25,9 +25,7 @@ pub(crate) async fn serve(mut stream: Box<ClientStream>, exchange: Arc<Exchange>
         let begun = Instant::now();
         exchange.reset(begun);
         stream.begin();
-        let mut session = ServerSession::new_http1(stream);
-        session.set_write_timeout(Some(STALL));
-        let request = server.proxy.process_new_http(session, &server.never);
+        let request = server.proxy.process_new_http(session(stream), &server.never);
         let head_by = begun + HEAD;
         let ended = run(request, &exchange, &mut timer, Some(head_by)).await;
         let Ended::Reusable(reused) = ended else {
@@ -41,6 +39,13 @@ pub(crate) async fn serve(mut stream: Box<ClientStream>, exchange: Arc<Exchange>
         stream = returned;
         stream.rest();
     }
+}
+
+/// In a function of its own: what is borrowed here would take room in the task while it waits.
+fn session(stream: Box<ClientStream>) -> ServerSession {
+    let mut session = ServerSession::new_http1(stream);
+    session.set_write_timeout(Some(STALL));
+    session
 }
 
 /// Accounts for a head that never became a request of the engine's.
