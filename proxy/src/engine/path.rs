@@ -56,7 +56,7 @@ pub(crate) fn normal<'a>(path: &'a str, rules: &PathRules) -> Result<Cow<'a, str
 fn is_plain(path: &[u8]) -> bool {
     let mut before = 0;
     path.iter().all(|&byte| {
-        let plain = !matches!(byte, b'%' | b'\\') && !(before == b'/' && matches!(byte, b'/' | b'.'));
+        let plain = !(matches!(byte, b'%' | b'\\') || before == b'/' && matches!(byte, b'/' | b'.'));
         before = byte;
         plain
     })

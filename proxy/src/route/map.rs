@@ -31,8 +31,9 @@ pub(crate) trait Vacant {
 }
 
 /// A hash map of shared entries, cheap to clone.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) enum CowMap<T> {
+    #[default]
     Empty,
     /// Most tables below a host name: nothing to hash, and nothing between the map and its entry.
     One(Arc<T>),
@@ -45,12 +46,6 @@ pub(crate) struct Shards<T> {
     /// None, or a power of two.
     tables: Box<[Arc<HashTable<Arc<T>>>]>,
     len: usize,
-}
-
-impl<T> Default for CowMap<T> {
-    fn default() -> Self {
-        Self::Empty
-    }
 }
 
 impl<T> Clone for CowMap<T> {

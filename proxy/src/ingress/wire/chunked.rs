@@ -43,6 +43,7 @@ impl Chunked {
     ///
     /// # Errors
     /// When they are no part of a chunked body.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "all other places take one byte")]
     pub(crate) fn feed(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         let mut from = 0;
         while let Some(&byte) = bytes.get(from) {
@@ -69,10 +70,8 @@ impl Chunked {
     fn step(&mut self, byte: u8) -> Result<At, Fault> {
         let next = match (self.at, byte) {
             (At::Size, _) => return self.size(byte),
-            (At::Extension | At::TrailerValue, b'\r') => match self.at {
-                At::Extension => At::SizeLf,
-                _ => At::TrailerLf,
-            },
+            (At::Extension, b'\r') => At::SizeLf,
+            (At::TrailerValue, b'\r') => At::TrailerLf,
             (At::Extension, b'\t' | 0x20..=0x7e | 0x80..) => {
                 self.extensions += 1;
                 if self.extensions > EXTENSIONS {
@@ -86,9 +85,8 @@ impl Chunked {
             (At::Trailer, b'\r') => At::EndLf,
             (At::EndLf, b'\n') => At::Done,
             (At::TrailerLf, b'\n') => At::Trailer,
-            (At::TrailerName, b':') => At::TrailerValue,
+            (At::TrailerName, b':') | (At::TrailerValue, b'\t' | 0x20..=0x7e | 0x80..) => At::TrailerValue,
             (At::Trailer | At::TrailerName, _) if is_token(byte) => At::TrailerName,
-            (At::TrailerValue, b'\t' | 0x20..=0x7e | 0x80..) => At::TrailerValue,
             _ => return Err(Fault::Chunk),
         };
         if matches!(next, At::TrailerName | At::TrailerValue) {
@@ -107,9 +105,8 @@ impl Chunked {
             return if self.digits > DIGITS { Err(Fault::Chunk) } else { Ok(At::Size) };
         }
         match byte {
-            _ if self.digits == 0 => Err(Fault::Chunk),
-            b'\r' => Ok(At::SizeLf),
-            b';' => Ok(At::Extension),
+            b'\r' if self.digits > 0 => Ok(At::SizeLf),
+            b';' if self.digits > 0 => Ok(At::Extension),
             _ => Err(Fault::Chunk),
         }
     }
