@@ -1,18 +1,21 @@
 //! References to backends: may they be followed, where do they lead, and what is spoken there.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use config::{AppProtocol, Backend, BackendTls, Key, Resource};
 use k8s_openapi::api::core::v1::ServicePort;
 use policies::BackendRef;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::Output;
 use super::backend_tls::Policies;
 use super::endpoints::{self, Slices};
-use super::memory::same_slices;
+use super::facts::{Fact, News, Readers};
+use super::output::Said;
 use super::reference_grant::Grants;
-use crate::api::{EndpointSlice, Service};
+use super::slots::Slots;
+use crate::ObjectKey;
+use crate::api::Service;
 use crate::resources::{ObjectKind, Resources};
 use crate::status::{Problem, reason};
 
@@ -21,16 +24,24 @@ use crate::status::{Problem, reason};
 pub(crate) struct Cluster<'a> {
     pub(crate) resources: &'a Resources,
     pub(crate) grants: Grants<'a>,
-    pub(crate) policies: Policies<'a>,
+    pub(crate) policies: &'a Policies,
+    notes: RefCell<Vec<Fact>>,
 }
 
 impl<'a> Cluster<'a> {
-    pub(crate) fn new(resources: &'a Resources) -> Self {
-        Self {
-            resources,
-            grants: Grants::new(&resources.reference_grants),
-            policies: Policies::new(&resources.backend_tls_policies, &resources.config_maps),
-        }
+    pub(crate) const fn new(resources: &'a Resources, policies: &'a Policies) -> Self {
+        let grants = Grants::new(&resources.reference_grants);
+        Self { resources, grants, policies, notes: RefCell::new(Vec::new()) }
+    }
+
+    /// The route that is judged was told this: it is judged again when the answer changes.
+    pub(crate) fn note(&self, fact: Fact) {
+        self.notes.borrow_mut().push(fact);
+    }
+
+    /// What was noted since the last call.
+    pub(crate) fn take_notes(&self) -> Vec<Fact> {
+        self.notes.take()
     }
 }
 
@@ -44,24 +55,28 @@ pub(crate) struct Reference<'a> {
     pub(crate) port: Option<i32>,
 }
 
-/// Every backend any reference led to. Kept between translations as long as what they were resolved against
-/// is the same.
+/// Every backend that a reference leads to.
 #[derive(Debug, Default)]
 pub(crate) struct Backends {
-    ids: FxHashMap<BackendRef, u32>,
-    list: Vec<Entry>,
-    /// How many of the list nobody used last time.
-    idle: usize,
+    slots: Slots<BackendRef, Entry>,
+    by_service: FxHashMap<ObjectKey, Vec<usize>>,
+    /// To be looked at before the translation ends.
+    touched: FxHashSet<usize>,
 }
 
 #[derive(Debug)]
 struct Entry {
-    reference: BackendRef,
     outcome: Result<Ready, Problem>,
-    /// By whom it is used in this translation.
     used: Used,
-    resource: Option<Arc<Resource>>,
-    endpoints: Option<(Vec<Arc<EndpointSlice>>, Arc<Resource>)>,
+    /// How often it is used through each.
+    through: FxHashMap<Through, usize>,
+}
+
+/// Where requests to a backend come from: the number of a Gateway or captured Service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Through {
+    Gateway(usize),
+    Service(usize),
 }
 
 #[derive(Debug)]
@@ -73,21 +88,33 @@ struct Ready {
     tls: Option<BackendTls>,
 }
 
+/// How many use it. Only used backends are published.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Used {
-    http: bool,
-    grpc: bool,
+    http: usize,
+    grpc: usize,
+}
+
+impl Entry {
+    /// What routes see of it.
+    fn face(&self) -> Result<bool, &Problem> {
+        self.outcome.as_ref().map(|ready| ready.protocol == Some(AppProtocol::Ws))
+    }
+}
+
+fn service_of(backend: &BackendRef) -> ObjectKey {
+    ObjectKey::new(ObjectKind::Service, &*backend.namespace, &*backend.name)
 }
 
 impl Backends {
-    /// Follows a reference of a route. The error becomes a condition of the route, the id is for
-    /// [`use_by`](Self::use_by).
+    /// Follows a reference of a route. The error becomes a condition of the route, the number is for
+    /// [`used`](Self::used).
     pub(crate) fn resolve(
         &mut self,
         cluster: &Cluster<'_>,
         (route, namespace): (ObjectKind, &str),
         reference: Reference<'_>,
-    ) -> Result<(u32, BackendRef), (Problem, Option<u32>)> {
+    ) -> Result<(usize, BackendRef), (Problem, Option<usize>)> {
         let lost = |problem| (problem, None);
         let (group, kind) = (reference.group.unwrap_or_default(), reference.kind.unwrap_or("Service"));
         if !group.is_empty() || kind != "Service" {
@@ -97,6 +124,9 @@ impl Backends {
         }
         let target = reference.namespace.unwrap_or(namespace);
         let to = (ObjectKind::Service, target, reference.name);
+        if target != namespace {
+            cluster.note(Fact::Grants(target.into()));
+        }
         if !cluster.grants.allow((route, namespace), to) {
             let remedy = Grants::remedy((route, namespace), to);
             return Err(lost(Problem::unresolved(reason::REF_NOT_PERMITTED, remedy)));
@@ -111,7 +141,8 @@ impl Backends {
         };
         let backend = BackendRef { namespace: target.to_owned(), name: reference.name.to_owned(), port };
         let id = self.intern(cluster, &backend);
-        match self.list.get(id as usize).map(|entry| &entry.outcome) {
+        cluster.note(Fact::Backend(id));
+        match self.slots.get(id).map(|entry| &entry.outcome) {
             Some(Ok(ready)) if route == ObjectKind::GrpcRoute && ready.protocol == Some(AppProtocol::Ws) => {
                 let message =
                     format!("port {port} of Service {target}/{} carries WebSocket, not gRPC", reference.name);
@@ -123,92 +154,110 @@ impl Backends {
         }
     }
 
-    /// The id of a backend, resolved now if it is new.
-    pub(crate) fn intern(&mut self, cluster: &Cluster<'_>, backend: &BackendRef) -> u32 {
-        if let Some(&id) = self.ids.get(backend) {
+    /// The number of a backend, resolved now if it is new.
+    pub(crate) fn intern(&mut self, cluster: &Cluster<'_>, backend: &BackendRef) -> usize {
+        if let Some(id) = self.slots.find(backend) {
             return id;
         }
-        let id = u32::try_from(self.list.len()).unwrap_or(u32::MAX);
-        self.list.push(Entry {
-            reference: backend.clone(),
-            outcome: ready(cluster, backend),
-            used: Used::default(),
-            resource: None,
-            endpoints: None,
-        });
-        self.ids.insert(backend.clone(), id);
+        let outcome = ready(cluster, backend);
+        let entry = Entry { outcome, used: Used::default(), through: FxHashMap::default() };
+        let id = self.slots.insert(backend.clone(), entry);
+        self.by_service.entry(service_of(backend)).or_default().push(id);
+        self.touched.insert(id);
         id
     }
 
-    /// Notes who uses a backend in this translation: only used ones are published.
-    pub(crate) fn use_by(&mut self, id: u32, route: ObjectKind) {
-        if let Some(entry) = self.list.get_mut(id as usize) {
-            if route == ObjectKind::GrpcRoute {
-                entry.used.grpc = true;
-            } else {
-                entry.used.http = true;
+    /// Services or their policies changed: resolves their backends again, and tells where routes would see it.
+    pub(crate) fn follow<'k>(
+        &mut self,
+        services: impl Iterator<Item = &'k ObjectKey>,
+        cluster: &Cluster<'_>,
+        news: &mut News,
+    ) {
+        for id in services.flat_map(|service| self.by_service.get(service).into_iter().flatten()) {
+            let Some(outcome) = self.slots.name(*id).map(|backend| ready(cluster, backend)) else { continue };
+            let Some(entry) = self.slots.get_mut(*id) else { continue };
+            let now = Entry { outcome, used: entry.used, through: std::mem::take(&mut entry.through) };
+            if now.face() != entry.face() {
+                news.tell(Fact::Backend(*id));
             }
+            *entry = now;
+            self.touched.insert(*id);
         }
     }
 
-    /// Whether most of what is kept serves nobody: routes that come and go with ever new references must not fill memory.
-    pub(crate) fn is_bloated(&self) -> bool {
-        self.idle > 1_000 && self.idle > self.list.len() / 2
+    /// The addresses of Services changed.
+    pub(crate) fn moved<'k>(&mut self, services: impl Iterator<Item = &'k ObjectKey>) {
+        self.touched.extend(services.flat_map(|service| self.by_service.get(service).into_iter().flatten()));
     }
 
-    /// The Service port of a backend, for BackendTLSPolicies: reference, Service and port name if they exist.
-    pub(crate) fn target<'s>(
-        &'s self,
-        id: u32,
-        resources: &'s Resources,
-    ) -> Option<(&'s BackendRef, Option<&'s Service>, Option<&'s str>)> {
-        let reference = &self.list.get(id as usize)?.reference;
-        let service = resources.services.get(&reference.namespace, &reference.name).map(Arc::as_ref);
-        let port = service.and_then(|service| find_port(service, reference.port));
-        Some((reference, service, port.map(|port| port.name.as_deref().unwrap_or_default())))
+    /// Routes of a kind use a backend, so many more (or fewer) than before.
+    pub(crate) fn used(&mut self, id: usize, route: ObjectKind, by: isize) {
+        self.touched.insert(id);
+        if let Some(entry) = self.slots.get_mut(id) {
+            let count =
+                if route == ObjectKind::GrpcRoute { &mut entry.used.grpc } else { &mut entry.used.http };
+            *count = count.saturating_add_signed(by);
+        }
     }
 
-    /// Writes what is used, and forgets by whom.
-    pub(crate) fn write(&mut self, slices: &Slices<'_>, out: &mut Output) {
-        self.idle = 0;
-        for entry in &mut self.list {
-            let used = std::mem::take(&mut entry.used);
-            self.idle += usize::from(used == Used::default());
-            let Ok(ready) = &entry.outcome else { continue };
-            if used == Used::default() {
-                continue;
-            }
-            // A port that only GRPCRoutes use speaks what they need: Gateway API lets us "infer the protocol
-            // from the Route type referring to the backend Service".
-            let inferred = if used.grpc && !used.http { AppProtocol::H2c } else { AppProtocol::Http };
-            let backend = Resource::Backend(Backend {
-                protocol: ready.protocol.unwrap_or(inferred),
-                tls: ready.tls.clone(),
-                max_connections: None,
+    /// Requests reach a backend through this, by so many ways more (or fewer). Returns the Service if this is the first
+    /// or was the last of them.
+    pub(crate) fn reached(&mut self, id: usize, through: Through, by: isize) -> Option<ObjectKey> {
+        self.touched.insert(id);
+        let entry = self.slots.get_mut(id)?;
+        let count = entry.through.entry(through).or_default();
+        let before = *count;
+        *count = count.saturating_add_signed(by);
+        let is_same = (before == 0) == (*count == 0);
+        if *count == 0 {
+            entry.through.remove(&through);
+        }
+        if is_same { None } else { self.slots.name(id).map(service_of) }
+    }
+
+    /// The backends of a Service that requests reach, each with where these come from.
+    pub(crate) fn reachable(
+        &self,
+        service: &ObjectKey,
+    ) -> impl Iterator<Item = (&BackendRef, impl Iterator<Item = Through>)> {
+        let ids = self.by_service.get(service).into_iter().flatten();
+        ids.filter_map(|id| Some((self.slots.name(*id)?, self.slots.get(*id)?.through.keys().copied())))
+    }
+
+    /// Writes what was touched and forgets what nobody refers to any more.
+    pub(crate) fn write(&mut self, slices: &Slices, readers: &Readers, said: &mut Said) {
+        for id in std::mem::take(&mut self.touched) {
+            let (Some(reference), Some(entry)) = (self.slots.name(id), self.slots.get(id)) else { continue };
+            let is_used = entry.used != Used::default();
+            let ready = entry.outcome.as_ref().ok().filter(|_| is_used);
+            let backend = ready.map(|ready| Arc::new(Resource::Backend(ready.backend(entry.used))));
+            said.resource(Key::backend(reference), backend);
+            let service = service_of(reference);
+            let endpoints = ready.map(|ready| {
+                let endpoints = endpoints::endpoints(slices.of(&service), &ready.service, &ready.port_name);
+                Arc::new(Resource::Endpoints(endpoints))
             });
-            let resource = match entry.resource.take() {
-                Some(old) if *old == backend => old,
-                _ => Arc::new(backend),
-            };
-            entry.resource = Some(Arc::clone(&resource));
-            out.resources.push((Key::backend(&entry.reference), resource));
-
-            let now = slices.of(&entry.reference.namespace, &entry.reference.name);
-            let endpoints = match entry.endpoints.take() {
-                Some((then, resource)) if same_slices(&then, now) => resource,
-                old => {
-                    let endpoints =
-                        Resource::Endpoints(endpoints::endpoints(now, &ready.service, &ready.port_name));
-                    match old {
-                        Some((_, old)) if *old == endpoints => old,
-                        _ => Arc::new(endpoints),
+            said.resource(Key::endpoints(reference), endpoints);
+            if !is_used && entry.through.is_empty() && readers.of(&Fact::Backend(id)).next().is_none() {
+                self.slots.remove(id);
+                if let Some(ids) = self.by_service.get_mut(&service) {
+                    ids.retain(|other| *other != id);
+                    if ids.is_empty() {
+                        self.by_service.remove(&service);
                     }
                 }
-            };
-            let now = now.iter().map(|&slice| Arc::clone(slice)).collect();
-            entry.endpoints = Some((now, Arc::clone(&endpoints)));
-            out.resources.push((Key::endpoints(&entry.reference), endpoints));
+            }
         }
+    }
+}
+
+impl Ready {
+    fn backend(&self, used: Used) -> Backend {
+        // A port that only GRPCRoutes use speaks what they need: Gateway API lets us "infer the protocol from the Route
+        // type referring to the backend Service".
+        let inferred = if used.grpc > 0 && used.http == 0 { AppProtocol::H2c } else { AppProtocol::Http };
+        Backend { protocol: self.protocol.unwrap_or(inferred), tls: self.tls.clone(), max_connections: None }
     }
 }
 

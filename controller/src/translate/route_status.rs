@@ -52,7 +52,7 @@ fn accepted<T: Route>(
     let lost: Vec<&str> = entry
         .lost
         .iter()
-        .filter(|(index, _)| entry.attached.candidates.get(*index).is_some_and(|c| c.parent == parent))
+        .filter(|(index, _)| entry.attached.candidates.get(**index).is_some_and(|c| c.parent == parent))
         .map(|(_, owner)| owner.as_str())
         .collect();
     let wanted = entry.attached.candidates.iter().filter(|candidate| candidate.parent == parent).count();
