@@ -60,7 +60,7 @@ struct ByAge<T>(Arc<T>);
 struct ByName<T>(Arc<T>);
 
 macro_rules! entry {
-    ($($by:ident: $key:expr;)*) => { $(
+    ($($by:ident: $($key:ident),*;)*) => { $(
         impl<T> Clone for $by<T> {
             fn clone(&self) -> Self {
                 Self(Arc::clone(&self.0))
@@ -69,8 +69,7 @@ macro_rules! entry {
 
         impl<T: Named> Entry for $by<T> {
             fn order(&self, other: &Self) -> Ordering {
-                let key: fn(&T) -> _ = $key;
-                key(&self.0).cmp(&key(&other.0))
+                ($(self.0.$key(),)*).cmp(&($(other.0.$key(),)*))
             }
 
             fn is_identical(&self, other: &Self) -> bool {
@@ -81,8 +80,8 @@ macro_rules! entry {
 }
 
 entry! {
-    ByAge: |object| (object.created(), object.namespace(), object.name());
-    ByName: |object| (object.namespace(), object.name());
+    ByAge: created, namespace, name;
+    ByName: namespace, name;
 }
 
 impl<T> Default for Objects<T> {

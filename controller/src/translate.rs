@@ -48,6 +48,7 @@ use backend_tls::Policies;
 use endpoints::Slices;
 use facts::{Fact, News};
 use gateways::Gateways;
+use output::Output;
 pub(crate) use program::Programmer;
 pub use program::program;
 pub(crate) use references::{differs, referenced};
@@ -160,7 +161,11 @@ impl Translator {
 }
 
 /// The objects of a kind that came, changed or went.
-fn keys<T: Named>(kind: ObjectKind, then: &Objects<T>, now: &Objects<T>) -> impl Iterator<Item = ObjectKey> {
+fn keys<'a, T: Named>(
+    kind: ObjectKind,
+    then: &'a Objects<T>,
+    now: &'a Objects<T>,
+) -> impl Iterator<Item = ObjectKey> + use<'a, T> {
     let changed = then.changes(now).filter_map(|(old, new)| old.or(new));
     changed.map(move |object| ObjectKey::new(kind, object.namespace(), object.name()))
 }

@@ -1,7 +1,7 @@
 //! Who may refer to what in another namespace.
 
 use crate::api::ReferenceGrant;
-use crate::resources::{Named, ObjectKind, Objects};
+use crate::resources::{ObjectKind, Objects};
 
 /// Gateway API's group.
 pub(crate) const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";

@@ -16,7 +16,7 @@ use super::attach::{At, Candidate};
 use super::facts::Reader;
 use super::route::{Memory, Route};
 use crate::api::{GrpcRoute, HttpRoute};
-use crate::resources::{Named, ObjectKind};
+use crate::resources::ObjectKind;
 
 /// Who stands where both kinds want to.
 #[derive(Debug, Default)]
