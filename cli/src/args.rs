@@ -149,9 +149,10 @@ pub(crate) enum Report {
 Examples:
   fairway explain shop.demo -f examples/quickstart              HTTPRoute or GRPCRoute shop in namespace demo
   fairway explain httproute/shop -f examples/quickstart
+  fairway explain tlsroute/db -f examples/l4
   fairway explain shop.demo -f examples/quickstart -o json")]
 pub(crate) struct Explain {
-    /// [httproute/|grpcroute/]NAME[.NAMESPACE]
+    /// [KIND/]NAME[.NAMESPACE]; KIND: httproute, grpcroute, tlsroute, tcproute or udproute
     #[arg(value_name = "ROUTE")]
     pub(crate) route: String,
     /// Directories and files to read.

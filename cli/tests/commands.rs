@@ -112,6 +112,23 @@ fn an_explanation_says_order_sources_and_backends() {
 }
 
 #[test]
+fn a_route_of_connections_or_datagrams_is_explained_too() {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/l4");
+    let text = stdout(&fairway(&["explain", "tlsroute/terminate"], &example));
+    for part in [
+        "hostnames  tls.example.test",
+        "90 %  default/echo:80 (tcp)",
+        "parent     Gateway/edge#terminate  Accepted",
+    ] {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+    let explained = json(&fairway(&["explain", "udproute/udp", "-o", "json"], &example));
+    assert_eq!(explained["route"], "UDPRoute/default/udp");
+    assert_eq!(explained["rules"][0]["backends"][0]["protocol"], "udp");
+    assert_eq!(fairway(&["explain", "tcproutes/tcp"], &example).status.code(), Some(0));
+}
+
+#[test]
 fn an_unknown_route_is_named_with_those_there_are() {
     let out = fairway(&["explain", "nothing"], &quickstart());
     assert_eq!(out.status.code(), Some(2));

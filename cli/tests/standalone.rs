@@ -229,6 +229,42 @@ fn every_example_is_valid_and_its_requests_work() {
 }
 
 #[test]
+fn connections_and_datagrams_go_where_their_routes_say() {
+    let dir = tempfile::tempdir().unwrap();
+    copy_of("l4", dir.path());
+    let text = fs::read_to_string(dir.path().join("l4.yaml")).unwrap();
+    let port_of = |listener: &str| -> u16 {
+        let text = text.split_once(listener).unwrap().1.split_once("port: ").unwrap().1;
+        text.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap()
+    };
+    let running = Running::start(dir.path(), &["--no-watch"]);
+    let table = running.seen.join("\n");
+    for row in ["TLSRoute/default/passthrough ", "TCPRoute/default/tcp ", "UDPRoute/default/udp "] {
+        assert!(table.contains(row), "{row} is not in\n{table}");
+    }
+
+    let (tcp, tls) = (port_of("- {name: tcp"), port_of("name: terminate"));
+    assert!(shell(&format!("curl -s http://127.0.0.1:{tcp}/")).contains("default/echo"));
+    let resolve = format!("curl -sk --resolve tls.example.test:{tls}:127.0.0.1");
+    assert!(shell(&format!("{resolve} https://tls.example.test:{tls}/")).contains("default/echo"));
+    // No endpoints: the connection is reset, and nothing is shown that is not the backend's.
+    let reset = Command::new("curl")
+        .args(["-sk", "--max-time", "30", "--resolve", &format!("db.example.test:{tls}:127.0.0.1")])
+        .arg(format!("https://db.example.test:{tls}/"))
+        .status()
+        .unwrap();
+    assert!(!reset.success());
+
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.send_to(b"hello", ("127.0.0.1", port_of("- {name: udp"))).unwrap();
+    let mut answer = [0; 1024];
+    let length = socket.recv(&mut answer).unwrap();
+    let answer = String::from_utf8_lossy(&answer[..length]).into_owned();
+    assert!(answer.contains("default/echo") && answer.contains("hello"), "{answer}");
+}
+
+#[test]
 fn a_second_interrupt_ends_at_once() {
     let dir = tempfile::tempdir().unwrap();
     copy_of("quickstart", dir.path());

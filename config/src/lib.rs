@@ -32,6 +32,7 @@ pub use policies::{BackendRef, Duration, PolicySet};
 pub use redacted::Redacted;
 pub use resource::{Key, Kind, Resource};
 pub use route::{
-    Action, HttpMatch, HttpRoute, HttpRule, Parent, PathMatch, Target, ValueKind, ValueMatch, WeightedBackend,
+    Action, HttpMatch, HttpRoute, HttpRule, Parent, PathMatch, StreamRoute, Target, ValueKind, ValueMatch,
+    WeightedBackend,
 };
 pub use update::{Rejection, Resources, Severity, Update};

@@ -22,7 +22,8 @@ pub struct Listener {
     /// Host names served: `example.com`, `*.example.com`; absent: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
-    /// TLS settings; present exactly when `protocol` is `HTTPS`.
+    /// TLS settings; present when `protocol` is `HTTPS`, absent when it is `HTTP`, `TCP` or `UDP`. A `TLS` listener with
+    /// them terminates; without them it passes the connection on as it is, by the name in the ClientHello.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<ListenerTls>,
     /// `namespace/name` of the Secret (see [`Certificate`]) shown to backends that requests of this listener reach over
@@ -41,6 +42,12 @@ pub enum Protocol {
     Http,
     /// The same inside TLS, HTTP/2 by ALPN.
     Https,
+    /// Any bytes inside TLS: TLSRoute, and TCPRoute where TLS is terminated.
+    Tls,
+    /// Any bytes: TCPRoute.
+    Tcp,
+    /// Datagrams: UDPRoute.
+    Udp,
 }
 
 /// Which routes requests of a listener see.

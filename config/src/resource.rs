@@ -6,7 +6,7 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::{Backend, Certificate, Endpoints, HttpRoute, Listener};
+use crate::{Backend, Certificate, Endpoints, HttpRoute, Listener, StreamRoute};
 
 /// The kind of a resource; the order is the order in which a proxy wants to learn them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -23,6 +23,12 @@ pub enum Kind {
     HttpRoute,
     /// A GRPCRoute, as HTTP rules.
     GrpcRoute,
+    /// A TLSRoute.
+    TlsRoute,
+    /// A TCPRoute.
+    TcpRoute,
+    /// A UDPRoute.
+    UdpRoute,
 }
 
 impl Kind {
@@ -36,13 +42,16 @@ impl Kind {
             Self::Listener => "Listener",
             Self::HttpRoute => "HttpRoute",
             Self::GrpcRoute => "GrpcRoute",
+            Self::TlsRoute => "TlsRoute",
+            Self::TcpRoute => "TcpRoute",
+            Self::UdpRoute => "UdpRoute",
         }
     }
 }
 
 /// Names a resource: `Kind/namespace/name`. Names: a listener `gateway/section`
 /// (`gateway/namespace/set/section` if it is a ListenerSet's) or `service:port`, a backend and its
-/// endpoints `service:port`, the rest as the user's object.
+/// endpoints `service:port` or `service:port:udp`, the rest as the user's object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     /// Kind.
@@ -63,6 +72,13 @@ impl Key {
     #[must_use]
     pub fn backend(backend: &policies::BackendRef) -> Self {
         Self::new(Kind::Backend, &*backend.namespace, format!("{}:{}", backend.name, backend.port))
+    }
+
+    /// Key of the backend a reference of a UDPRoute names: a Service may have one port number for TCP and for UDP.
+    #[must_use]
+    pub fn udp_backend(backend: &policies::BackendRef) -> Self {
+        let tcp = Self::backend(backend);
+        Self { name: tcp.name + ":udp", ..tcp }
     }
 
     /// Key of the endpoints of the backend a reference names.
@@ -92,6 +108,9 @@ impl FromStr for Key {
             Kind::Listener,
             Kind::HttpRoute,
             Kind::GrpcRoute,
+            Kind::TlsRoute,
+            Kind::TcpRoute,
+            Kind::UdpRoute,
         ]
         .into_iter()
         .find(|k| k.as_str() == kind)
@@ -129,6 +148,12 @@ pub enum Resource {
     HttpRoute(HttpRoute),
     /// A GRPCRoute: the same form, and replies speak gRPC.
     GrpcRoute(HttpRoute),
+    /// See [`StreamRoute`].
+    TlsRoute(StreamRoute),
+    /// See [`StreamRoute`].
+    TcpRoute(StreamRoute),
+    /// See [`StreamRoute`]; its backends are those of [`Key::udp_backend`].
+    UdpRoute(StreamRoute),
 }
 
 impl Resource {
@@ -142,6 +167,9 @@ impl Resource {
             Self::Listener(_) => Kind::Listener,
             Self::HttpRoute(_) => Kind::HttpRoute,
             Self::GrpcRoute(_) => Kind::GrpcRoute,
+            Self::TlsRoute(_) => Kind::TlsRoute,
+            Self::TcpRoute(_) => Kind::TcpRoute,
+            Self::UdpRoute(_) => Kind::UdpRoute,
         }
     }
 

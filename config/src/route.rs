@@ -19,6 +19,25 @@ pub struct HttpRoute {
     pub rules: Vec<HttpRule>,
 }
 
+/// A TLSRoute, TCPRoute or UDPRoute with at least one accepted parent: a whole connection, or for UDP a flow (one client
+/// address and port), goes to one backend. With several on one listener (and, for TLS, one host name) the oldest wins,
+/// then the one first by `namespace/name`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StreamRoute {
+    /// creationTimestamp in seconds since 1970.
+    #[serde(default)]
+    pub created: i64,
+    /// What the route is attached to. Host names are those of the ClientHello; `*` alone where there is none.
+    pub parents: Vec<Parent>,
+    /// The user's name for the rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// Where connections go. What HTTP answers with 500 is a reset here, and nothing at all for UDP. Backends carry no
+    /// policies.
+    pub action: Action,
+}
+
 /// What a route is attached to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -24,6 +24,7 @@
 mod client;
 mod hub;
 mod proto;
+mod pushback;
 pub mod scope;
 mod server;
 mod wire;

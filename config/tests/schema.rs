@@ -14,7 +14,9 @@ use schemars::JsonSchema;
 #[allow(dead_code, reason = "only its schema is used")]
 struct Document {
     /// Names the resource: `Kind/namespace/name`.
-    #[schemars(regex(pattern = r"^(Certificate|Backend|Endpoints|Listener|HttpRoute|GrpcRoute)/[^/]+/.+$"))]
+    #[schemars(regex(
+        pattern = r"^(Certificate|Backend|Endpoints|Listener|HttpRoute|GrpcRoute|TlsRoute|TcpRoute|UdpRoute)/[^/]+/.+$"
+    ))]
     key: String,
     /// What the proxy should do.
     resource: Resource,

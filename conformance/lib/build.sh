@@ -30,6 +30,7 @@ build() {
   ln -sf server "$bin/client"
   step etcd etcd build -ldflags "-s -w" -o "$bin/etcd" .
   step suite suite test -c -ldflags "-s -w" -o "$bin/conformance.test" .
+  step verdict suite build -ldflags "-s -w" -o "$bin/verdict" ./verdict
   step echo-basic suite build -ldflags "-s -w" -o "$bin/echo-basic" sigs.k8s.io/gateway-api/conformance/echo-basic
   copy_crds
 }

@@ -45,7 +45,7 @@ need_root() { ((EUID == 0)) || fail "needs root, for network namespaces and moun
 
 need_built() {
   local program
-  for program in etcd control-plane testbed-kubelet testbed-dns conformance.test; do
+  for program in etcd control-plane testbed-kubelet testbed-dns conformance.test verdict; do
     [[ -x $bin/$program ]] || fail "$bin/$program is missing; conformance/testbed build"
   done
 }

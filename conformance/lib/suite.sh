@@ -16,12 +16,23 @@ value() {
   for a; do [[ $a != --"$name"=* ]] || echo "${a#*=}"; done
 }
 
+# What makes a run less than the whole, whose report must not replace one that says everything.
+partial=(run-test skip-tests exempt-features supported-features all-features conformance-profiles conformance-options-file
+  skip-provisional-tests gateway-class report-output)
+
 suite() {
-  local args=("$@") flags=() channel output report status=0 verbose='' profiles
-  [[ " $* " != *" --verbose "* ]] || verbose=1
-  for i in "${!args[@]}"; do [[ ${args[i]} != --verbose ]] || unset "args[i]"; done
+  local args=() flags=() a report=$TESTBED_STATE/reports/new.yaml kept status=0 verbose='' check='' how=(--whole)
+  for a; do
+    case $a in
+      --verbose) verbose=1 ;;
+      --check) check=1 ;;
+      *) args+=("$a") ;;
+    esac
+  done
   need_built
-  channel=$(installed_channel)
+  kept=$(kept_report)
+  for a in "${partial[@]}"; do ! given "$a" ${args[@]+"${args[@]}"} || how=(); done
+  [[ -z $check || ${#how[@]} -gt 0 ]] || fail "suite --check: a part of the suite cannot be compared with the report of the whole"
   default() { given "$1" ${args[@]+"${args[@]}"} || flags+=("--$1=$2"); }
   default gateway-class fairway
   default conformance-profiles GATEWAY-HTTP,GATEWAY-GRPC,GATEWAY-TLS,GATEWAY-TCP,GATEWAY-UDP
@@ -32,33 +43,50 @@ suite() {
   default url "${FAIRWAY_URL:-https://fairway.dev}"
   default contact "${FAIRWAY_CONTACT:-https://fairway.dev}"
   default version "$(fairway_version)"
-  # One test on its own: features are not read from the GatewayClass then, so an extended one would be skipped. Its
-  # report says nothing about the whole and must not replace one that does.
-  output=$conformance/reports/gateway-api-$(suite_version)-$channel.yaml
+  default report-output "$report"
   if given run-test ${args[@]+"${args[@]}"}; then
-    output=$TESTBED_STATE/reports/$(value run-test "${args[@]}").yaml
+    # Features are not read from the GatewayClass then, so an extended test would be skipped.
     given supported-features "${args[@]}" || given all-features "${args[@]}" || flags+=(--all-features)
-  elif given skip-tests ${args[@]+"${args[@]}"} || given exempt-features ${args[@]+"${args[@]}"}; then
-    output=$TESTBED_STATE/reports/partial.yaml
+    how=(--one)
   fi
-  report=$TESTBED_STATE/reports/new.yaml # of a run that ends early nothing is left to be mistaken for a result
-  given report-output ${args[@]+"${args[@]}"} || flags+=("--report-output=$report")
-  profiles=$(value conformance-profiles "${flags[@]}" ${args[@]+"${args[@]}"})
-  if [[ $profiles == *MESH* && $profiles != *GATEWAY* ]]; then
-    kubectl apply -f "$conformance/manifests/mesh-only.yaml" >/dev/null
-  fi
+  # A mesh-only run waits for pods of namespaces that only a gateway profile fills.
+  a=$(value conformance-profiles "${flags[@]}" ${args[@]+"${args[@]}"})
+  if [[ $a == *MESH* && $a != *GATEWAY* ]]; then kubectl apply -f "$conformance/manifests/mesh-only.yaml" >/dev/null; fi
   mkdir -p "$TESTBED_STATE/reports"
-  rm -f "$report"
-  inside "$bin/conformance.test" -test.run '^TestConformance$' -test.v -test.timeout="${TESTBED_SUITE_TIMEOUT:-60m}" \
-    "${flags[@]}" ${args[@]+"${args[@]}"} 2>&1 | tee "$logs/suite.log" | progress "$verbose" || status=$?
-  if [[ -s $report ]]; then
-    mkdir -p "$(dirname "$output")"
-    install -m 0644 "$report" "$output"
-  else
-    output=none
+  rm -f "$report" # of a run that ends early nothing is left to be mistaken for a result
+  run_suite "${flags[@]}" ${args[@]+"${args[@]}"} 2>&1 | tee "$logs/suite.log" | progress "$verbose" || status=$?
+  [[ ! -s $report ]] || how+=("--report=$report")
+  [[ -z $check ]] || how+=("--kept=$kept")
+  say ""
+  "$bin/verdict" --log="$logs/suite.log" "${how[@]}" || status=1
+  say "log: $logs/suite.log"
+  if [[ $status == 0 && ${how[0]:-} == --whole && -z $check ]]; then
+    install -D -m 0644 "$report" "$kept"
+    say "report: $kept"
   fi
-  summary "$logs/suite.log" "$output" "$(value run-test ${args[@]+"${args[@]}"})"
   return "$status"
+}
+
+# run_suite FLAGS…: one test at a time. Tests that may run side by side wait until every Gateway of their namespace is
+# programmed, those of other tests that never will be included, and some grant what others expect to be refused.
+run_suite() {
+  inside "$bin/conformance.test" -test.run '^TestConformance$' -test.v -test.parallel=1 \
+    -test.timeout="${TESTBED_SUITE_TIMEOUT:-60m}" "$@"
+}
+
+# kept_report: named as Gateway API's repository wants reports of implementations to be: CHANNEL-VERSION-MODE-report.yaml.
+kept_report() {
+  local channel
+  channel=$(installed_channel)
+  echo "$conformance/reports/$(suite_version)/$channel-$(fairway_version)-default-report.yaml"
+}
+
+# install_fairway: as people do, and until it serves.
+install_fairway() {
+  [[ -x $FAIRWAY_BIN/fairway ]] || fail "$FAIRWAY_BIN/fairway is missing; cargo build --release --workspace --bins, or set FAIRWAY_BIN"
+  "$FAIRWAY_BIN/fairway" install | kubectl apply --server-side -f - >/dev/null
+  kubectl -n fairway-system rollout status deployment/fairway-controller --timeout=120s
+  kubectl wait --for=condition=Accepted gatewayclass/fairway --timeout=60s
 }
 
 # installed_channel: of the Gateway API's CRDs in the cluster.
@@ -87,18 +115,4 @@ progress() {
       /^    --- (PASS|FAIL|SKIP)/ || /^--- / || /^panic:/ || /^no tests|^cannot/ {print; told = 0}
       {fflush()}'
   fi
-}
-
-# summary LOG REPORT [TEST]: numbers, and names of what did not pass; of one test on its own all others are skipped.
-summary() {
-  awk -v report="$2" -v log_file="$1" -v one="$3" '
-    /^    --- PASS: TestConformance\/[^\/]+ / {passed++}
-    /^    --- FAIL: TestConformance\/[^\/]+ / {failed[$3]; f++}
-    /^    --- SKIP: TestConformance\/[^\/]+ / {skipped[$3]; s++}
-    END {
-      for (t in failed) {sub(".*/", "", t); print "failed   " t | "sort"}
-      if (!one) for (t in skipped) {sub(".*/", "", t); print "skipped  " t | "sort"}
-      close("sort")
-      printf "\n%d passed, %d failed, %d skipped\nreport: %s\nlog: %s\n", passed, f, s, report, log_file
-    }' "$1"
 }

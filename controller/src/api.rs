@@ -2,6 +2,7 @@
 //! where that has more fields: a field we do not know cannot be refused.
 
 mod listener_set;
+mod stream_route;
 
 pub use crate::fairway_proxy::FairwayProxy;
 pub use gateway_api::backendtlspolicies::BackendTlsPolicy;
@@ -9,7 +10,9 @@ pub use gateway_api::experimental::gatewayclasses::GatewayClass;
 pub use gateway_api::experimental::gateways::Gateway;
 pub use gateway_api::experimental::grpcroutes::GrpcRoute;
 pub use gateway_api::experimental::httproutes::HttpRoute;
+pub use gateway_api::experimental::tlsroutes::TlsRoute;
 pub use gateway_api::referencegrants::ReferenceGrant;
 pub use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
 pub use k8s_openapi::api::discovery::v1::EndpointSlice;
 pub use listener_set::{ListenerSet, ListenerSetSpec};
+pub use stream_route::{TcpRoute, UdpRoute};

@@ -52,6 +52,11 @@ pub const SUPPORTED_FEATURES: &[Feature] = &[
     feature("HTTPRouteSchemeRedirect"),
     feature("ListenerSet"),
     feature("ReferenceGrant"),
+    feature("TCPRoute"),
+    feature("TLSRoute"),
+    feature("TLSRouteModeMixed"),
+    feature("TLSRouteModeTerminate"),
+    feature("UDPRoute"),
 ];
 
 #[cfg(test)]

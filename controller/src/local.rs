@@ -11,6 +11,7 @@ use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::manifests::SELF_SIGNED;
+use crate::translate::service_port::Transport;
 use crate::{Object, api};
 
 /// On a Service: standalone runs its pods. The value is how many, 1 to 9, or `echo` for two.
@@ -25,6 +26,8 @@ pub struct DemoService {
     pub name: String,
     /// Names of its TCP ports; one without a name is empty.
     pub ports: Vec<String>,
+    /// The same of its UDP ports.
+    pub udp_ports: Vec<String>,
     /// How many pods.
     pub pods: u8,
 }
@@ -43,33 +46,44 @@ pub fn demo_services(objects: &[Object]) -> Vec<DemoService> {
 fn demo_service(service: &api::Service) -> Option<DemoService> {
     let wanted = service.metadata.annotations.as_ref()?.get(DEMO)?;
     let ports = service.spec.as_ref()?.ports.as_ref()?;
+    let names = |transport: Transport| -> Vec<String> {
+        let of_transport = ports.iter().filter(|port| transport.is(port.protocol.as_deref()));
+        of_transport.map(|port| port.name.clone().unwrap_or_default()).collect()
+    };
     Some(DemoService {
         namespace: service.metadata.namespace.clone().unwrap_or_default(),
         name: service.metadata.name.clone().unwrap_or_default(),
-        ports: ports
-            .iter()
-            .filter(|port| port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP"))
-            .map(|port| port.name.clone().unwrap_or_default())
-            .collect(),
+        ports: names(Transport::Tcp),
+        udp_ports: names(Transport::Udp),
         pods: wanted.parse().unwrap_or(2).clamp(1, 9),
     })
 }
 
-/// The EndpointSlice of one pod: its ports, in the order of [`DemoService::ports`]. A slice per pod, because pods share
-/// loopback addresses and so differ by port.
+/// The EndpointSlice of one pod: its ports, in the order of [`DemoService::ports`] and [`DemoService::udp_ports`]. A slice
+/// per pod, because pods share loopback addresses and so differ by port.
 #[must_use]
-pub fn endpoint_slice(service: &DemoService, pod: &str, addresses: &[SocketAddr]) -> Option<Object> {
-    let ip = addresses.first()?.ip();
+pub fn endpoint_slice(
+    service: &DemoService,
+    pod: &str,
+    tcp: &[SocketAddr],
+    udp: &[SocketAddr],
+) -> Option<Object> {
+    let ip = tcp.first().or_else(|| udp.first())?.ip();
     let labels = BTreeMap::from([
         ("kubernetes.io/service-name".to_owned(), service.name.clone()),
         ("endpointslice.kubernetes.io/managed-by".to_owned(), "standalone.fairway.dev".to_owned()),
     ]);
-    let ports = service.ports.iter().zip(addresses).map(|(name, address)| EndpointPort {
-        name: Some(name.clone()),
-        port: Some(address.port().into()),
-        protocol: Some("TCP".into()),
-        app_protocol: None,
-    });
+    let ports = |names: &[String], addresses: &[SocketAddr], transport: Transport| -> Vec<EndpointPort> {
+        let ports = names.iter().zip(addresses).map(|(name, address)| EndpointPort {
+            name: Some(name.clone()),
+            port: Some(address.port().into()),
+            protocol: Some(transport.as_str().into()),
+            app_protocol: None,
+        });
+        ports.collect()
+    };
+    let mut all = ports(&service.ports, tcp, Transport::Tcp);
+    all.extend(ports(&service.udp_ports, udp, Transport::Udp));
     let endpoint = Endpoint {
         addresses: vec![ip.to_string()],
         conditions: Some(EndpointConditions {
@@ -88,7 +102,7 @@ pub fn endpoint_slice(service: &DemoService, pod: &str, addresses: &[SocketAddr]
             labels: Some(labels),
             ..ObjectMeta::default()
         },
-        ports: Some(ports.collect()),
+        ports: Some(all),
     };
     Some(Object::EndpointSlice(Arc::new(slice)))
 }

@@ -317,6 +317,12 @@ kinds! {
     HttpRoute = "HTTPRoute", http_routes, namespaced: true;
     /// GRPCRoute.
     GrpcRoute = "GRPCRoute", grpc_routes, namespaced: true;
+    /// TLSRoute.
+    TlsRoute = "TLSRoute", tls_routes, namespaced: true;
+    /// TCPRoute.
+    TcpRoute = "TCPRoute", tcp_routes, namespaced: true;
+    /// UDPRoute.
+    UdpRoute = "UDPRoute", udp_routes, namespaced: true;
     /// ReferenceGrant.
     ReferenceGrant = "ReferenceGrant", reference_grants, namespaced: true;
     /// BackendTLSPolicy.

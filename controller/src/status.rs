@@ -47,7 +47,7 @@ pub enum Status {
     Gateway(GatewayStatus),
     /// Of a ListenerSet.
     ListenerSet(ListenerSetStatus),
-    /// Of an HTTPRoute or GRPCRoute.
+    /// Of a route of any kind.
     Route(RouteStatus),
     /// Of a BackendTLSPolicy.
     Policy(PolicyStatus),

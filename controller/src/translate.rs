@@ -16,11 +16,13 @@ mod grpc_route;
 mod hostname;
 mod http_route;
 mod listener;
+mod listener_kinds;
 mod listener_set;
 mod matching;
 mod output;
 pub(crate) mod parameters;
 mod program;
+mod queue;
 mod reference_grant;
 mod references;
 mod rivalry;
@@ -28,7 +30,9 @@ mod route;
 mod route_status;
 mod rule;
 mod selector;
+pub(crate) mod service_port;
 mod slots;
+mod stream_route;
 mod tls;
 mod usage;
 mod waypoint;
@@ -38,7 +42,7 @@ use std::ops::RangeInclusive;
 
 use serde::Deserialize;
 
-use crate::api::{GrpcRoute, HttpRoute};
+use crate::api::{GrpcRoute, HttpRoute, TcpRoute, TlsRoute, UdpRoute};
 use crate::resources::{Named, ObjectKind, Objects};
 use crate::status::GatewayAddress;
 use crate::{ObjectKey, Resources, Statuses};
@@ -108,6 +112,9 @@ pub struct Translator {
     slices: Slices,
     http_routes: route::Memory<HttpRoute>,
     grpc_routes: route::Memory<GrpcRoute>,
+    tls_routes: route::Memory<TlsRoute>,
+    tcp_routes: route::Memory<TcpRoute>,
+    udp_routes: route::Memory<UdpRoute>,
     common: route::Common,
 }
 
@@ -122,6 +129,8 @@ impl Translator {
     pub fn translate(&mut self, resources: &Resources) -> Translation {
         let Self { options, then, gateways, capture, policies, slices, common, .. } = self;
         let (http_routes, grpc_routes) = (&mut self.http_routes, &mut self.grpc_routes);
+        let (tls_routes, tcp_routes, udp_routes) =
+            (&mut self.tls_routes, &mut self.tcp_routes, &mut self.udp_routes);
         let mut news = News::default();
 
         // Where routes can stand.
@@ -144,9 +153,16 @@ impl Translator {
         let surroundings = Surroundings { cluster: &cluster, gateways, capture };
         http_routes.prepare((&then.http_routes, &resources.http_routes), &news, &surroundings, common);
         grpc_routes.prepare((&then.grpc_routes, &resources.grpc_routes), &news, &surroundings, common);
+        tls_routes.prepare((&then.tls_routes, &resources.tls_routes), &news, &surroundings, common);
+        tcp_routes.prepare((&then.tcp_routes, &resources.tcp_routes), &news, &surroundings, common);
+        udp_routes.prepare((&then.udp_routes, &resources.udp_routes), &news, &surroundings, common);
         common.rivalry.settle(http_routes, grpc_routes);
+        (tls_routes.rank(), tcp_routes.rank(), udp_routes.rank());
         http_routes.finish(&surroundings, common);
         grpc_routes.finish(&surroundings, common);
+        tls_routes.finish(&surroundings, common);
+        tcp_routes.finish(&surroundings, common);
+        udp_routes.finish(&surroundings, common);
 
         // What is said of everything else.
         let route::Common { backends, readers, usage, said, .. } = common;

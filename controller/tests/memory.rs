@@ -47,7 +47,8 @@ fn route(kind: &str, name: &str, created: &str, hosts: &[&str], backend: &str) -
 fn service(app_protocol: Option<&str>, waypoint: Option<&str>) -> Value {
     json!({"kind": "Service", "metadata": {"name": "cart", "namespace": "shop",
         "labels": waypoint.map(|waypoint| json!({"fairway.dev/use-waypoint": waypoint}))},
-        "spec": {"ports": [{"name": "http", "port": 80, "appProtocol": app_protocol}, {"name": "two", "port": 81}]}})
+        "spec": {"ports": [{"name": "http", "port": 80, "appProtocol": app_protocol}, {"name": "two", "port": 81},
+            {"name": "quic", "port": 80, "protocol": "UDP"}]}})
 }
 
 fn policy(name: &str, hostname: &str, section: Option<&str>) -> Value {
@@ -82,6 +83,12 @@ fn gateways() -> Vec<Vec<Option<Value>>> {
     let (all, same) = (json!({"from": "All"}), json!({"from": "Same"}));
     let chosen = json!({"from": "Selector", "selector": {"matchLabels": {"team": "shop"}}});
     let one = listener("all", 81, None, &all);
+    let stream = |name: &str, port: u16, protocol: &str, allowed: &Value| {
+        let tls = (protocol == "TLS").then(|| json!({"mode": "Passthrough"}));
+        json!({"name": name, "port": port, "protocol": protocol, "tls": tls, "allowedRoutes": {"namespaces": allowed}})
+    };
+    let (tcp, udp) = (stream("tcp", 53, "TCP", &all), stream("udp", 53, "UDP", &same));
+    let tls = stream("tls", 8443, "TLS", &chosen);
     let edge = |listeners: Value| Some(gateway("edge", EARLY, &listeners));
     let class = |controller: &str| {
         Some(
@@ -102,10 +109,15 @@ fn gateways() -> Vec<Vec<Option<Value>>> {
         ],
         vec![
             None,
-            edge(json!([listener("http", 80, Some("*.example.com"), &all), one])),
+            edge(json!([listener("http", 80, Some("*.example.com"), &all), one, tcp, tls])),
             edge(json!([listener("http", 80, Some("a.example.com"), &same), one])),
-            edge(json!([one, listener("http", 80, Some("*.example.com"), &chosen)])),
-            edge(json!([one, secure("edge")])),
+            edge(json!([
+                one,
+                listener("http", 80, Some("*.example.com"), &chosen),
+                stream("udp", 53, "UDP", &all),
+                tls
+            ])),
+            edge(json!([one, secure("edge"), udp, tcp])),
         ],
         vec![
             None,

@@ -17,7 +17,38 @@ spec:
   listeners:
   - {name: http, port: 80, protocol: HTTP, allowedRoutes: {namespaces: {from: All}}}
   - {name: https, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: example-com}]}}
-  - {name: tcp, port: 1, protocol: TCP}
+  - {name: raw, port: 1, protocol: example.com/raw}
+---
+kind: Gateway
+metadata: {name: streams, namespace: shop, generation: 2}
+spec:
+  gatewayClassName: fairway
+  allowedListeners: {namespaces: {from: Same}}
+  listeners:
+  - {name: tls, port: 443, protocol: TLS, tls: {mode: Passthrough}}
+  - {name: tcp, port: 53, protocol: TCP}
+---
+kind: ListenerSet
+metadata: {name: more, namespace: shop}
+spec:
+  parentRef: {name: streams}
+  listeners: [{name: udp, port: 53, protocol: UDP}]
+---
+kind: TLSRoute
+metadata: {name: route, namespace: shop}
+spec: {parentRefs: [{name: streams}], hostnames: [a.example.com], rules: [{backendRefs: [{name: dns, port: 53}]}]}
+---
+kind: TCPRoute
+metadata: {name: route, namespace: shop}
+spec: {parentRefs: [{name: streams}], rules: [{backendRefs: [{name: cart, port: 80}, {name: dns, port: 53}]}]}
+---
+kind: UDPRoute
+metadata: {name: route, namespace: shop}
+spec: {parentRefs: [{kind: ListenerSet, name: more}], rules: [{backendRefs: [{name: dns, port: 53}]}]}
+---
+kind: Service
+metadata: {name: dns, namespace: shop}
+spec: {ports: [{name: tcp, port: 53}, {name: udp, port: 53, protocol: UDP}]}
 ---
 kind: HTTPRoute
 metadata: {name: route, namespace: shop, generation: 4}
@@ -87,7 +118,7 @@ fn everything_is_programmed_when_nothing_is_rejected() {
     for listener in ["listener http", "listener https"] {
         assert_eq!(says(&condition(&statuses, GATEWAY, listener, "Programmed")), (True, "Programmed"));
     }
-    assert_eq!(says(&condition(&statuses, GATEWAY, "listener tcp", "Programmed")), (False, "Invalid"));
+    assert_eq!(says(&condition(&statuses, GATEWAY, "listener raw", "Programmed")), (False, "Invalid"));
     let service =
         condition(&statuses, (ObjectKind::Service, "shop", "echo"), "", "fairway.dev/WaypointBound");
     assert_eq!(says(&service), (True, "Bound"));
@@ -123,6 +154,53 @@ fn a_refused_certificate_shows_where_it_would_have_been_shown() {
     assert_eq!(says(&condition(&statuses, GATEWAY, at, "ResolvedRefs")), (False, "InvalidCertificateRef"));
     assert_eq!(says(&condition(&statuses, GATEWAY, at, "Programmed")), (False, "Invalid"));
     assert_eq!(says(&condition(&statuses, GATEWAY, "listener http", "Programmed")), (True, "Programmed"));
+}
+
+const STREAMS: [(ObjectKind, &str, &str); 3] = [
+    (ObjectKind::TlsRoute, "Gateway/streams", "TlsRoute/shop/route"),
+    (ObjectKind::TcpRoute, "Gateway/streams", "TcpRoute/shop/route"),
+    (ObjectKind::UdpRoute, "ListenerSet/more", "UdpRoute/shop/route"),
+];
+
+#[test]
+fn a_refused_route_of_connections_or_datagrams_is_told_and_its_namesakes_are_not() {
+    for (_, _, key) in STREAMS {
+        let statuses = answer(&[rejected(key, Severity::Refused)]);
+        for (kind, parent, other) in STREAMS {
+            let place = format!("parent {parent}");
+            let accepted = condition(&statuses, (kind, "shop", "route"), &place, "Accepted");
+            let want = if other == key { (False, "UnsupportedValue") } else { (True, "Accepted") };
+            assert_eq!(says(&accepted), want, "{key}: {kind:?}");
+        }
+        assert_eq!(says(&condition(&statuses, ROUTE, PARENT, "Accepted")), (True, "Accepted"));
+    }
+}
+
+#[test]
+fn a_refused_backend_concerns_those_who_use_its_transport() {
+    for (backend, concerned) in [
+        ("Backend/shop/dns:53", [ObjectKind::TlsRoute, ObjectKind::TcpRoute].as_slice()),
+        ("Backend/shop/dns:53:udp", &[ObjectKind::UdpRoute]),
+        ("Endpoints/shop/dns:53:udp", &[ObjectKind::UdpRoute]),
+    ] {
+        let statuses = answer(&[rejected(backend, Severity::Refused)]);
+        for (kind, parent, _) in STREAMS {
+            let place = format!("parent {parent}");
+            let resolved = condition(&statuses, (kind, "shop", "route"), &place, "ResolvedRefs");
+            let is_told = resolved.status == False;
+            assert_eq!(is_told, concerned.contains(&kind), "{backend}: {kind:?}: {}", resolved.message);
+        }
+    }
+}
+
+#[test]
+fn a_refused_udp_listener_of_a_set_is_told_on_the_set() {
+    let statuses = answer(&[rejected("Listener/shop/streams/shop/more/udp", Severity::Refused)]);
+    let set = (ObjectKind::ListenerSet, "shop", "more");
+    assert_eq!(says(&condition(&statuses, set, "listener udp", "Programmed")), (False, "Invalid"));
+    let gateway = (ObjectKind::Gateway, "shop", "streams");
+    assert_eq!(says(&condition(&statuses, gateway, "listener tcp", "Programmed")), (True, "Programmed"));
+    assert_eq!(says(&condition(&statuses, gateway, "listener tls", "Programmed")), (True, "Programmed"));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use config::{
 };
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use fairway_proxy::compile::Compiler;
-use fairway_proxy::snapshot::{Bind, Port, Snapshot};
+use fairway_proxy::snapshot::{Bind, Port, Snapshot, Transport};
 use fairway_proxy::telemetry::Telemetry;
 use policies::Request;
 
@@ -135,7 +135,7 @@ fn pass(port: &Port, asked: &[(String, String, Request)]) {
 }
 
 fn port(snapshot: &Snapshot) -> Arc<Port> {
-    snapshot.ports.get(&Bind { address: None, port: 80 }).expect("a port").clone()
+    snapshot.ports.get(&Bind { transport: Transport::Tcp, address: None, port: 80 }).expect("a port").clone()
 }
 
 fn find(c: &mut Criterion) {

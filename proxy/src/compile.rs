@@ -20,10 +20,11 @@ use config::{Rejection, Update};
 use crate::snapshot::{Clusters, Snapshot};
 use crate::store::Store;
 use crate::telemetry::Telemetry;
-use port::{Changed, Ports};
+use port::{Attachments, Changed, Ports};
 use problems::Problems;
 use route::Routes;
 use rule::Scene;
+use stream::Streams;
 
 mod backend;
 mod certificate;
@@ -33,6 +34,7 @@ mod port;
 mod problems;
 mod route;
 mod rule;
+mod stream;
 
 /// Compiles updates, one after the other. One owner task.
 #[derive(Debug)]
@@ -40,7 +42,9 @@ pub struct Compiler {
     telemetry: Arc<Telemetry>,
     store: Store,
     clusters: Clusters,
+    udp_clusters: Clusters,
     routes: Routes,
+    streams: Streams,
     ports: Ports,
     problems: Problems,
 }
@@ -53,7 +57,9 @@ impl Compiler {
             telemetry,
             store: Store::default(),
             clusters: Clusters::default(),
+            udp_clusters: Clusters::default(),
             routes: Routes::default(),
+            streams: Streams::default(),
             ports: Ports::default(),
             problems: Problems::default(),
         }
@@ -73,14 +79,20 @@ impl Compiler {
     pub fn apply(&mut self, update: Update) -> (Snapshot, Vec<Rejection>) {
         let version = update.version;
         let dirty = self.store.apply(update);
-        let Self { telemetry, store, clusters, routes, ports, problems } = self;
+        let Self { telemetry, store, clusters, udp_clusters, routes, streams, ports, problems } = self;
         // In the order in which one is made of the other.
-        let backends = backend::compile(clusters, &dirty, store, telemetry, problems);
-        let scene = Scene { clusters, telemetry };
-        let parents = routes.compile(&dirty, &backends, store, scene, problems);
+        let backends = backend::compile([clusters, udp_clusters], &dirty, store, telemetry, problems);
+        let scene = Scene { clusters, udp_clusters, telemetry };
+        let mut parents = routes.compile(&dirty, &backends, store, scene, problems);
+        parents.extend(streams.compile(&dirty, &backends, store, scene, problems));
         let changed = Changed { dirty: &dirty, backends: &backends, parents: &parents };
-        ports.compile(&changed, store, routes, scene, problems);
-        let snapshot = Snapshot { version, ports: ports.ports().clone(), clusters: clusters.clone() };
+        ports.compile(&changed, store, Attachments { routes, streams }, scene, problems);
+        let snapshot = Snapshot {
+            version,
+            ports: ports.ports().clone(),
+            clusters: clusters.clone(),
+            udp_clusters: udp_clusters.clone(),
+        };
         (snapshot, problems.list())
     }
 }

@@ -8,17 +8,18 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::{Rejection, Severity};
-use futures::future::join_all;
-use rustc_hash::FxHashMap;
+use config::{Key, Rejection, Severity};
+use futures::future::{join, join_all};
+use rustc_hash::{FxHashMap, FxHashSet};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 pub(crate) use self::accept::Seats;
+use crate::datagram::Hubs;
 use crate::ingress::gate::Gate;
-use crate::snapshot::{Bind, Port, Snapshot};
+use crate::snapshot::{Bind, Port, Reader, Snapshot, Transport};
 use crate::telemetry::Telemetry;
 
 /// Connections the kernel holds before they are accepted.
@@ -29,9 +30,12 @@ const BACKLOG: i32 = 4096;
 pub(crate) struct Listeners {
     seats: Seats,
     telemetry: Arc<Telemetry>,
+    reader: Reader,
     drain: Duration,
     open: FxHashMap<Bind, Open>,
     draining: Vec<JoinHandle<()>>,
+    /// Those for datagrams.
+    hubs: Hubs,
 }
 
 #[derive(Debug)]
@@ -48,8 +52,9 @@ struct Open {
 
 impl Listeners {
     /// None yet. `drain`: how long connections of a closed port may take to end.
-    pub(crate) fn new(seats: Seats, telemetry: Arc<Telemetry>, drain: Duration) -> Self {
-        Self { seats, telemetry, drain, open: FxHashMap::default(), draining: Vec::new() }
+    pub(crate) fn new(seats: Seats, telemetry: Arc<Telemetry>, reader: Reader, drain: Duration) -> Self {
+        let hubs = Hubs::new(seats.runtimes().cloned().collect(), reader.clone(), telemetry.clone(), drain);
+        Self { seats, telemetry, reader, drain, open: FxHashMap::default(), draining: Vec::new(), hubs }
     }
 
     /// Binds what `next` wants and is not open. A port that cannot be bound is a rejection of its listeners and is tried
@@ -57,20 +62,21 @@ impl Listeners {
     pub(crate) fn bind(&mut self, next: &Snapshot) -> Vec<Rejection> {
         let mut rejections = Vec::new();
         for (bind, port) in &next.ports {
-            if self.open.contains_key(bind) {
-                continue;
-            }
-            match self.bind_one(*bind, next) {
-                Ok(open) => {
-                    self.open.insert(*bind, open);
-                }
-                Err(error) => rejections.extend(reject(*bind, port, &error)),
+            let bound = match bind.transport {
+                Transport::Tcp => self.bind_tcp(*bind, next),
+                Transport::Udp => self.hubs.bind(*bind),
+            };
+            if let Err(error) = bound {
+                rejections.extend(reject(*bind, port, &error));
             }
         }
         rejections
     }
 
-    fn bind_one(&mut self, bind: Bind, next: &Snapshot) -> io::Result<Open> {
+    fn bind_tcp(&mut self, bind: Bind, next: &Snapshot) -> io::Result<()> {
+        if self.open.contains_key(&bind) {
+            return Ok(());
+        }
         let bound = listen(bind).or_else(|error| {
             // An address of the same port that is about to close may be in the way.
             let stale = |open: &Bind| open.port == bind.port && !next.ports.contains_key(open);
@@ -79,14 +85,16 @@ impl Listeners {
             listen(bind)
         })?;
         let (stop, stopped) = oneshot::channel();
-        Ok(Open {
+        let open = Open {
             address: bound.local_addr()?,
             gate: Arc::new(Gate::new(bind, &self.telemetry)),
             bound: Some(bound),
             _stop: stop,
             stopped: Some(stopped),
             accepting: None,
-        })
+        };
+        self.open.insert(bind, open);
+        Ok(())
     }
 
     /// After `now` was published in place of `before`: starts accepting on new ports, and closes those that are gone.
@@ -96,12 +104,38 @@ impl Listeners {
         for bind in gone {
             self.close_one(bind, before.ports.get(&bind).cloned());
         }
+        self.drain_members(before, now);
         for open in self.open.values_mut() {
             if let (Some(bound), Some(stopped)) = (open.bound.take(), open.stopped.take()) {
                 open.accepting = self.seats.accept(bound, open.gate.clone(), stopped);
             }
         }
         self.draining.retain(|task| !task.is_finished());
+        self.hubs.settle(now);
+    }
+
+    /// Has connections end in time whose listener left a port that stays open for others.
+    fn drain_members(&self, before: &Snapshot, now: &Snapshot) {
+        for (bind, open) in &self.open {
+            let (Some(old), Some(new)) = (before.ports.get(bind), now.ports.get(bind)) else { continue };
+            if Arc::ptr_eq(&old.listeners, &new.listeners) {
+                continue;
+            }
+            let left: FxHashSet<&Key> = new.listeners.iter().map(|(key, _)| key).collect();
+            for (key, _) in old.listeners.iter().filter(|(key, _)| !left.contains(key)) {
+                let (key, bind, gate) = (key.clone(), *bind, open.gate.clone());
+                let (reader, limit) = (self.reader.clone(), self.drain);
+                tokio::spawn(async move {
+                    sleep(limit).await;
+                    let snapshot = reader.load();
+                    let port = snapshot.ports.get(&bind);
+                    // It may be there again.
+                    if port.is_none_or(|port| port.listeners.iter().all(|(member, _)| *member != key)) {
+                        gate.cut_streams(&format!("{}/{}", key.namespace, key.name));
+                    }
+                });
+            }
+        }
     }
 
     /// Stops accepting, and lets what is connected end in time.
@@ -129,7 +163,7 @@ impl Listeners {
         for bind in open {
             self.close_one(bind, last.ports.get(&bind).cloned());
         }
-        join_all(self.draining).await;
+        join(join_all(self.draining), self.hubs.close()).await;
     }
 
     /// Closes everything at once.
@@ -142,11 +176,13 @@ impl Listeners {
             }
         }
         self.open.clear();
+        self.hubs.cut();
     }
 
     /// What is open, and the address it really has.
     pub(crate) fn addresses(&self) -> Vec<(Bind, SocketAddr)> {
-        self.open.iter().map(|(bind, open)| (*bind, open.address)).collect()
+        let tcp = self.open.iter().map(|(bind, open)| (*bind, open.address));
+        tcp.chain(self.hubs.addresses()).collect()
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use policies::Chain;
 
 use crate::split::Split;
-use crate::telemetry::RouteStats;
+use crate::telemetry::{RouteStats, StreamStats};
 
 /// One compiled rule; immutable, shared by snapshots as long as its route does not change.
 #[derive(Debug)]
@@ -23,10 +23,22 @@ pub struct Rule {
     pub stats: Arc<RouteStats>,
 }
 
+/// The compiled rule of a TLSRoute, TCPRoute or UDPRoute.
+#[derive(Debug)]
+pub struct StreamRule {
+    /// Which rule this is, for logs and metrics.
+    pub name: RuleName,
+    /// Where connections and flows go.
+    pub action: Action,
+    /// Counters; they outlive recompiles.
+    pub stats: Arc<StreamStats>,
+}
+
 /// Names a rule of a user's route.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RuleName {
-    /// `HTTPRoute` or `GRPCRoute`, or `Service` for default forwarding of a captured Service.
+    /// `HTTPRoute`, `GRPCRoute`, `TLSRoute`, `TCPRoute` or `UDPRoute`, or `Service` for default forwarding of a captured
+    /// Service.
     pub kind: &'static str,
     /// `namespace/name` of the route.
     pub route: Arc<str>,

@@ -85,7 +85,7 @@ impl Proxy {
             current: reader.load(),
             reader: reader.clone(),
             writer,
-            listeners: Listeners::new(seats, telemetry, options.drain),
+            listeners: Listeners::new(seats, telemetry, reader.clone(), options.drain),
             addresses: addresses.clone(),
             _workers: workers,
         };

@@ -1,6 +1,6 @@
 //! The immutable compiled configuration and its single writer.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -9,6 +9,7 @@ use rustc_hash::FxHashMap;
 
 use crate::route::RouteTable;
 use crate::route::map::{CowMap, Keyed};
+use crate::stream::StreamTable;
 use crate::tls::TlsTable;
 use crate::upstream::Cluster;
 
@@ -19,30 +20,55 @@ pub struct Snapshot {
     pub version: u64,
     /// One entry per address to bind.
     pub ports: FxHashMap<Bind, Arc<Port>>,
-    /// Every backend.
+    /// Every backend that takes connections.
     pub clusters: Clusters,
+    /// Every backend that takes datagrams.
+    pub udp_clusters: Clusters,
+}
+
+/// What a socket carries. A number may be a port of both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Transport {
+    /// Connections.
+    Tcp,
+    /// Datagrams.
+    Udp,
 }
 
 /// An address to bind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Bind {
+    /// What arrives.
+    pub transport: Transport,
     /// `None`: all addresses.
     pub address: Option<IpAddr>,
     /// Port; 0 only in tests.
     pub port: u16,
 }
 
+impl Bind {
+    /// `address:port`, for what is counted here and not known to belong to one listener.
+    pub(crate) fn name(&self) -> String {
+        match self.address {
+            Some(address) => SocketAddr::new(address, self.port).to_string(),
+            None => format!("*:{}", self.port),
+        }
+    }
+}
+
 /// A listening port: one or more listeners that share it.
 #[derive(Debug, Clone)]
 pub struct Port {
-    /// What it speaks; listeners of one port agree.
+    /// What it speaks; listeners of one port agree, save that `TLS` has HTTPS listeners beside its own.
     pub protocol: Protocol,
     /// Names of its listeners, for logs and `/config`.
     pub listeners: Arc<[(config::Key, Scope)]>,
     /// Its routes.
     pub routes: Arc<RouteTable>,
-    /// TLS settings by SNI, when `protocol` is HTTPS.
+    /// What is done with a handshake, by SNI, when `protocol` is HTTPS or TLS.
     pub tls: Option<Arc<TlsTable>>,
+    /// The routes of its only listener, when `protocol` is TCP or UDP.
+    pub streams: Option<Arc<StreamTable>>,
 }
 
 /// Every backend; cheap to clone.

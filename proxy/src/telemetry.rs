@@ -14,6 +14,7 @@ mod process;
 mod retained;
 mod settings;
 mod stats;
+mod streams;
 mod trace;
 
 use std::net::SocketAddr;
@@ -29,6 +30,7 @@ pub use self::entropy::entropy;
 pub use self::metrics::{Format, render};
 pub use self::settings::{AccessLog, Error, Settings};
 pub use self::stats::{BackendStats, InFlight, ListenerStats, OpenConnection, RouteStats, Spoken};
+pub use self::streams::{StreamRecord, StreamStats};
 pub use self::trace::{TRACEPARENT, TRACESTATE, TraceContext};
 
 use self::access_log::Log;
@@ -46,6 +48,7 @@ const SWEEP_EVERY: u64 = 32;
 pub struct Telemetry {
     role: &'static str,
     routes: Retained<RuleName, RouteStats>,
+    streams: Retained<RuleName, StreamStats>,
     backends: Retained<BackendRef, BackendStats>,
     listeners: Retained<String, ListenerStats>,
     config: ConfigStats,
@@ -81,6 +84,13 @@ impl Telemetry {
     #[must_use]
     pub fn route(&self, rule: &RuleName) -> Arc<RouteStats> {
         self.routes.get(rule)
+    }
+
+    /// The counters of a rule for whole connections or datagrams; the same for the same name as long as anybody holds
+    /// them.
+    #[must_use]
+    pub fn stream(&self, rule: &RuleName) -> Arc<StreamStats> {
+        self.streams.get(rule)
     }
 
     /// The counters of a backend; the same for the same name as long as anybody holds them.
@@ -138,6 +148,13 @@ impl Telemetry {
         }
     }
 
+    /// Logs a connection or flow that has ended; its counters are its rule's to keep.
+    pub fn finish_stream(&self, record: &StreamRecord<'_>) {
+        if let Some(log) = &self.log {
+            log.log_stream(self.role, record);
+        }
+    }
+
     /// Writes out what is buffered; for the end of a drain. Blocks the thread, for four seconds at most.
     pub fn flush(&self) {
         if let Some(log) = &self.log {
@@ -160,6 +177,7 @@ impl Telemetry {
 
     fn sweep(&self) {
         self.routes.sweep();
+        self.streams.sweep();
         self.backends.sweep();
         self.listeners.sweep();
     }
@@ -181,6 +199,12 @@ impl Activity for RouteStats {
     }
 }
 
+impl Activity for StreamStats {
+    fn activity(&self) -> u64 {
+        self.activity()
+    }
+}
+
 impl Activity for BackendStats {
     fn activity(&self) -> u64 {
         self.counters().map_or(0, |counters| counters.attempts().map(|(_, _, count)| count).sum())
@@ -190,7 +214,8 @@ impl Activity for BackendStats {
 impl Activity for ListenerStats {
     fn activity(&self) -> u64 {
         let opened: u64 = self.connections().map(|(_, _, opened)| opened).sum();
-        opened + self.unmatched.total() + self.handshakes.total()
+        let refused = self.refused.total() + self.dropped.total();
+        opened + self.unmatched.total() + self.handshakes.total() + refused
     }
 }
 

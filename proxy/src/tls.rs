@@ -22,6 +22,7 @@ use x509_parser::extensions::GeneralName;
 pub(crate) use self::clients::Trust;
 use crate::route::hosts::{HostPattern, Hosts};
 use crate::route::map::Keyed;
+use crate::stream::StreamTable;
 
 mod clients;
 
@@ -34,9 +35,23 @@ pub struct TlsTable {
 #[derive(Debug)]
 struct Entry {
     host: Box<str>,
-    /// None when the listener has no usable certificate: its names are refused, not served with those of another.
-    settings: Option<Arc<Settings>>,
+    handshake: Handshake,
 }
+
+/// What a listener does with a handshake. Settings are none where it has no usable certificate: its names are refused,
+/// not served with those of another.
+#[derive(Debug)]
+pub(crate) enum Handshake {
+    /// Requests follow.
+    Http(Option<Arc<Settings>>),
+    /// Any bytes follow.
+    Terminate(Option<Arc<Settings>>, Arc<StreamTable>),
+    /// It is the backend's.
+    Pass(Arc<StreamTable>),
+}
+
+/// What HTTPS listeners offer by ALPN. Others offer nothing: what is spoken inside is not known.
+pub(crate) const HTTP: &[&[u8]] = &[b"h2", b"http/1.1"];
 
 /// TLS settings of one listener.
 #[derive(Debug)]
@@ -64,18 +79,27 @@ impl TlsTable {
 
     /// As [`pick`](Self::pick), with what a handshake by them proves.
     pub(crate) fn settings(&self, sni: Option<&str>) -> Option<&Arc<Settings>> {
-        match sni {
-            // What it takes is paid per handshake, and only by a client that writes upper case.
-            Some(sni) if sni.bytes().any(|byte| byte.is_ascii_uppercase()) => {
-                self.settings(Some(&sni.to_ascii_lowercase()))
-            }
-            Some(sni) => self.listeners.find(sni, Some)?.settings.as_ref(),
-            None => self.listeners.get(HostPattern::Any)?.settings.as_ref(),
+        match self.handshake(sni)? {
+            Handshake::Http(settings) | Handshake::Terminate(settings, _) => settings.as_ref(),
+            Handshake::Pass(_) => None,
         }
     }
 
-    pub(crate) fn insert(&mut self, pattern: HostPattern<'_>, settings: Option<Arc<Settings>>) {
-        self.listeners.insert(pattern, Arc::new(Entry { host: pattern.key().into(), settings }));
+    /// What is done with a client's handshake; `None`: no listener has the name.
+    pub(crate) fn handshake(&self, sni: Option<&str>) -> Option<&Handshake> {
+        let entry = match sni {
+            // What it takes is paid per handshake, and only by a client that writes upper case.
+            Some(sni) if sni.bytes().any(|byte| byte.is_ascii_uppercase()) => {
+                self.listeners.find(&sni.to_ascii_lowercase(), Some)
+            }
+            Some(sni) => self.listeners.find(sni, Some),
+            None => self.listeners.get(HostPattern::Any),
+        };
+        entry.map(|entry| &entry.handshake)
+    }
+
+    pub(crate) fn insert(&mut self, pattern: HostPattern<'_>, handshake: Handshake) {
+        self.listeners.insert(pattern, Arc::new(Entry { host: pattern.key().into(), handshake }));
     }
 }
 
@@ -139,7 +163,8 @@ impl Terminator {
         Ok(Identity { certified: Arc::new(certified), names })
     }
 
-    /// The settings of a listener with these certificates, most wanted first, for these clients.
+    /// The settings of a listener with these certificates, most wanted first, for these clients, that offers this by
+    /// ALPN.
     ///
     /// # Errors
     /// What is wrong with the authorities for clients, with its field.
@@ -147,6 +172,7 @@ impl Terminator {
         &self,
         identities: Vec<Arc<Identity>>,
         clients: Option<&ClientValidation>,
+        alpn: &[&[u8]],
     ) -> Result<Arc<Settings>, String> {
         let builder = ServerConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(&[&version::TLS13, &version::TLS12])
@@ -156,7 +182,7 @@ impl Terminator {
             None => builder.with_no_client_auth(),
         };
         let mut settings = builder.with_cert_resolver(Arc::new(Resolver(identities)));
-        settings.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        settings.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         let trust = Trust::of(clients);
         if trust.is_some() {
             settings.session_storage = Arc::new(NoServerSessionStorage {});

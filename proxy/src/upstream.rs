@@ -9,6 +9,7 @@
 
 mod balance;
 mod client;
+mod dial;
 mod health;
 mod names;
 mod peer;
@@ -33,6 +34,7 @@ use self::pins::Pins;
 use crate::telemetry::BackendStats;
 
 pub(crate) use self::client::ClientIdentity;
+pub(crate) use self::dial::DialError;
 pub(crate) use self::pins::IDENTITY;
 pub use self::trust::trust_file;
 
@@ -160,7 +162,15 @@ impl Cluster {
     /// # Errors
     /// When no endpoint can take the request.
     pub fn pick(self: &Arc<Self>, entropy: u64, tried: &[SocketAddr]) -> Result<Picked, NoEndpoint> {
-        self.pick_at(now(), entropy, tried)
+        self.pick_at(now(), entropy, tried, 1)
+    }
+
+    /// As [`pick`](Self::pick), for a whole connection: of what shares one over HTTP/2 it takes the place of all.
+    ///
+    /// # Errors
+    /// As [`pick`](Self::pick).
+    pub fn pick_whole(self: &Arc<Self>, entropy: u64, tried: &[SocketAddr]) -> Result<Picked, NoEndpoint> {
+        self.pick_at(now(), entropy, tried, self.dialer.streams())
     }
 
     fn pick_at(
@@ -168,20 +178,21 @@ impl Cluster {
         now: Millis,
         entropy: u64,
         tried: &[SocketAddr],
+        takes: u32,
     ) -> Result<Picked, NoEndpoint> {
         let endpoints = self.endpoints.load();
         let mean = self.load.mean.at(now, MEAN_HALF_LIFE);
         let endpoint = balance::choose(&endpoints, now, mean, entropy, tried).ok_or(NoEndpoint::None)?;
-        let in_use = self.load.in_use.fetch_add(1, Ordering::Relaxed);
-        if self.limit().is_some_and(|limit| in_use >= limit) {
-            self.load.in_use.fetch_sub(1, Ordering::Relaxed);
+        let in_use = self.load.in_use.fetch_add(takes, Ordering::Relaxed);
+        if self.limit().is_some_and(|limit| in_use.saturating_add(takes) > limit) {
+            self.load.in_use.fetch_sub(takes, Ordering::Relaxed);
             return Err(NoEndpoint::Full);
         }
         if endpoint.health.gate(now) == Gate::Probe {
             endpoint.health.claim_probe(now);
         }
         endpoint.health.enter();
-        Ok(Picked { cluster: Arc::clone(self), endpoint: Arc::clone(endpoint) })
+        Ok(Picked { cluster: Arc::clone(self), endpoint: Arc::clone(endpoint), takes })
     }
 
     /// Requests in flight that fill the allowed connections: one each over HTTP/1.1, many share one over HTTP/2.
@@ -314,6 +325,8 @@ impl Drop for Counted {
 pub struct Picked {
     cluster: Arc<Cluster>,
     endpoint: Arc<Endpoint>,
+    /// Of the cluster's limit.
+    takes: u32,
 }
 
 impl Picked {
@@ -348,7 +361,7 @@ impl Picked {
 impl Drop for Picked {
     fn drop(&mut self) {
         self.endpoint.health.leave();
-        self.cluster.load.in_use.fetch_sub(1, Ordering::Relaxed);
+        self.cluster.load.in_use.fetch_sub(self.takes, Ordering::Relaxed);
     }
 }
 

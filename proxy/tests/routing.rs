@@ -15,6 +15,7 @@ mod routing {
     mod precedence;
     mod rejections;
     mod sharing;
+    mod streams;
     mod support;
     mod tls;
 }

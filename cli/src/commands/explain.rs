@@ -1,25 +1,25 @@
 //! `fairway explain`: what a route does, rule by rule, and why.
 
+mod find;
 mod order;
 mod sources;
 
 use std::fmt::Write as _;
 
-use anyhow::bail;
 use config::{
     Action, BackendTls, Endpoints, HttpMatch, Key, Kind, Parent, PathMatch, Resource, SubjectAltName, Target,
     ValueKind,
 };
+use controller::ObjectKey;
 use controller::status::{ConditionStatus, Status};
-use controller::{ObjectKey, ObjectKind};
 use serde::Serialize;
 
 use crate::args::{Explain, Explanation};
 use crate::input::Input;
 use crate::output;
-use crate::view::route_of;
+use crate::view::{backend_key, endpoints_key, kind_of, route_of, stream_of};
 use order::Place;
-use sources::PolicySource;
+use sources::{PolicySource, Sources};
 
 /// A route, explained.
 #[derive(Debug, Serialize)]
@@ -80,7 +80,7 @@ pub(crate) fn run(args: &Explain) -> anyhow::Result<bool> {
     for finding in input.loader.findings() {
         output::error(&finding.to_string());
     }
-    let key = find(&args.route, &input)?;
+    let key = find::route(&args.route, &input)?;
     let explained = explain(&key, &input);
     let text = match args.output {
         Explanation::Text => text(&explained),
@@ -90,80 +90,64 @@ pub(crate) fn run(args: &Explain) -> anyhow::Result<bool> {
     Ok(true)
 }
 
-/// The route that `[KIND/]NAME[.NAMESPACE]` names. Names may hold dots, so all readings are tried.
-fn find(wanted: &str, input: &Input) -> anyhow::Result<ObjectKey> {
-    let (kind, name) = wanted.split_once('/').map_or((None, wanted), |(kind, name)| (Some(kind), name));
-    let kinds: &[ObjectKind] = match kind.map(str::to_ascii_lowercase).as_deref() {
-        None => &[ObjectKind::HttpRoute, ObjectKind::GrpcRoute],
-        Some("httproute" | "httproutes") => &[ObjectKind::HttpRoute],
-        Some("grpcroute" | "grpcroutes") => &[ObjectKind::GrpcRoute],
-        Some(other) => bail!("{other:?} is no kind of route: write httproute/NAME or grpcroute/NAME"),
-    };
-    let http = input.resources.http_routes.iter().map(|r| (ObjectKind::HttpRoute, &r.metadata));
-    let grpc = input.resources.grpc_routes.iter().map(|r| (ObjectKind::GrpcRoute, &r.metadata));
-    let all: Vec<ObjectKey> = http
-        .chain(grpc)
-        .filter(|(kind, _)| kinds.contains(kind))
-        .map(|(kind, meta)| {
-            let part = |part: &Option<String>| part.clone().unwrap_or_default();
-            ObjectKey::new(kind, part(&meta.namespace), part(&meta.name))
-        })
-        .collect();
-    let named = |key: &&ObjectKey| *key.name == *name || format!("{}.{}", key.name, key.namespace) == name;
-    match all.iter().filter(named).collect::<Vec<_>>().as_slice() {
-        [one] => Ok((*one).clone()),
-        [] if all.is_empty() => bail!("there is no route in these files"),
-        [] => bail!("there is no route {wanted:?}; there are {}", names(all.iter())),
-        several => bail!("{wanted:?} may be {}: write KIND/NAME.NAMESPACE", names(several.iter().copied())),
-    }
-}
-
-fn names<'k>(keys: impl Iterator<Item = &'k ObjectKey>) -> String {
-    let names: Vec<String> = keys
-        .map(|key| format!("{}/{}.{}", key.kind.as_str().to_ascii_lowercase(), key.name, key.namespace))
-        .collect();
-    crate::table::short(&names, 8)
-}
-
 fn explain(key: &ObjectKey, input: &Input) -> Explained {
-    let (kind, sources) = if key.kind == ObjectKind::GrpcRoute {
-        (Kind::GrpcRoute, sources::grpc(key, input))
-    } else {
-        (Kind::HttpRoute, sources::http(key, input))
+    let sources = sources::of(key, input);
+    let resource_key = kind_of(key.kind).map(|kind| Key::new(kind, &*key.namespace, &*key.name));
+    let resource = resource_key.as_ref().and_then(|key| input.translation.resources.get(key));
+    let rules = match (&resource_key, resource) {
+        (Some(key), Some(resource)) => rules(key, resource, &sources, input),
+        _ => Vec::new(),
     };
-    let resource_key = Key::new(kind, &*key.namespace, &*key.name);
-    let route = input.translation.resources.get(&resource_key).and_then(|resource| route_of(resource));
-    let places = order::places(&input.translation.resources, &resource_key);
     let file = input.loader.places().get(key).map(|(file, line)| format!("{}:{line}", file.display()));
-    let rules = route.map(|route| {
-        route.rules.iter().enumerate().map(|(index, rule)| {
-            let source = |policies: &config::PolicySet| sources.rule(index, policies);
-            let (fails, backends) = match &rule.action {
-                Action::Fail { message } => (Some(message.clone()), Vec::new()),
-                Action::Forward(backends) => {
-                    let total: u64 = backends.iter().map(|b| u64::from(b.weight)).sum();
-                    let explained = backends.iter().enumerate().map(|(at, backend)| {
-                        let policies = sources.backend(index, at, &backend.policies);
-                        explain_backend(backend, total, policies, input)
-                    });
-                    (None, explained.collect())
-                }
-            };
-            ExplainedRule {
-                rule: rule.name.clone().unwrap_or_else(|| index.to_string()),
-                matches: explain_matches(&rule.matches, index, &places),
-                policies: source(&rule.policies),
-                fails,
-                backends,
-            }
-        })
-    });
     Explained {
         route: key.to_string(),
         file: file.unwrap_or_default(),
         hostnames: sources.hostnames.clone(),
         parents: parents(key, input),
-        rules: rules.map(Iterator::collect).unwrap_or_default(),
+        rules,
+    }
+}
+
+fn rules(key: &Key, resource: &Resource, sources: &Sources, input: &Input) -> Vec<ExplainedRule> {
+    if let Some(route) = stream_of(resource) {
+        let (fails, backends) = explain_action(&route.action, (key.kind, 0), sources, input);
+        let rule = route.rule.clone().unwrap_or_else(|| "0".to_owned());
+        let (matches, policies) = (Vec::new(), Vec::new());
+        return vec![ExplainedRule { rule, matches, policies, fails, backends }];
+    }
+    let places = order::places(&input.translation.resources, key);
+    let rules = route_of(resource).into_iter().flat_map(|route| &route.rules).enumerate();
+    rules
+        .map(|(index, rule)| {
+            let (fails, backends) = explain_action(&rule.action, (key.kind, index), sources, input);
+            ExplainedRule {
+                rule: rule.name.clone().unwrap_or_else(|| index.to_string()),
+                matches: explain_matches(&rule.matches, index, &places),
+                policies: sources.rule(index, &rule.policies),
+                fails,
+                backends,
+            }
+        })
+        .collect()
+}
+
+/// Why a rule fails, or its backends. `rule`: kind of the route and place of the rule in it.
+fn explain_action(
+    action: &Action,
+    (route, rule): (Kind, usize),
+    sources: &Sources,
+    input: &Input,
+) -> (Option<String>, Vec<ExplainedBackend>) {
+    match action {
+        Action::Fail { message } => (Some(message.clone()), Vec::new()),
+        Action::Forward(backends) => {
+            let total: u64 = backends.iter().map(|b| u64::from(b.weight)).sum();
+            let explained = backends.iter().enumerate().map(|(at, backend)| {
+                let policies = sources.backend(rule, at, &backend.policies);
+                explain_backend(route, backend, total, policies, input)
+            });
+            (None, explained.collect())
+        }
     }
 }
 
@@ -224,6 +208,7 @@ fn when(one: &HttpMatch) -> String {
 }
 
 fn explain_backend(
+    route: Kind,
     backend: &config::WeightedBackend,
     total: u64,
     policies: Vec<PolicySource>,
@@ -247,18 +232,31 @@ fn explain_backend(
         Target::Backend(reference) => {
             explained.backend = reference.to_string();
             let resources = &input.translation.resources;
-            if let Some(Resource::Backend(spec)) = resources.get(&Key::backend(reference)).map(|r| &**r) {
-                explained.protocol = format!("{:?}", spec.protocol).to_ascii_lowercase();
+            let key = backend_key(route, reference);
+            if let Some(Resource::Backend(spec)) = resources.get(&key).map(|r| &**r) {
+                explained.protocol = match carried(route) {
+                    Some(bytes) => bytes.to_owned(),
+                    None => format!("{:?}", spec.protocol).to_ascii_lowercase(),
+                };
                 explained.tls = spec.tls.as_ref().map(tls_names);
             }
             if let Some(Resource::Endpoints(Endpoints { endpoints })) =
-                resources.get(&Key::endpoints(reference)).map(|r| &**r)
+                resources.get(&endpoints_key(&key)).map(|r| &**r)
             {
                 explained.endpoints = endpoints.iter().map(|endpoint| endpoint.address.to_string()).collect();
             }
         }
     }
     explained
+}
+
+/// What a route of a kind sends to its backends, if that is nothing of HTTP.
+fn carried(route: Kind) -> Option<&'static str> {
+    if route == Kind::UdpRoute {
+        Some("udp")
+    } else {
+        matches!(route, Kind::TlsRoute | Kind::TcpRoute).then_some("tcp")
+    }
 }
 
 fn text(explained: &Explained) -> String {
@@ -275,6 +273,7 @@ fn text(explained: &Explained) -> String {
     } else if explained.rules.is_empty() {
         text.push_str("  no parent accepts the route: nothing serves it\n");
     }
+    let fails = fails_with(&explained.route);
     for rule in &explained.rules {
         let _ = writeln!(text, "\n  rule {}", rule.rule);
         for one in &rule.matches {
@@ -287,20 +286,31 @@ fn text(explained: &Explained) -> String {
             let _ = writeln!(text, "    policy   {policy}");
         }
         if let Some(message) = &rule.fails {
-            let _ = writeln!(text, "    answers  500: {message}");
+            let _ = writeln!(text, "    {fails} {message}");
         }
         for backend in &rule.backends {
-            text.push_str(&backend_text(backend));
+            text.push_str(&backend_text(backend, fails));
         }
     }
     text
 }
 
-fn backend_text(backend: &ExplainedBackend) -> String {
+/// What becomes of what cannot be served. `route`: `Kind/namespace/name`.
+fn fails_with(route: &str) -> &'static str {
+    match route.split('/').next() {
+        Some("UDPRoute") => "drops   ",
+        Some("TLSRoute" | "TCPRoute") => "resets  ",
+        _ => "answers  500:",
+    }
+}
+
+/// `fails`: what becomes of what cannot be sent there.
+fn backend_text(backend: &ExplainedBackend, fails: &str) -> String {
     let mut text = format!("    {:>5} %  ", backend.share);
     match &backend.fails {
         Some(message) => {
-            let _ = writeln!(text, "500: {message}");
+            let fails = fails.trim_start_matches("answers").trim();
+            let _ = writeln!(text, "{fails} {message}");
         }
         None => {
             let tls = backend.tls.as_ref().map(|name| format!(", TLS to {name}")).unwrap_or_default();

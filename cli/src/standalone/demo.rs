@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 
 use controller::Object;
@@ -74,7 +74,7 @@ fn start(service: &DemoService, addresses: &mut Addresses, runtime: &Handle) -> 
             service: format!("{}/{}", service.namespace, service.name),
         });
         let ip = addresses.next();
-        let mut bound = Vec::new();
+        let (mut bound, mut datagrams) = (Vec::new(), Vec::new());
         for _ in &service.ports {
             let listener = bind(ip)?;
             bound.push(listener.local_addr()?);
@@ -83,7 +83,14 @@ fn start(service: &DemoService, addresses: &mut Addresses, runtime: &Handle) -> 
             let listener = tokio::net::TcpListener::from_std(listener)?;
             runtime.spawn(echo::serve(pod.clone(), listener, stopped.clone()));
         }
-        slices.extend(local::endpoint_slice(service, &pod.name, &bound));
+        for _ in &service.udp_ports {
+            let socket = bind_udp(ip)?;
+            datagrams.push(socket.local_addr()?);
+            let _context = runtime.enter();
+            let socket = tokio::net::UdpSocket::from_std(socket)?;
+            runtime.spawn(echo::serve_datagrams(pod.clone(), socket, stopped.clone()));
+        }
+        slices.extend(local::endpoint_slice(service, &pod.name, &bound, &datagrams));
     }
     Ok(Running { slices, _stop: stop })
 }
@@ -94,4 +101,12 @@ fn bind(ip: Ipv4Addr) -> io::Result<TcpListener> {
         .or_else(|_| TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))))?;
     listener.set_nonblocking(true)?;
     Ok(listener)
+}
+
+/// As [`bind`], for datagrams.
+fn bind_udp(ip: Ipv4Addr) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind(SocketAddr::from((ip, 0)))
+        .or_else(|_| UdpSocket::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))))?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
 }

@@ -1,4 +1,4 @@
-//! A demo pod: says what it was asked, in JSON; to gRPC, the message it was sent.
+//! A demo pod: says what it was asked, in JSON; to gRPC, the message it was sent; to a datagram, what it said.
 //!
 //! `?status=503` makes it answer so, `?delay=200ms` wait first: to try retries and timeouts. Every unary gRPC method
 //! echoes; `grpc.health.v1.Health/Check` says SERVING.
@@ -16,13 +16,15 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use serde_json::{Map, Value, json};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::watch;
 
 /// Longest `?delay=`.
 const MAX_DELAY: Duration = Duration::from_secs(60);
 /// Largest gRPC message that is echoed.
 const MAX_MESSAGE: usize = 4 << 20;
+/// Largest datagram.
+const MAX_DATAGRAM: usize = 65_535;
 
 /// Who answers.
 #[derive(Debug)]
@@ -44,6 +46,23 @@ pub(crate) async fn serve(pod: Arc<Pod>, listener: TcpListener, mut stop: watch:
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             }
         }
+    }
+}
+
+/// Answers each datagram with one, who it was and what it said, until `stop` ends.
+pub(crate) async fn serve_datagrams(pod: Arc<Pod>, socket: UdpSocket, mut stop: watch::Receiver<()>) {
+    let mut buffer = vec![0; MAX_DATAGRAM];
+    loop {
+        let received = tokio::select! {
+            // Changes when the sender is dropped.
+            _ = stop.changed() => return,
+            received = socket.recv_from(&mut buffer) => received,
+        };
+        // An error here is one of an earlier answer, whose receiver is gone.
+        let Ok((length, from)) = received else { continue };
+        let said = String::from_utf8_lossy(buffer.get(..length).unwrap_or_default());
+        let answer = json!({ "pod": pod.name, "service": pod.service, "datagram": said });
+        let _ = socket.send_to(answer.to_string().as_bytes(), from).await;
     }
 }
 

@@ -4,12 +4,12 @@ mod curl;
 
 use std::collections::BTreeSet;
 
-use config::{Action, HttpRoute, Key, Kind, Listener, Parent, Resource, Resources, Scope, Target};
+use config::{Action, Key, Kind, Listener, Parent, Resource, Resources, Scope, Target};
 use controller::status::{Condition, ConditionStatus, GatewayStatus, ListenerSetStatus, Status};
 use controller::{ObjectKey, ObjectKind, Statuses};
 
 use crate::table::{aligned, short};
-use crate::view::{listener_of, route_of};
+use crate::view::{actions_of, kind_of, listener_of, parents_of};
 
 /// Rows per table.
 const ROWS: usize = 30;
@@ -86,7 +86,7 @@ fn listeners(resources: &Resources, statuses: &Statuses) -> Vec<Vec<String>> {
         let Resource::Listener(spec) = &**resource else { continue };
         let Scope::Service(service) = &spec.scope else { continue };
         let parent = Parent::Service(service.clone());
-        let attached = routes_of(resources).filter(|route| route.parents.contains(&parent)).count();
+        let attached = resources.values().filter(|resource| parents_of(resource).contains(&parent)).count();
         let status =
             statuses.0.get(&ObjectKey::new(ObjectKind::Service, &*service.namespace, &*service.name));
         let status = status.and_then(|status| status.conditions().first().map(|(_, c)| conditions(c)));
@@ -110,17 +110,12 @@ fn address(listener: &Listener) -> String {
     }
 }
 
-fn routes_of(resources: &Resources) -> impl Iterator<Item = &HttpRoute> {
-    resources.values().filter_map(|resource| route_of(resource))
-}
-
 fn routes(resources: &Resources, statuses: &Statuses) -> Vec<Vec<String>> {
     let mut rows = Vec::new();
     for (object, status) in &statuses.0 {
         let Status::Route(status) = &**status else { continue };
-        let kind = if object.kind == ObjectKind::GrpcRoute { Kind::GrpcRoute } else { Kind::HttpRoute };
-        let key = Key::new(kind, &*object.namespace, &*object.name);
-        let route = resources.get(&key).and_then(|resource| route_of(resource));
+        let Some(kind) = kind_of(object.kind) else { continue };
+        let route = resources.get(&Key::new(kind, &*object.namespace, &*object.name));
         let parents: Vec<String> =
             status.parents.iter().map(|parent| parent.parent_ref.to_string()).collect();
         let all: Vec<Condition> =
@@ -128,18 +123,18 @@ fn routes(resources: &Resources, statuses: &Statuses) -> Vec<Vec<String>> {
         rows.push(vec![
             format!("{}/{}/{}", object.kind.as_str(), object.namespace, object.name),
             short(&parents, 2),
-            short(&route.map(hostnames).unwrap_or_default(), 2),
-            route.map_or(0, |route| route.rules.len()).to_string(),
-            short(&route.map(backends).unwrap_or_default(), 2),
+            short(&route.map(|route| hostnames(route)).unwrap_or_default(), 2),
+            route.map_or(0, |route| actions_of(route).len()).to_string(),
+            short(&route.map(|route| backends(route)).unwrap_or_default(), 2),
             conditions(&all),
         ]);
     }
     rows
 }
 
-fn hostnames(route: &HttpRoute) -> Vec<String> {
+fn hostnames(route: &Resource) -> Vec<String> {
     let mut all: BTreeSet<String> = BTreeSet::new();
-    for parent in &route.parents {
+    for parent in parents_of(route) {
         if let Parent::Listener { hostnames, .. } = parent {
             all.extend(hostnames.iter().cloned());
         }
@@ -148,10 +143,10 @@ fn hostnames(route: &HttpRoute) -> Vec<String> {
 }
 
 /// Each with its port; weights are `explain`'s.
-fn backends(route: &HttpRoute) -> Vec<String> {
+fn backends(route: &Resource) -> Vec<String> {
     let mut all = Vec::new();
-    for rule in &route.rules {
-        let Action::Forward(backends) = &rule.action else { continue };
+    for action in actions_of(route) {
+        let Action::Forward(backends) = action else { continue };
         for backend in backends {
             let Target::Backend(reference) = &backend.target else { continue };
             let name = format!("{}:{}", reference.name, reference.port);
@@ -167,7 +162,7 @@ fn backends(route: &HttpRoute) -> Vec<String> {
 fn others(statuses: &Statuses) -> Vec<Vec<String>> {
     let mut rows = Vec::new();
     for (object, status) in &statuses.0 {
-        if matches!(object.kind, ObjectKind::HttpRoute | ObjectKind::GrpcRoute) {
+        if kind_of(object.kind).is_some() {
             continue;
         }
         let all: Vec<Condition> = if let Status::Gateway(GatewayStatus { conditions, .. })

@@ -5,8 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use config::{Action, BackendRef, HttpRoute, Key, Kind, Parent, Resource, Resources, Scope, Target, Update};
+use config::{Action, Key, Kind, Parent, Resource, Resources, Scope, Target, Update};
 use rustc_hash::FxHashMap;
+
+use crate::view::{actions_of, backend_key, endpoints_key, parents_of, route_of};
 
 /// Which proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,12 +28,14 @@ impl Role {
                 Scope::Gateway => self == Self::Gateway,
                 Scope::Service(_) => self == Self::Waypoint,
             },
-            Resource::HttpRoute(route) | Resource::GrpcRoute(route) => {
-                route.parents.iter().any(|parent| match parent {
-                    Parent::Listener { .. } => self == Self::Gateway,
-                    Parent::Service(_) => self == Self::Waypoint,
-                })
-            }
+            Resource::HttpRoute(_)
+            | Resource::GrpcRoute(_)
+            | Resource::TlsRoute(_)
+            | Resource::TcpRoute(_)
+            | Resource::UdpRoute(_) => parents_of(resource).iter().any(|parent| match parent {
+                Parent::Listener { .. } => self == Self::Gateway,
+                Parent::Service(_) => self == Self::Waypoint,
+            }),
             // The waypoint shows no certificates yet.
             Resource::Certificate(_) => self == Self::Gateway,
             Resource::Backend(_) | Resource::Endpoints(_) => false,
@@ -45,7 +49,7 @@ struct Share {
     /// Listeners, routes and certificates.
     held: BTreeMap<Key, Arc<Resource>>,
     /// How many of them name each backend.
-    users: FxHashMap<BackendRef, usize>,
+    users: FxHashMap<Key, usize>,
 }
 
 /// Remembers what each proxy was told.
@@ -68,8 +72,8 @@ impl Splitter {
 
 impl Share {
     fn take(&mut self, role: Role, update: &Update, all: &Resources, part: &mut Update) {
-        let mut touched: BTreeSet<BackendRef> = BTreeSet::new();
-        let mut before: FxHashMap<BackendRef, usize> = FxHashMap::default();
+        let mut touched: BTreeSet<Key> = BTreeSet::new();
+        let mut before: FxHashMap<Key, usize> = FxHashMap::default();
         for (key, resource) in &update.upserts {
             if role.serves(resource) {
                 self.count(resource, 1, &mut before, &mut touched);
@@ -88,7 +92,7 @@ impl Share {
         for backend in touched {
             let had = before.get(&backend).copied().unwrap_or_default() > 0;
             let has = self.users.contains_key(&backend);
-            for key in [Key::backend(&backend), Key::endpoints(&backend)] {
+            for key in [endpoints_key(&backend), backend] {
                 match (had, has, all.get(&key)) {
                     (false, true, Some(resource)) => drop(part.upserts.insert(key, resource.clone())),
                     (true, false, _) => part.removes.push(key),
@@ -110,8 +114,8 @@ impl Share {
         &mut self,
         key: &Key,
         part: &mut Update,
-        before: &mut FxHashMap<BackendRef, usize>,
-        touched: &mut BTreeSet<BackendRef>,
+        before: &mut FxHashMap<Key, usize>,
+        touched: &mut BTreeSet<Key>,
     ) {
         if let Some(old) = self.held.remove(key) {
             self.count(&old, -1, before, touched);
@@ -124,53 +128,45 @@ impl Share {
         &mut self,
         resource: &Resource,
         change: isize,
-        before: &mut FxHashMap<BackendRef, usize>,
-        touched: &mut BTreeSet<BackendRef>,
+        before: &mut FxHashMap<Key, usize>,
+        touched: &mut BTreeSet<Key>,
     ) {
         for backend in named(resource) {
-            let count = self.users.get(backend).copied().unwrap_or_default();
+            let count = self.users.get(&backend).copied().unwrap_or_default();
             before.entry(backend.clone()).or_insert(count);
-            touched.insert(backend.clone());
             match count.saturating_add_signed(change) {
-                0 => drop(self.users.remove(backend)),
+                0 => drop(self.users.remove(&backend)),
                 count => drop(self.users.insert(backend.clone(), count)),
             }
+            touched.insert(backend);
         }
     }
 
     /// Whether a key is that of a backend, or its endpoints, that this proxy uses.
     fn uses(&self, key: &Key) -> bool {
-        if !matches!(key.kind, Kind::Backend | Kind::Endpoints) {
-            return false;
-        }
-        let Some((name, port)) = key.name.rsplit_once(':') else { return false };
-        let Ok(port) = port.parse() else { return false };
-        let (namespace, name) = (key.namespace.clone(), name.to_owned());
-        self.users.contains_key(&BackendRef { namespace, name, port })
+        matches!(key.kind, Kind::Backend | Kind::Endpoints)
+            && self.users.contains_key(&Key { kind: Kind::Backend, ..key.clone() })
     }
 }
 
-/// Every backend a listener or route names.
-fn named(resource: &Resource) -> Vec<&BackendRef> {
-    match resource {
-        Resource::Listener(listener) => match &listener.scope {
-            Scope::Service(service) => vec![service],
+/// The key of every backend a listener or route names.
+fn named(resource: &Resource) -> Vec<Key> {
+    if let Resource::Listener(listener) = resource {
+        return match &listener.scope {
+            Scope::Service(service) => vec![Key::backend(service)],
             Scope::Gateway => Vec::new(),
-        },
-        Resource::HttpRoute(route) | Resource::GrpcRoute(route) => of_route(route),
-        Resource::Certificate(_) | Resource::Backend(_) | Resource::Endpoints(_) => Vec::new(),
+        };
     }
-}
-
-fn of_route(route: &HttpRoute) -> Vec<&BackendRef> {
     let mut all = Vec::new();
-    for rule in &route.rules {
-        all.extend(rule.policies.backends());
-        let Action::Forward(backends) = &rule.action else { continue };
+    for rule in route_of(resource).into_iter().flat_map(|route| &route.rules) {
+        all.extend(rule.policies.backends().into_iter().map(Key::backend));
+    }
+    for action in actions_of(resource) {
+        let Action::Forward(backends) = action else { continue };
         for backend in backends {
-            all.extend(backend.policies.backends());
+            all.extend(backend.policies.backends().into_iter().map(Key::backend));
             if let Target::Backend(reference) = &backend.target {
-                all.push(reference);
+                all.push(backend_key(resource.kind(), reference));
             }
         }
     }
@@ -180,7 +176,10 @@ fn of_route(route: &HttpRoute) -> Vec<&BackendRef> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use config::{Backend, Endpoints, HttpRule, Listener, PolicySet, Protocol, WeightedBackend};
+    use config::{
+        Backend, BackendRef, Endpoints, HttpRoute, HttpRule, Listener, PolicySet, Protocol, StreamRoute,
+        WeightedBackend,
+    };
 
     fn backend(name: &str) -> BackendRef {
         BackendRef { namespace: "n".into(), name: name.into(), port: 80 }
@@ -202,6 +201,12 @@ mod tests {
                 action: Action::Forward(forward.collect()),
             }],
         })
+    }
+
+    fn udp_route(backends: &[&str]) -> Resource {
+        let Resource::HttpRoute(mut route) = route(edge(), backends) else { unreachable!() };
+        let action = route.rules.remove(0).action;
+        Resource::UdpRoute(StreamRoute { created: 0, parents: route.parents, rule: None, action })
     }
 
     fn listener(scope: Scope) -> Resource {
@@ -231,11 +236,7 @@ mod tests {
         for (key, resource) in all.iter().filter(|(_, resource)| role.serves(resource)) {
             keys.insert(key.clone());
             for backend in named(resource) {
-                keys.extend(
-                    [Key::backend(backend), Key::endpoints(backend)]
-                        .into_iter()
-                        .filter(|k| all.contains_key(k)),
-                );
+                keys.extend([endpoints_key(&backend), backend].into_iter().filter(|k| all.contains_key(k)));
             }
         }
         keys.into_iter().collect()
@@ -258,8 +259,11 @@ mod tests {
                 Key::new(Kind::HttpRoute, "n", "s"),
                 vec![route(Parent::Service(backend("a")), &["a", "a", "b"])],
             ),
+            (Key::new(Kind::UdpRoute, "n", "u"), vec![udp_route(&["a", "c"]), udp_route(&["b"])]),
         ];
         let backends = ["a", "b", "c"].map(backend);
+        let backends: Vec<Key> =
+            backends.iter().flat_map(|of| [Key::backend(of), Key::udp_backend(of)]).collect();
         let mut seed = 7_u64;
         let mut random = |below: usize| {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -281,8 +285,8 @@ mod tests {
                         max_connections: Some(u32::try_from(random(2)).unwrap()),
                         ..Backend::default()
                     };
-                    new.insert(Key::backend(backend), Arc::new(Resource::Backend(spec)));
-                    new.insert(Key::endpoints(backend), Arc::new(Resource::Endpoints(Endpoints::default())));
+                    new.insert(backend.clone(), Arc::new(Resource::Backend(spec)));
+                    new.insert(endpoints_key(backend), Arc::new(Resource::Endpoints(Endpoints::default())));
                 }
             }
             let update = Update::between(version, &old, &new);

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use crate::identity::{GatewayRef, Role};
 use crate::{
-    Action, Backend, HttpRoute, Key, Kind, Listener, ListenerTls, Parent, Resource, Resources, Scope, Target,
-    Update,
+    Action, Backend, HttpRoute, Key, Kind, Listener, ListenerTls, Parent, Resource, Resources, Scope,
+    StreamRoute, Target, Update,
 };
 
 /// Those who see the same.
@@ -210,6 +210,9 @@ fn places(key: &Key, resource: &Resource) -> BTreeSet<Place> {
             Scope::Service(service) => Place::Waypoint { namespace: service.namespace.clone() },
         }]),
         Resource::HttpRoute(route) | Resource::GrpcRoute(route) => of_parents(&route.parents),
+        Resource::TlsRoute(route) | Resource::TcpRoute(route) | Resource::UdpRoute(route) => {
+            of_parents(&route.parents)
+        }
         Resource::Certificate(_) | Resource::Backend(_) | Resource::Endpoints(_) => BTreeSet::new(),
     }
 }
@@ -243,6 +246,10 @@ fn needs(resource: &Resource) -> HashSet<Key> {
             }
         }
         Resource::HttpRoute(route) | Resource::GrpcRoute(route) => route_needs(route, &mut needs),
+        Resource::TlsRoute(route) | Resource::TcpRoute(route) => {
+            stream_needs(route, Key::backend, &mut needs)
+        }
+        Resource::UdpRoute(route) => stream_needs(route, Key::udp_backend, &mut needs),
         Resource::Backend(Backend { protocol: _, tls: _, max_connections: _ })
         | Resource::Certificate(_)
         | Resource::Endpoints(_) => {}
@@ -268,6 +275,18 @@ fn route_needs(route: &HttpRoute, needs: &mut HashSet<Key>) {
             if let Target::Backend(reference) = &backend.target {
                 need(reference);
             }
+        }
+    }
+}
+
+/// `backend`: the key of what a reference names.
+fn stream_needs(route: &StreamRoute, backend: fn(&crate::BackendRef) -> Key, needs: &mut HashSet<Key>) {
+    let Action::Forward(shares) = &route.action else { return };
+    for share in shares {
+        if let Target::Backend(reference) = &share.target {
+            let backend = backend(reference);
+            needs.insert(Key::new(Kind::Endpoints, &*backend.namespace, &*backend.name));
+            needs.insert(backend);
         }
     }
 }

@@ -56,6 +56,9 @@ watchable! {
     ListenerSet, status: true;
     HttpRoute, status: true;
     GrpcRoute, status: true;
+    TlsRoute, status: true;
+    TcpRoute, status: true;
+    UdpRoute, status: true;
     ReferenceGrant;
     BackendTlsPolicy, status: true;
     Service, reads_status: true, slim: slim_service;

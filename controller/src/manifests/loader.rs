@@ -268,7 +268,7 @@ impl Loader {
         for (key, object) in &new {
             let kind = match old.remove(key) {
                 None => ChangeKind::Added,
-                Some(before) if same(&before, object) => continue,
+                Some(before) if before.same_content(object) => continue,
                 Some(_) => ChangeKind::Changed,
             };
             changes.push(Change { kind, object: key.clone() });
@@ -277,18 +277,6 @@ impl Loader {
         changes.sort_by(|a, b| a.object.cmp(&b.object));
         changes
     }
-}
-
-/// Whether a rewritten document says what it said: comments and order of keys do not count.
-fn same(a: &Object, b: &Object) -> bool {
-    macro_rules! same {
-        ($( $kind:ident )*) => { match (a, b) {
-            $( (Object::$kind(a), Object::$kind(b)) => a == b, )*
-            _ => false,
-        } };
-    }
-    same!(GatewayClass Gateway HttpRoute GrpcRoute ReferenceGrant BackendTlsPolicy Service EndpointSlice Secret
-        ConfigMap Namespace)
 }
 
 fn is_manifest(path: &Path) -> bool {

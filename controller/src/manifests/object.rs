@@ -45,12 +45,15 @@ macro_rules! entries {
 
 const GATEWAY: &str = schema::gateway::GATEWAY_GROUP;
 
-static KINDS: [Entry; 12] = entries! {
+static KINDS: [Entry; 15] = entries! {
     GatewayClass, GATEWAY, ["v1", "v1beta1"], false, schema::gateway::gateway_class;
     Gateway, GATEWAY, ["v1", "v1beta1"], true, schema::gateway::gateway;
     ListenerSet, GATEWAY, ["v1"], true, schema::gateway::listener_set;
     HttpRoute, GATEWAY, ["v1", "v1beta1"], true, schema::route::http_route;
     GrpcRoute, GATEWAY, ["v1"], true, schema::route::grpc_route;
+    TlsRoute, GATEWAY, ["v1"], true, schema::route::tls_route;
+    TcpRoute, GATEWAY, ["v1"], true, schema::route::stream_route;
+    UdpRoute, GATEWAY, ["v1"], true, schema::route::stream_route;
     ReferenceGrant, GATEWAY, ["v1", "v1beta1"], true, schema::policy::reference_grant;
     BackendTlsPolicy, GATEWAY, ["v1"], true, schema::policy::backend_tls_policy;
     Service, "", ["v1"], true, schema::core::service;

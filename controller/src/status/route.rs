@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::Conditions;
 
-/// Status of an HTTPRoute or GRPCRoute.
+/// Status of a route of any kind.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RouteStatus {

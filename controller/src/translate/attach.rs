@@ -167,7 +167,7 @@ impl Surroundings<'_> {
         let places: Vec<_> = allowing
             .iter()
             .map(|(at, listener)| {
-                let hostnames = hostname::intersect(listener.hostname.as_deref(), route.hostnames());
+                let hostnames = route.common_hostnames(listener.hostname.as_deref());
                 (At::Listener(index, *at), hostnames)
             })
             .filter(|(_, hostnames)| !hostnames.is_empty())
@@ -188,6 +188,14 @@ impl Surroundings<'_> {
         let namespace = parent.namespace.as_deref().unwrap_or_else(|| route.namespace());
         let name = parent.name.as_str();
         let refuse = |reason, message| Err(Problem::accepted(reason, message));
+        if !T::IN_MESH {
+            let message = format!(
+                "parentRefs: Service {namespace}/{name}: a waypoint takes HTTPRoutes and GRPCRoutes, no {} yet: name a \
+                 Gateway",
+                T::KIND.as_str()
+            );
+            return refuse(reason::UNSUPPORTED_VALUE, message);
+        }
         if namespace != route.namespace() {
             return refuse(
                 reason::UNSUPPORTED_VALUE,
@@ -232,6 +240,14 @@ impl Surroundings<'_> {
             return refuse(reason::NO_MATCHING_PARENT, message);
         }
         Ok(places)
+    }
+
+    /// The listener of a place.
+    pub(crate) fn listener(&self, at: &At) -> Option<&Listener> {
+        match *at {
+            At::Listener(gateway, listener) => self.gateways.get(gateway)?.listeners.get(listener),
+            At::Port(..) => None,
+        }
     }
 
     /// A place as proxies know it; `None` when they are not told of it.

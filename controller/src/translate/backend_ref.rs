@@ -1,10 +1,9 @@
-//! References to backends: may they be followed, where do they lead, and what is spoken there.
+//! References to backends: may they be followed, and where do they lead.
 
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use config::{AppProtocol, Backend, BackendTls, Key, Resource};
-use k8s_openapi::api::core::v1::ServicePort;
+use config::{AppProtocol, Backend, Key, Kind, Resource};
 use policies::BackendRef;
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -13,9 +12,9 @@ use super::endpoints::{self, Slices};
 use super::facts::{Fact, News, Readers};
 use super::output::Said;
 use super::reference_grant::Grants;
+use super::service_port::{Ready, Transport, ready};
 use super::slots::Slots;
 use crate::ObjectKey;
-use crate::api::Service;
 use crate::resources::{ObjectKind, Resources};
 use crate::status::{Problem, reason};
 
@@ -58,7 +57,7 @@ pub(crate) struct Reference<'a> {
 /// Every backend that a reference leads to.
 #[derive(Debug, Default)]
 pub(crate) struct Backends {
-    slots: Slots<BackendRef, Entry>,
+    slots: Slots<(BackendRef, Transport), Entry>,
     by_service: FxHashMap<ObjectKey, Vec<usize>>,
     /// To be looked at before the translation ends.
     touched: FxHashSet<usize>,
@@ -79,27 +78,26 @@ pub(crate) enum Through {
     Service(usize),
 }
 
-#[derive(Debug)]
-struct Ready {
-    service: Arc<Service>,
-    port_name: String,
-    /// `None`: the Service does not say.
-    protocol: Option<AppProtocol>,
-    tls: Option<BackendTls>,
-}
-
 /// How many use it. Only used backends are published.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Used {
     http: usize,
     grpc: usize,
+    /// Routes of whole connections or datagrams.
+    stream: usize,
 }
 
 impl Entry {
-    /// What routes see of it.
-    fn face(&self) -> Result<bool, &Problem> {
-        self.outcome.as_ref().map(|ready| ready.protocol == Some(AppProtocol::Ws))
+    /// What routes see of it: whether HTTP routes can speak to it, and whether they find WebSocket.
+    fn face(&self) -> Result<Result<bool, &Problem>, &Problem> {
+        let ready = self.outcome.as_ref()?;
+        Ok(ready.http.as_ref().map(|protocol| *protocol == Some(AppProtocol::Ws)))
     }
+}
+
+/// Routes of whole connections or datagrams.
+const fn is_stream(route: ObjectKind) -> bool {
+    matches!(route, ObjectKind::TlsRoute | ObjectKind::TcpRoute | ObjectKind::UdpRoute)
 }
 
 fn service_of(backend: &BackendRef) -> ObjectKey {
@@ -140,28 +138,42 @@ impl Backends {
             return Err(lost(Problem::unresolved(reason::UNSUPPORTED_VALUE, message)));
         };
         let backend = BackendRef { namespace: target.to_owned(), name: reference.name.to_owned(), port };
-        let id = self.intern(cluster, &backend);
+        let id = self.intern(cluster, &backend, Transport::of(route));
         cluster.note(Fact::Backend(id));
-        match self.slots.get(id).map(|entry| &entry.outcome) {
-            Some(Ok(ready)) if route == ObjectKind::GrpcRoute && ready.protocol == Some(AppProtocol::Ws) => {
+        let ready = match self.slots.get(id).map(|entry| &entry.outcome) {
+            Some(Ok(ready)) => ready,
+            Some(Err(problem)) => return Err((problem.clone(), Some(id))),
+            None => {
+                let message = format!("Service {backend}");
+                return Err(lost(Problem::unresolved(reason::BACKEND_NOT_FOUND, message)));
+            }
+        };
+        match &ready.http {
+            _ if is_stream(route) => Ok((id, backend)),
+            Err(problem) => Err((problem.clone(), Some(id))),
+            Ok(Some(AppProtocol::Ws)) if route == ObjectKind::GrpcRoute => {
                 let message =
                     format!("port {port} of Service {target}/{} carries WebSocket, not gRPC", reference.name);
                 Err((Problem::unresolved(reason::UNSUPPORTED_PROTOCOL, message), Some(id)))
             }
-            Some(Ok(_)) => Ok((id, backend)),
-            Some(Err(problem)) => Err((problem.clone(), Some(id))),
-            None => Err(lost(Problem::unresolved(reason::BACKEND_NOT_FOUND, format!("Service {backend}")))),
+            Ok(_) => Ok((id, backend)),
         }
     }
 
     /// The number of a backend, resolved now if it is new.
-    pub(crate) fn intern(&mut self, cluster: &Cluster<'_>, backend: &BackendRef) -> usize {
-        if let Some(id) = self.slots.find(backend) {
+    pub(crate) fn intern(
+        &mut self,
+        cluster: &Cluster<'_>,
+        backend: &BackendRef,
+        transport: Transport,
+    ) -> usize {
+        let name = (backend.clone(), transport);
+        if let Some(id) = self.slots.find(&name) {
             return id;
         }
-        let outcome = ready(cluster, backend);
+        let outcome = ready(cluster, backend, transport);
         let entry = Entry { outcome, used: Used::default(), through: FxHashMap::default() };
-        let id = self.slots.insert(backend.clone(), entry);
+        let id = self.slots.insert(name, entry);
         self.by_service.entry(service_of(backend)).or_default().push(id);
         self.touched.insert(id);
         id
@@ -175,7 +187,11 @@ impl Backends {
         news: &mut News,
     ) {
         for id in services.flat_map(|service| self.by_service.get(service).into_iter().flatten()) {
-            let Some(outcome) = self.slots.name(*id).map(|backend| ready(cluster, backend)) else { continue };
+            let Some(outcome) =
+                self.slots.name(*id).map(|(backend, transport)| ready(cluster, backend, *transport))
+            else {
+                continue;
+            };
             let Some(entry) = self.slots.get_mut(*id) else { continue };
             let now = Entry { outcome, used: entry.used, through: std::mem::take(&mut entry.through) };
             if now.face() != entry.face() {
@@ -195,8 +211,11 @@ impl Backends {
     pub(crate) fn used(&mut self, id: usize, route: ObjectKind, by: isize) {
         self.touched.insert(id);
         if let Some(entry) = self.slots.get_mut(id) {
-            let count =
-                if route == ObjectKind::GrpcRoute { &mut entry.used.grpc } else { &mut entry.used.http };
+            let count = match route {
+                ObjectKind::GrpcRoute => &mut entry.used.grpc,
+                _ if is_stream(route) => &mut entry.used.stream,
+                _ => &mut entry.used.http,
+            };
             *count = count.saturating_add_signed(by);
         }
     }
@@ -213,14 +232,14 @@ impl Backends {
         if *count == 0 {
             entry.through.remove(&through);
         }
-        if is_same { None } else { self.slots.name(id).map(service_of) }
+        if is_same { None } else { self.slots.name(id).map(|(backend, _)| service_of(backend)) }
     }
 
     /// The backends of a Service that requests reach, each with where these come from.
     pub(crate) fn reachable(
         &self,
         service: &ObjectKey,
-    ) -> impl Iterator<Item = (&BackendRef, impl Iterator<Item = Through>)> {
+    ) -> impl Iterator<Item = (&(BackendRef, Transport), impl Iterator<Item = Through>)> {
         let ids = self.by_service.get(service).into_iter().flatten();
         ids.filter_map(|id| Some((self.slots.name(*id)?, self.slots.get(*id)?.through.keys().copied())))
     }
@@ -228,17 +247,22 @@ impl Backends {
     /// Writes what was touched and forgets what nobody refers to any more.
     pub(crate) fn write(&mut self, slices: &Slices, readers: &Readers, said: &mut Said) {
         for id in std::mem::take(&mut self.touched) {
-            let (Some(reference), Some(entry)) = (self.slots.name(id), self.slots.get(id)) else { continue };
+            let (Some((reference, transport)), Some(entry)) = (self.slots.name(id), self.slots.get(id))
+            else {
+                continue;
+            };
             let is_used = entry.used != Used::default();
-            let ready = entry.outcome.as_ref().ok().filter(|_| is_used);
-            let backend = ready.map(|ready| Arc::new(Resource::Backend(ready.backend(entry.used))));
-            said.resource(Key::backend(reference), backend);
-            let service = service_of(reference);
+            // Whoever cannot speak what is spoken there answers itself.
+            let is_told = |ready: &&Ready| entry.used.stream > 0 || (is_used && ready.http.is_ok());
+            let ready = entry.outcome.as_ref().ok().filter(is_told);
+            let (key, service) = (transport.key(reference), service_of(reference));
             let endpoints = ready.map(|ready| {
-                let endpoints = endpoints::endpoints(slices.of(&service), &ready.service, &ready.port_name);
+                let port = (ready.port_name.as_str(), *transport);
+                let endpoints = endpoints::endpoints(slices.of(&service), &ready.service, port);
                 Arc::new(Resource::Endpoints(endpoints))
             });
-            said.resource(Key::endpoints(reference), endpoints);
+            said.resource(Key { kind: Kind::Endpoints, ..key.clone() }, endpoints);
+            said.resource(key, ready.map(|ready| Arc::new(Resource::Backend(entry.used.backend(ready)))));
             if !is_used && entry.through.is_empty() && readers.of(&Fact::Backend(id)).next().is_none() {
                 self.slots.remove(id);
                 if let Some(ids) = self.by_service.get_mut(&service) {
@@ -252,71 +276,15 @@ impl Backends {
     }
 }
 
-impl Ready {
-    fn backend(&self, used: Used) -> Backend {
+impl Used {
+    fn backend(self, ready: &Ready) -> Backend {
         // A port that only GRPCRoutes use speaks what they need: Gateway API lets us "infer the protocol from the Route
         // type referring to the backend Service".
-        let inferred = if used.grpc > 0 && used.http == 0 { AppProtocol::H2c } else { AppProtocol::Http };
-        Backend { protocol: self.protocol.unwrap_or(inferred), tls: self.tls.clone(), max_connections: None }
-    }
-}
-
-/// The port of a Service; of two with one number, as for DNS, the one that is TCP.
-pub(crate) fn find_port(service: &Service, port: u16) -> Option<&ServicePort> {
-    let ports = service.spec.as_ref()?.ports.as_deref()?;
-    let mut alike = ports.iter().filter(|p| p.port == i32::from(port));
-    let first = alike.clone().next();
-    alike.find(|port| port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP")).or(first)
-}
-
-fn ready(cluster: &Cluster<'_>, backend: &BackendRef) -> Result<Ready, Problem> {
-    let BackendRef { namespace, name, port } = backend;
-    let not_found = |message| Problem::unresolved(reason::BACKEND_NOT_FOUND, message);
-    let Some(service) = cluster.resources.services.get(namespace, name) else {
-        return Err(not_found(format!("Service {namespace}/{name} does not exist")));
-    };
-    if service.spec.as_ref().and_then(|spec| spec.type_.as_deref()) == Some("ExternalName") {
-        // An ExternalName may lead anywhere, also where its author may not go (CVE-2021-25740).
-        let message = format!("Service {namespace}/{name} is of type ExternalName, which is not supported");
-        return Err(Problem::unresolved(reason::UNSUPPORTED_VALUE, message));
-    }
-    let Some(service_port) = find_port(service, *port) else {
-        return Err(not_found(format!("Service {namespace}/{name} has no port {port}")));
-    };
-    let unsupported = |what: String| {
-        let message = format!("port {port} of Service {namespace}/{name} {what}");
-        Problem::unresolved(reason::UNSUPPORTED_PROTOCOL, message)
-    };
-    if let Some(protocol) = service_port.protocol.as_deref().filter(|&protocol| protocol != "TCP") {
-        return Err(unsupported(format!("has protocol {protocol}, not TCP")));
-    }
-    let port_name = service_port.name.clone().unwrap_or_default();
-    let (protocol, needs_tls) = match service_port.app_protocol.as_deref() {
-        None => (None, false),
-        Some(name) => match app_protocol(name) {
-            Some((protocol, needs_tls)) => (Some(protocol), needs_tls),
-            None => return Err(unsupported(format!("has appProtocol {name:?}, which a route cannot speak"))),
-        },
-    };
-    let tls = cluster.policies.tls(service, &port_name)?;
-    if needs_tls && tls.is_none() {
-        let name = service_port.app_protocol.as_deref().unwrap_or_default();
-        return Err(unsupported(format!(
-            "has appProtocol {name:?}: a BackendTLSPolicy must say how its certificate is verified"
-        )));
-    }
-    Ok(Ready { service: Arc::clone(service), port_name, protocol, tls })
-}
-
-/// What an `appProtocol` means for HTTP and gRPC, and whether it is inside TLS: those of KEP-3726 and the
-/// common names without prefix. Service names have no case (RFC 6335 section 5.1).
-pub(crate) fn app_protocol(name: &str) -> Option<(AppProtocol, bool)> {
-    match &*name.to_ascii_lowercase() {
-        "http" => Some((AppProtocol::Http, false)),
-        "https" => Some((AppProtocol::Http, true)),
-        "kubernetes.io/h2c" | "h2c" | "http2" | "grpc" => Some((AppProtocol::H2c, false)),
-        "kubernetes.io/ws" | "ws" => Some((AppProtocol::Ws, false)),
-        "kubernetes.io/wss" | "wss" => Some((AppProtocol::Ws, true)),
-        _ => None,
+        let inferred = if self.grpc > 0 && self.http == 0 { AppProtocol::H2c } else { AppProtocol::Http };
+        Backend {
+            protocol: ready.http.as_ref().ok().copied().flatten().unwrap_or(inferred),
+            tls: ready.tls.clone(),
+            max_connections: None,
+        }
     }
 }

@@ -8,6 +8,7 @@ use rustc_hash::FxHashMap;
 use super::gateway::Draft as GatewayDraft;
 use super::hostname;
 use super::listener::Draft as ListenerDraft;
+use super::service_port::Transport;
 use crate::resources::Named;
 use crate::status::{Problem, reason};
 
@@ -17,11 +18,11 @@ use crate::status::{Problem, reason};
 /// not speak are refused anyway and conflict with nobody.
 pub(crate) fn within_gateway(listeners: &mut [ListenerDraft<'_>]) {
     let mut names: FxHashMap<_, usize> = FxHashMap::default();
-    let mut ports: FxHashMap<i32, Vec<usize>> = FxHashMap::default();
+    let mut ports: FxHashMap<(i32, Transport), Vec<usize>> = FxHashMap::default();
     for (index, listener) in listeners.iter().enumerate() {
         *names.entry((owner(listener), &listener.spec.name)).or_default() += 1;
         if listener.protocol.is_some() {
-            ports.entry(listener.spec.port).or_default().push(index);
+            ports.entry((listener.spec.port, listener.transport())).or_default().push(index);
         }
     }
     for listener in listeners.iter_mut() {
@@ -63,13 +64,16 @@ fn settle(listeners: &mut [ListenerDraft<'_>], sharing: &[usize]) {
             let Some(listener) = listeners.get(index) else { continue };
             let earlier = || standing.iter().filter_map(|&other| listeners.get(other));
             let conflict = conflict_of(listener, earlier);
-            found.push((index, conflict.map(|(reason, _)| (reason, elsewhere(reason, listener)))));
+            found.push((
+                index,
+                conflict.map(|(conflict, _)| (conflict.reason(), elsewhere(conflict, listener))),
+            ));
         }
         let rest: Vec<usize> = found.iter().filter(|(_, lost)| lost.is_none()).map(|(i, _)| *i).collect();
         for (index, conflict) in found.iter_mut().filter(|(_, lost)| lost.is_none()) {
             let Some(listener) = listeners.get(*index) else { continue };
             let others = || rest.iter().filter(|&o| o != index).filter_map(|&other| listeners.get(other));
-            *conflict = conflict_of(listener, others);
+            *conflict = conflict_of(listener, others).map(|(conflict, message)| (conflict.reason(), message));
         }
         standing.extend(rest);
         for (index, conflict) in found {
@@ -80,56 +84,106 @@ fn settle(listeners: &mut [ListenerDraft<'_>], sharing: &[usize]) {
     }
 }
 
+/// Why two listeners cannot share a port of one transport.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Conflict {
+    Protocol,
+    /// Nothing tells their connections or datagrams apart.
+    Port,
+    Hostname,
+}
+
+impl Conflict {
+    const fn reason(self) -> &'static str {
+        match self {
+            Self::Protocol | Self::Port => reason::PROTOCOL_CONFLICT,
+            Self::Hostname => reason::HOSTNAME_CONFLICT,
+        }
+    }
+}
+
+/// A protocol, and the host name if it is not all of them.
+type Place<'a> = (Option<Protocol>, Option<&'a str>);
+
+/// Whether two listeners can share a port. Gateway API: the listeners of a protocol must differ in "HTTP, HTTPS, TLS:
+/// Port, Hostname; TCP, UDP: Port", and none may share a port with TCP. HTTPS and TLS are told apart by the name in the
+/// ClientHello, whatever becomes of TLS then.
+fn conflict_between((a, a_host): Place<'_>, (b, b_host): Place<'_>) -> Option<Conflict> {
+    let by_client_hello = |protocol| matches!(protocol, Some(Protocol::Https | Protocol::Tls));
+    match (a, b) {
+        (Some(Protocol::Tcp), Some(Protocol::Tcp)) | (Some(Protocol::Udp), Some(Protocol::Udp)) => {
+            Some(Conflict::Port)
+        }
+        _ if a == b => (a_host == b_host).then_some(Conflict::Hostname),
+        _ if by_client_hello(a) && by_client_hello(b) => (a_host == b_host).then_some(Conflict::Protocol),
+        _ => Some(Conflict::Protocol),
+    }
+}
+
 /// What is said of a conflict to the loser to another object. Gateway API: "Implementations SHOULD be cautious about
 /// what information from the parent or siblings are reported".
-fn elsewhere(reason: &str, listener: &ListenerDraft<'_>) -> String {
+fn elsewhere(conflict: Conflict, listener: &ListenerDraft<'_>) -> String {
     let who = "a listener of the Gateway or of an older ListenerSet";
-    if reason == reason::PROTOCOL_CONFLICT {
-        let port = listener.spec.port;
-        format!("port {port} is used with another protocol by {who}: use another port")
-    } else {
-        format!("{who} has the same port, protocol and hostname: change one of these")
+    let port = listener.spec.port;
+    match conflict {
+        Conflict::Protocol => {
+            format!("port {port} is used with another protocol by {who}: use another port")
+        }
+        Conflict::Port => format!("port {port} is used by {who}: use another port"),
+        Conflict::Hostname => {
+            format!("{who} has the same port, protocol and hostname: change one of these")
+        }
     }
 }
 
 fn conflict_of<'a, 'b: 'a, I: Iterator<Item = &'a ListenerDraft<'b>>>(
     listener: &ListenerDraft<'b>,
     others: impl Fn() -> I,
-) -> Option<(&'static str, String)> {
-    let names = |others: Vec<&ListenerDraft<'b>>| {
-        others.iter().map(|other| other.spec.name.as_str()).collect::<Vec<_>>().join(", ")
+) -> Option<(Conflict, String)> {
+    let with = |wanted: Conflict| {
+        let place = |listener: &ListenerDraft<'b>| (listener.protocol, listener.hostname);
+        let rivals = others().filter(|other| conflict_between(place(listener), place(other)) == Some(wanted));
+        rivals.map(|other| other.spec.name.as_str()).collect::<Vec<_>>().join(", ")
     };
-    let other_protocol: Vec<_> = others().filter(|other| other.protocol != listener.protocol).collect();
-    if !other_protocol.is_empty() {
-        let message = format!(
-            "port {} is also used with another protocol, by listener {}: use different ports",
-            listener.spec.port,
-            names(other_protocol)
-        );
-        return Some((reason::PROTOCOL_CONFLICT, message));
-    }
-    let same_hostname: Vec<_> = others().filter(|other| other.hostname == listener.hostname).collect();
-    if same_hostname.is_empty() {
-        return None;
-    }
-    let message = format!(
-        "listener {} has the same port, protocol and hostname: all are refused until one of these differs",
-        names(same_hostname)
-    );
-    Some((reason::HOSTNAME_CONFLICT, message))
+    let conflicts = [Conflict::Protocol, Conflict::Port, Conflict::Hostname];
+    let (conflict, names) = conflicts
+        .into_iter()
+        .map(|conflict| (conflict, with(conflict)))
+        .find(|(_, names)| !names.is_empty())?;
+    let port = listener.spec.port;
+    let message = match conflict {
+        Conflict::Protocol if matches!(listener.protocol, Some(Protocol::Https | Protocol::Tls)) => format!(
+            "port {port} is also used with another protocol, by listener {names}: use different ports, or different \
+             hostnames if the other is HTTPS or TLS"
+        ),
+        Conflict::Protocol => {
+            format!(
+                "port {port} is also used with another protocol, by listener {names}: use different ports"
+            )
+        }
+        Conflict::Port => format!(
+            "listener {names} has the same port and protocol, which knows no host names: use different ports"
+        ),
+        Conflict::Hostname => format!(
+            "listener {names} has the same port, protocol and hostname: all are refused until one of these differs"
+        ),
+    };
+    Some((conflict, message))
 }
 
-/// The other HTTPS listeners of a port whose host names overlap.
+/// The other listeners with TLS of a port whose host names overlap with those of one that terminates it.
 fn overlapping<'a>(listeners: &[ListenerDraft<'a>], sharing: &[usize], index: usize) -> Vec<&'a str> {
     let Some(listener) = listeners.get(index) else { return Vec::new() };
-    if listener.protocol != Some(Protocol::Https) || listener.conflict.is_some() {
+    if !listener.terminates_tls() || listener.conflict.is_some() {
         return Vec::new();
     }
     let mut names: Vec<&str> = sharing
         .iter()
         .filter(|&&other| other != index)
         .filter_map(|&other| listeners.get(other))
-        .filter(|other| other.protocol == listener.protocol && other.conflict.is_none())
+        .filter(|other| {
+            other.conflict.is_none() && matches!(other.protocol, Some(Protocol::Https | Protocol::Tls))
+        })
         .filter(|other| hostname::overlap(listener.hostname, other.hostname))
         .map(|other| if owner(other) == owner(listener) { other.spec.name.as_str() } else { ELSEWHERE })
         .collect();
@@ -151,18 +205,22 @@ struct Holder {
 /// Refuses listeners of younger Gateways whose port an older Gateway on the same host uses in a way that
 /// cannot be shared.
 pub(crate) fn between_gateways(drafts: &mut [GatewayDraft<'_>]) {
-    let mut held: FxHashMap<i32, Vec<Holder>> = FxHashMap::default();
+    let mut held: FxHashMap<(i32, Transport), Vec<Holder>> = FxHashMap::default();
     for draft in drafts {
         let (is_accepted, address) = (draft.is_accepted(), draft.address);
         let mut holders = Vec::new();
         for listener in draft.listeners.iter_mut().filter(|l| is_accepted && l.is_usable()) {
             let port = listener.spec.port;
-            let rival = held.get(&port).into_iter().flatten().find(|holder| {
+            let place = (port, listener.transport());
+            let rival = held.get(&place).into_iter().flatten().find(|holder| {
                 // A socket bound to all addresses and one bound to a single address exclude each other.
                 (holder.address != address && (holder.address.is_none() || address.is_none()))
                     || (holder.address == address
-                        && (holder.protocol != listener.protocol
-                            || holder.hostname.as_deref() == listener.hostname))
+                        && conflict_between(
+                            (holder.protocol, holder.hostname.as_deref()),
+                            (listener.protocol, listener.hostname),
+                        )
+                        .is_some())
             });
             if let Some(rival) = rival {
                 let message =
@@ -185,10 +243,10 @@ pub(crate) fn between_gateways(drafts: &mut [GatewayDraft<'_>]) {
                     None => format!("listener {} of Gateway {namespace}/{gateway}", listener.spec.name),
                 },
             };
-            holders.push((port, holder));
+            holders.push((place, holder));
         }
-        for (port, holder) in holders {
-            held.entry(port).or_default().push(holder);
+        for (place, holder) in holders {
+            held.entry(place).or_default().push(holder);
         }
     }
 }

@@ -7,6 +7,7 @@ use config::{Endpoint, Endpoints};
 use k8s_openapi::api::discovery::v1::EndpointConditions;
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::service_port::Transport;
 use crate::ObjectKey;
 use crate::api::{EndpointSlice, Service};
 use crate::resources::{Named, ObjectKind, Objects};
@@ -53,16 +54,19 @@ fn service(slice: &EndpointSlice) -> Option<ObjectKey> {
     Some(ObjectKey::new(ObjectKind::Service, slice.namespace(), name))
 }
 
-/// The addresses that may get new requests for a port, by the port's name.
+/// The addresses that may get new requests for a port, by the port's name and transport.
 ///
 /// Those that are ready; if none is, those that still serve while they terminate (KEP-1669), so that a
 /// rollout that replaces the last pod loses nothing.
-pub(crate) fn endpoints(slices: &[Arc<EndpointSlice>], service: &Service, port_name: &str) -> Endpoints {
+pub(crate) fn endpoints(
+    slices: &[Arc<EndpointSlice>],
+    service: &Service,
+    (port_name, transport): (&str, Transport),
+) -> Endpoints {
     let (mut ready, mut terminating) = (Vec::new(), Vec::new());
     for slice in slices {
         let ports = slice.ports.iter().flatten().filter(|port| {
-            port.name.as_deref().unwrap_or_default() == port_name
-                && port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP")
+            port.name.as_deref().unwrap_or_default() == port_name && transport.is(port.protocol.as_deref())
         });
         for port in ports.filter_map(|port| u16::try_from(port.port?).ok()) {
             for endpoint in slice.endpoints.iter().flatten() {

@@ -8,8 +8,10 @@ use gateway_api::experimental::gateways::GatewayListenersTlsCertificateRefs as C
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::client_validation::Validations;
-use super::listener::{Draft as ListenerDraft, Kinds, Namespaces};
+use super::listener::{Draft as ListenerDraft, Namespaces};
+use super::listener_kinds::Kinds;
 use super::reference_grant::Grants;
+use super::service_port::Transport;
 use super::tls::Certificates;
 use super::{Options, Output, PENDING, conflict, gateway_class, listener_set, parameters};
 use crate::api;
@@ -47,6 +49,7 @@ pub(crate) struct Listener {
     pub(crate) section: String,
     pub(crate) port: i32,
     pub(crate) hostname: Option<String>,
+    pub(crate) is_passthrough: bool,
     pub(crate) kinds: Kinds,
     pub(crate) namespaces: Namespaces,
     /// Proxies are told to open it.
@@ -138,7 +141,7 @@ pub(crate) fn draft<'a>(
     drafts
 }
 
-/// Finds the certificates of HTTPS listeners.
+/// Finds the certificates of listeners that terminate TLS.
 fn certify(
     draft: &mut Draft<'_>,
     resources: &Resources,
@@ -146,8 +149,7 @@ fn certify(
     certificates: &mut Certificates,
 ) {
     let gateway = (ObjectKind::Gateway, draft.object.namespace());
-    let https = |listener: &&mut ListenerDraft<'_>| listener.protocol == Some(config::Protocol::Https);
-    for listener in draft.listeners.iter_mut().filter(https) {
+    for listener in draft.listeners.iter_mut().filter(|listener| listener.terminates_tls()) {
         let refs = listener.spec.tls.as_ref().and_then(|tls| tls.certificate_refs.as_deref());
         // Gateway API: "ReferenceGrants applied to a Gateway are not inherited by child ListenerSets".
         let from = listener.set.map_or(gateway, |set| (ObjectKind::ListenerSet, set.namespace()));
@@ -288,6 +290,7 @@ pub(crate) fn context(draft: &Draft<'_>) -> Gateway {
                 section: listener.section(),
                 port: listener.spec.port,
                 hostname: listener.hostname.map(str::to_owned),
+                is_passthrough: listener.is_passthrough,
                 kinds: listener.kinds,
                 namespaces: listener.namespaces.clone(),
                 is_live: draft.is_live(listener),
@@ -308,6 +311,7 @@ pub(crate) fn context(draft: &Draft<'_>) -> Gateway {
 /// Ports that Gateways hold on the host they share with waypoints.
 pub(crate) fn ports(drafts: &[Draft<'_>], options: &Options) -> FxHashSet<u16> {
     let listeners = drafts.iter().filter(|_| options.shared_host).flat_map(|draft| &draft.listeners);
+    let listeners = listeners.filter(|listener| listener.transport() == Transport::Tcp);
     listeners.filter_map(|listener| u16::try_from(listener.spec.port).ok()).collect()
 }
 
@@ -329,7 +333,7 @@ pub(crate) fn resources(drafts: &[Draft<'_>], certificates: &Certificates, out: 
                     port,
                     protocol,
                     hostname: listener.hostname.map(str::to_owned),
-                    tls: (protocol == config::Protocol::Https).then(|| ListenerTls {
+                    tls: listener.terminates_tls().then(|| ListenerTls {
                         certificates: listener.certificates.clone(),
                         client_validation: listener.client_validation.clone(),
                     }),

@@ -57,6 +57,11 @@ fn listener_conditions(draft: &Draft<'_>, listener: &ListenerDraft<'_>) -> Condi
         "The listener is valid.",
         generation,
     );
+    if accepted.status == ConditionStatus::True && listener.ignores_certificates() {
+        let message =
+            "The listener is valid. Mode Passthrough shows no certificate: tls.certificateRefs is not used.";
+        accepted.message = message.into();
+    }
     let mut conflicted = Condition::new(
         condition_type::CONFLICTED,
         ConditionStatus::False,

@@ -1,7 +1,7 @@
 //! GRPCRoute: where its fields are, and what a gRPC method match is as a path. The rest is in `route` and
 //! `rule`.
 
-use config::{HttpMatch, PathMatch};
+use config::{HttpMatch, HttpRule, Parent, PathMatch};
 use gateway_api::experimental::grpcroutes::{
     GrpcRouteRules, GrpcRouteRulesMatches, GrpcRouteRulesMatchesHeadersType as HeaderType,
     GrpcRouteRulesMatchesMethod, GrpcRouteRulesMatchesMethodType as MethodType, GrpcRouteUseDefaultGateways,
@@ -10,8 +10,8 @@ use gateway_api::experimental::grpcroutes::{
 use super::backend_ref::Reference;
 use super::filter::reference;
 use super::matching;
-use super::route::{Route, parent_ref};
-use super::rule::{Backend, Source};
+use super::route::{Route, Verdict, parent_ref};
+use super::rule::{self, Backend, Context, Source};
 use crate::api::GrpcRoute;
 use crate::resources::ObjectKind;
 use crate::status::ParentRef;
@@ -19,10 +19,8 @@ use crate::status::ParentRef;
 impl Route for GrpcRoute {
     const KIND: ObjectKind = ObjectKind::GrpcRoute;
     const RESOURCE_KIND: config::Kind = config::Kind::GrpcRoute;
-
-    fn resource(route: config::HttpRoute) -> config::Resource {
-        config::Resource::GrpcRoute(route)
-    }
+    const IN_MESH: bool = true;
+    type Rules = Vec<HttpRule>;
 
     fn has_same_spec(&self, other: &Self) -> bool {
         self.spec == other.spec
@@ -40,12 +38,16 @@ impl Route for GrpcRoute {
         self.spec.use_default_gateways == Some(GrpcRouteUseDefaultGateways::All)
     }
 
-    fn rules(&self) -> Vec<Source<'_>> {
-        self.spec.rules.iter().flatten().map(rule).collect()
+    fn rules(&self, cx: &mut Context<'_, '_>) -> (Vec<HttpRule>, Verdict) {
+        rule::all(self.spec.rules.iter().flatten().map(source).collect(), cx)
+    }
+
+    fn resource(created: i64, parents: Vec<Parent>, rules: Vec<HttpRule>) -> config::Resource {
+        config::Resource::GrpcRoute(config::HttpRoute { created, parents, rules })
     }
 }
 
-fn rule(rule: &GrpcRouteRules) -> Source<'_> {
+fn source(rule: &GrpcRouteRules) -> Source<'_> {
     let backends = rule.backend_refs.iter().flatten().map(|backend| Backend {
         reference: reference!(backend),
         weight: backend.weight,

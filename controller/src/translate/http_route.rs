@@ -1,6 +1,6 @@
 //! HTTPRoute: where its fields are. What they mean is in `route` and `rule`.
 
-use config::{HttpMatch, PathMatch};
+use config::{HttpMatch, HttpRule, Parent, PathMatch};
 use gateway_api::experimental::httproutes::{
     HttpRouteRules, HttpRouteRulesMatches, HttpRouteRulesMatchesHeadersType as HeaderType,
     HttpRouteRulesMatchesMethod as Method, HttpRouteRulesMatchesPathType as PathType,
@@ -10,8 +10,8 @@ use gateway_api::experimental::httproutes::{
 use super::backend_ref::Reference;
 use super::filter::reference;
 use super::matching;
-use super::route::{Route, parent_ref};
-use super::rule::{Backend, RetrySource, Source};
+use super::route::{Route, Verdict, parent_ref};
+use super::rule::{self, Backend, Context, RetrySource, Source};
 use crate::api::HttpRoute;
 use crate::resources::ObjectKind;
 use crate::status::ParentRef;
@@ -19,10 +19,8 @@ use crate::status::ParentRef;
 impl Route for HttpRoute {
     const KIND: ObjectKind = ObjectKind::HttpRoute;
     const RESOURCE_KIND: config::Kind = config::Kind::HttpRoute;
-
-    fn resource(route: config::HttpRoute) -> config::Resource {
-        config::Resource::HttpRoute(route)
-    }
+    const IN_MESH: bool = true;
+    type Rules = Vec<HttpRule>;
 
     fn has_same_spec(&self, other: &Self) -> bool {
         self.spec == other.spec
@@ -40,8 +38,8 @@ impl Route for HttpRoute {
         self.spec.use_default_gateways == Some(HttpRouteUseDefaultGateways::All)
     }
 
-    fn rules(&self) -> Vec<Source<'_>> {
-        match self.spec.rules.as_deref() {
+    fn rules(&self, cx: &mut Context<'_, '_>) -> (Vec<HttpRule>, Verdict) {
+        let sources = match self.spec.rules.as_deref() {
             // The API server's default: one rule that matches everything and has no backend.
             None | Some([]) => vec![Source {
                 name: None,
@@ -52,12 +50,17 @@ impl Route for HttpRoute {
                 retry: None,
                 has_session_persistence: false,
             }],
-            Some(rules) => rules.iter().map(rule).collect(),
-        }
+            Some(rules) => rules.iter().map(source).collect(),
+        };
+        rule::all(sources, cx)
+    }
+
+    fn resource(created: i64, parents: Vec<Parent>, rules: Vec<HttpRule>) -> config::Resource {
+        config::Resource::HttpRoute(config::HttpRoute { created, parents, rules })
     }
 }
 
-fn rule(rule: &HttpRouteRules) -> Source<'_> {
+fn source(rule: &HttpRouteRules) -> Source<'_> {
     let backends = rule.backend_refs.iter().flatten().map(|backend| Backend {
         reference: reference!(backend),
         weight: backend.weight,

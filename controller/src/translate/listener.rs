@@ -9,11 +9,12 @@ use gateway_api::experimental::gateways::{
 };
 
 use super::hostname;
-use super::reference_grant::GATEWAY_GROUP;
+use super::listener_kinds::Kinds;
 use super::selector::Selector;
+use super::service_port::Transport;
 use crate::api;
-use crate::resources::{Named, ObjectKind};
-use crate::status::{Problem, RouteGroupKind, reason};
+use crate::resources::Named;
+use crate::status::{Problem, reason};
 
 /// From which namespaces routes may attach.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,29 +42,6 @@ impl Namespaces {
     }
 }
 
-/// Which kinds of routes may attach.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Kinds {
-    http: bool,
-    grpc: bool,
-}
-
-impl Kinds {
-    const ALL: Self = Self { http: true, grpc: true };
-
-    pub(crate) fn allow(self, kind: ObjectKind) -> bool {
-        (self.http && kind == ObjectKind::HttpRoute) || (self.grpc && kind == ObjectKind::GrpcRoute)
-    }
-
-    pub(crate) fn list(self) -> Vec<RouteGroupKind> {
-        [(self.http, ObjectKind::HttpRoute), (self.grpc, ObjectKind::GrpcRoute)]
-            .into_iter()
-            .filter(|(allowed, _)| *allowed)
-            .map(|(_, kind)| RouteGroupKind { group: GATEWAY_GROUP, kind: kind.as_str() })
-            .collect()
-    }
-}
-
 /// A listener being judged.
 #[derive(Debug)]
 pub(crate) struct Draft<'a> {
@@ -72,6 +50,8 @@ pub(crate) struct Draft<'a> {
     pub(crate) spec: &'a GatewayListeners,
     /// `None` when we do not speak it.
     pub(crate) protocol: Option<Protocol>,
+    /// TLS is the backends' business.
+    pub(crate) is_passthrough: bool,
     pub(crate) hostname: Option<&'a str>,
     pub(crate) kinds: Kinds,
     pub(crate) namespaces: Namespaces,
@@ -82,7 +62,7 @@ pub(crate) struct Draft<'a> {
     pub(crate) problems: Vec<Problem>,
     /// Reason and message of a conflict with another listener of this Gateway.
     pub(crate) conflict: Option<(&'static str, String)>,
-    /// Names of HTTPS listeners on this port whose host names overlap.
+    /// Names of listeners with TLS on this port whose host names overlap.
     pub(crate) overlapping: Vec<&'a str>,
 }
 
@@ -93,10 +73,13 @@ impl<'a> Draft<'a> {
         let protocol = match spec.protocol.as_str() {
             "HTTP" => Some(Protocol::Http),
             "HTTPS" => Some(Protocol::Https),
+            "TLS" => Some(Protocol::Tls),
+            "TCP" => Some(Protocol::Tcp),
+            "UDP" => Some(Protocol::Udp),
             other => {
                 problems.push(Problem::accepted(
                     reason::UNSUPPORTED_PROTOCOL,
-                    format!("protocol: {other:?} is not supported: use HTTP or HTTPS"),
+                    format!("protocol: {other:?} is not supported: use HTTP, HTTPS, TLS, TCP or UDP"),
                 ));
                 None
             }
@@ -107,23 +90,34 @@ impl<'a> Draft<'a> {
                 format!("port: {} is not between 1 and 65535", spec.port),
             ));
         }
-        let hostname = spec.hostname.as_deref().filter(|hostname| !hostname.is_empty());
+        let mut hostname = spec.hostname.as_deref().filter(|hostname| !hostname.is_empty());
         if let Some(problem) = hostname.and_then(hostname::wildcard_problem) {
             problems.push(Problem::unsupported(format!("hostname: {problem}")));
+        }
+        if hostname.is_some() && matches!(protocol, Some(Protocol::Tcp | Protocol::Udp)) {
+            let message = format!("hostname: protocol {} knows no host names: remove it", spec.protocol);
+            problems.push(Problem::unsupported(message));
+            hostname = None;
         }
         if let Some(protocol) = protocol {
             tls_problems(spec, protocol, &mut problems);
         }
+        let is_passthrough = protocol == Some(Protocol::Tls) && has_mode_passthrough(spec);
+        let usable = protocol.map(|protocol| Kinds::of(protocol, is_passthrough));
         let (kinds, namespaces) = match &spec.allowed_routes {
-            Some(allowed) => (kinds(allowed, &mut problems), namespaces(allowed, &mut problems)),
-            None => (Kinds::ALL, Namespaces::Same),
+            Some(allowed) => (
+                usable.map(|usable| usable.listed(allowed, &mut problems)),
+                namespaces(allowed, &mut problems),
+            ),
+            None => (usable, Namespaces::Same),
         };
         Self {
             set: None,
             spec,
             protocol,
             hostname,
-            kinds: if protocol.is_some() { kinds } else { Kinds::default() },
+            is_passthrough,
+            kinds: kinds.unwrap_or_default(),
             namespaces,
             certificates: Vec::new(),
             client_validation: None,
@@ -152,55 +146,69 @@ impl<'a> Draft<'a> {
 
     /// Whether proxies can be told to open it.
     pub(crate) fn is_usable(&self) -> bool {
-        self.is_accepted() && (self.protocol != Some(Protocol::Https) || !self.certificates.is_empty())
+        self.is_accepted() && (!self.terminates_tls() || !self.certificates.is_empty())
     }
+
+    /// Whether it shows certificates.
+    pub(crate) fn terminates_tls(&self) -> bool {
+        matches!(self.protocol, Some(Protocol::Https | Protocol::Tls)) && !self.is_passthrough
+    }
+
+    /// What its port carries.
+    pub(crate) fn transport(&self) -> Transport {
+        if self.protocol == Some(Protocol::Udp) { Transport::Udp } else { Transport::Tcp }
+    }
+
+    /// Certificates are named that are not shown. Gateway API: "The certificateRefs field is ignored in this mode."
+    pub(crate) fn ignores_certificates(&self) -> bool {
+        let refs = self.spec.tls.as_ref().and_then(|tls| tls.certificate_refs.as_ref());
+        self.is_passthrough && refs.is_some_and(|refs| !refs.is_empty())
+    }
+}
+
+/// Whether TLS is to be left as it is, whatever the protocol.
+pub(crate) fn has_mode_passthrough(spec: &GatewayListeners) -> bool {
+    spec.tls.as_ref().and_then(|tls| tls.mode.as_ref()) == Some(&GatewayListenersTlsMode::Passthrough)
 }
 
 /// What is wrong with `tls`, save its references.
 fn tls_problems(spec: &GatewayListeners, protocol: Protocol, problems: &mut Vec<Problem>) {
+    let name = spec.protocol.as_str();
     let tls = match (protocol, &spec.tls) {
-        (Protocol::Http, None) => return,
-        (Protocol::Http, Some(_)) => {
-            return problems.push(Problem::unsupported("tls: must not be set for protocol HTTP"));
-        }
-        (Protocol::Https, None) => {
-            let message = "tls: protocol HTTPS needs tls.certificateRefs";
-            problems.push(Problem::unresolved(reason::INVALID_CERTIFICATE_REF, message));
+        (Protocol::Http | Protocol::Tcp | Protocol::Udp, None) => return,
+        (Protocol::Http | Protocol::Tcp | Protocol::Udp, Some(_)) => {
+            let message = format!("tls: must not be set for protocol {name}");
             return problems.push(Problem::unsupported(message));
         }
-        (Protocol::Https, Some(tls)) => tls,
+        (Protocol::Https, None) => {
+            return without_certificate("tls: protocol HTTPS needs tls.certificateRefs", problems);
+        }
+        (Protocol::Tls, None) => {
+            let message =
+                "tls: protocol TLS needs tls.mode: Terminate with tls.certificateRefs, or Passthrough";
+            return problems.push(Problem::unsupported(message));
+        }
+        (Protocol::Https | Protocol::Tls, Some(tls)) => tls,
     };
-    if tls.mode == Some(GatewayListenersTlsMode::Passthrough) {
-        problems.push(Problem::unsupported("tls.mode: must be Terminate for protocol HTTPS"));
-    } else if tls.certificate_refs.as_ref().is_none_or(Vec::is_empty) {
-        let message = "tls.certificateRefs: mode Terminate needs at least one";
-        problems.push(Problem::unresolved(reason::INVALID_CERTIFICATE_REF, message));
-        problems.push(Problem::unsupported(message));
+    match (protocol, &tls.mode) {
+        (Protocol::Tls, Some(GatewayListenersTlsMode::Passthrough)) => {}
+        (_, Some(GatewayListenersTlsMode::Passthrough)) => {
+            problems.push(Problem::unsupported("tls.mode: must be Terminate for protocol HTTPS"));
+        }
+        (_, Some(GatewayListenersTlsMode::Terminate) | None) => {
+            if tls.certificate_refs.as_ref().is_none_or(Vec::is_empty) {
+                without_certificate("tls.certificateRefs: mode Terminate needs at least one", problems);
+            }
+        }
     }
     for option in tls.options.iter().flat_map(BTreeMap::keys) {
         problems.push(Problem::unsupported(format!("tls.options: {option:?} is not supported: remove it")));
     }
 }
 
-fn kinds(allowed: &GatewayListenersAllowedRoutes, problems: &mut Vec<Problem>) -> Kinds {
-    let Some(listed) = allowed.kinds.as_ref().filter(|kinds| !kinds.is_empty()) else {
-        return Kinds::ALL;
-    };
-    let mut kinds = Kinds::default();
-    for (index, listed) in listed.iter().enumerate() {
-        match (listed.group.as_deref().unwrap_or(GATEWAY_GROUP), listed.kind.as_str()) {
-            (GATEWAY_GROUP, "HTTPRoute") => kinds.http = true,
-            (GATEWAY_GROUP, "GRPCRoute") => kinds.grpc = true,
-            (group, kind) => problems.push(Problem::unresolved(
-                reason::INVALID_ROUTE_KINDS,
-                format!(
-                    "allowedRoutes.kinds[{index}]: kind {kind} of group {group:?} is not supported here: use HTTPRoute \
-                     or GRPCRoute"
-                ),
-            )),
-        }
-    }
-    kinds
+fn without_certificate(message: &str, problems: &mut Vec<Problem>) {
+    problems.push(Problem::unresolved(reason::INVALID_CERTIFICATE_REF, message));
+    problems.push(Problem::unsupported(message));
 }
 
 fn namespaces(allowed: &GatewayListenersAllowedRoutes, problems: &mut Vec<Problem>) -> Namespaces {

@@ -157,6 +157,9 @@ impl<'a> Rejections<'a> {
                 Kind::Backend | Kind::Endpoints => drop(backends.insert((namespace, name), rejection)),
                 Kind::HttpRoute => sorted.route(ObjectKind::HttpRoute, rejection),
                 Kind::GrpcRoute => sorted.route(ObjectKind::GrpcRoute, rejection),
+                Kind::TlsRoute => sorted.route(ObjectKind::TlsRoute, rejection),
+                Kind::TcpRoute => sorted.route(ObjectKind::TcpRoute, rejection),
+                Kind::UdpRoute => sorted.route(ObjectKind::UdpRoute, rejection),
             }
         }
         if !backends.is_empty() {
@@ -179,29 +182,36 @@ impl<'a> Rejections<'a> {
     /// Finds the routes that send requests to rejected backends.
     fn users_of(&mut self, backends: &BTreeMap<(&str, &str), &'a Rejection>, translation: &Translation) {
         for (key, resource) in &translation.resources {
-            let (kind, route) = match &**resource {
-                Resource::HttpRoute(route) => (ObjectKind::HttpRoute, route),
-                Resource::GrpcRoute(route) => (ObjectKind::GrpcRoute, route),
+            let mut found: Vec<&'a Rejection> = Vec::new();
+            let mut look = |backend: config::Key| {
+                found.extend(backends.get(&(backend.namespace.as_str(), backend.name.as_str())).copied());
+            };
+            let kind = match &**resource {
+                Resource::HttpRoute(route) => {
+                    uses(route, &mut look);
+                    ObjectKind::HttpRoute
+                }
+                Resource::GrpcRoute(route) => {
+                    uses(route, &mut look);
+                    ObjectKind::GrpcRoute
+                }
+                Resource::TlsRoute(route) => {
+                    targets(&route.action).map(config::Key::backend).for_each(look);
+                    ObjectKind::TlsRoute
+                }
+                Resource::TcpRoute(route) => {
+                    targets(&route.action).map(config::Key::backend).for_each(look);
+                    ObjectKind::TcpRoute
+                }
+                Resource::UdpRoute(route) => {
+                    targets(&route.action).map(config::Key::udp_backend).for_each(look);
+                    ObjectKind::UdpRoute
+                }
                 Resource::Certificate(_)
                 | Resource::Backend(_)
                 | Resource::Endpoints(_)
                 | Resource::Listener(_) => continue,
             };
-            let mut found: Vec<&'a Rejection> = Vec::new();
-            let mut look = |backend: &policies::BackendRef| {
-                let name = format!("{}:{}", backend.name, backend.port);
-                found.extend(backends.get(&(backend.namespace.as_str(), name.as_str())).copied());
-            };
-            for rule in &route.rules {
-                rule.policies.backends().into_iter().for_each(&mut look);
-                let config::Action::Forward(shares) = &rule.action else { continue };
-                for share in shares {
-                    share.policies.backends().into_iter().for_each(&mut look);
-                    if let Target::Backend(backend) = &share.target {
-                        look(backend);
-                    }
-                }
-            }
             found.dedup_by(|a, b| std::ptr::eq(*a, *b));
             let problems = found.iter().map(|rejection| RouteProblem {
                 condition: condition_type::RESOLVED_REFS,
@@ -215,6 +225,30 @@ impl<'a> Rejections<'a> {
             }
         }
     }
+}
+
+/// Calls `each` with every backend of a route.
+fn uses(route: &config::HttpRoute, mut each: impl FnMut(config::Key)) {
+    for rule in &route.rules {
+        rule.policies.backends().into_iter().map(config::Key::backend).for_each(&mut each);
+        targets(&rule.action).map(config::Key::backend).for_each(&mut each);
+        let config::Action::Forward(shares) = &rule.action else { continue };
+        for share in shares {
+            share.policies.backends().into_iter().map(config::Key::backend).for_each(&mut each);
+        }
+    }
+}
+
+/// The backends of an action itself.
+fn targets(action: &config::Action) -> impl Iterator<Item = &policies::BackendRef> {
+    let shares = match action {
+        config::Action::Forward(shares) => shares.as_slice(),
+        config::Action::Fail { .. } => &[],
+    };
+    shares.iter().filter_map(|share| match &share.target {
+        Target::Backend(backend) => Some(backend),
+        Target::Invalid { .. } => None,
+    })
 }
 
 /// Adds a proxy's complaint to what is already said.

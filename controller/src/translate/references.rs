@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use gateway_api::experimental::gateways::GatewayListeners;
 
+use super::listener::has_mode_passthrough;
 use super::reference_grant::Grants;
 use super::{gateway_class, listener_set};
 use crate::resources::{Named, ObjectKey, ObjectKind, Resources};
@@ -69,7 +70,8 @@ struct Found<'a> {
 
 impl Found<'_> {
     fn certificates(&mut self, from: (ObjectKind, &str), listeners: &[GatewayListeners]) {
-        let tls = listeners.iter().filter_map(|listener| listener.tls.as_ref());
+        let listeners = listeners.iter().filter(|listener| !has_mode_passthrough(listener));
+        let tls = listeners.filter_map(|listener| listener.tls.as_ref());
         for certificate in tls.flat_map(|tls| tls.certificate_refs.iter().flatten()) {
             let (kind, namespace) = (certificate.kind.as_deref(), certificate.namespace.as_deref());
             self.add(from, kind, namespace, &certificate.name);

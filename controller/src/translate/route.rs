@@ -4,19 +4,21 @@
 //! against each other (`rivalry`), and the outcome (`finish`). Each step touches only routes that it changes.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::sync::Arc;
 
-use config::{HttpRule, Key, Parent, Resource};
+use config::{Key, Parent, Resource};
 use rustc_hash::FxHashSet;
 
-use super::attach::{Attached, Surroundings};
+use super::attach::{At, Attached, Surroundings};
 use super::backend_ref::Backends;
 use super::facts::{Fact, News, Readers};
 use super::output::Said;
+use super::queue::Queue;
 use super::rivalry::Rivalry;
-use super::rule::{self, Source};
+use super::rule;
 use super::slots::Slots;
-use super::usage::{Share, Usage};
+use super::usage::{Share, Usage, through};
 use super::{hostname, route_status};
 use crate::ObjectKey;
 use crate::resources::{Named, ObjectKind, Objects};
@@ -26,13 +28,25 @@ use crate::status::{ParentRef, Problem, Status};
 pub(crate) trait Route: Named {
     const KIND: ObjectKind;
     const RESOURCE_KIND: config::Kind;
+    /// A waypoint takes it.
+    const IN_MESH: bool;
+    /// It takes whole connections or datagrams: of several that ask for the same the first gets all.
+    const IS_STREAM: bool = false;
+    /// What its rules become.
+    type Rules: Debug;
 
-    fn resource(route: config::HttpRoute) -> Resource;
     fn has_same_spec(&self, other: &Self) -> bool;
     fn hostnames(&self) -> &[String];
     fn parents(&self) -> Vec<ParentRef>;
     fn wants_default_gateways(&self) -> bool;
-    fn rules(&self) -> Vec<Source<'_>>;
+
+    /// The host names it has in common with a listener, see [`hostname::intersect`].
+    fn common_hostnames(&self, listener: Option<&str>) -> Vec<String> {
+        hostname::intersect(listener, self.hostnames())
+    }
+
+    fn rules(&self, cx: &mut rule::Context<'_, '_>) -> (Self::Rules, Verdict);
+    fn resource(created: i64, parents: Vec<Parent>, rules: Self::Rules) -> Resource;
 }
 
 macro_rules! parent_ref {
@@ -52,8 +66,8 @@ pub(crate) use parent_ref;
 
 /// A route judged alone, its rules ready to be handed out.
 #[derive(Debug)]
-pub(crate) struct Prepared {
-    pub(crate) rules: Vec<HttpRule>,
+pub(crate) struct Prepared<R> {
+    pub(crate) rules: R,
     pub(crate) verdict: Verdict,
 }
 
@@ -69,7 +83,7 @@ pub(crate) struct Verdict {
 
 /// What is remembered of a route.
 #[derive(Debug)]
-pub(crate) struct Entry<T> {
+pub(crate) struct Entry<T: Route> {
     pub(crate) object: Arc<T>,
     pub(crate) attached: Attached,
     pub(crate) is_invalid: bool,
@@ -78,24 +92,28 @@ pub(crate) struct Entry<T> {
     /// Of what it was told.
     reads: Box<[usize]>,
     /// `None` once it has been turned into an outcome.
-    prepared: Option<Prepared>,
+    prepared: Option<Prepared<T::Rules>>,
     /// What was counted of it last.
     share: Share,
     /// Candidates lost to routes of another kind: index, and who has it.
     pub(crate) lost: BTreeMap<usize, String>,
+    /// Candidates where a route of its kind comes first: index, and which.
+    pub(crate) outranked: BTreeMap<usize, String>,
 }
 
 /// What is remembered of the routes of one kind.
 #[derive(Debug)]
-pub(crate) struct Memory<T> {
+pub(crate) struct Memory<T: Route> {
     pub(crate) entries: Slots<ObjectKey, Entry<T>>,
+    /// Who comes first, of routes that take whole connections.
+    pub(crate) queue: Queue,
     /// To be turned into outcomes.
     unfinished: FxHashSet<usize>,
 }
 
-impl<T> Default for Memory<T> {
+impl<T: Route> Default for Memory<T> {
     fn default() -> Self {
-        Self { entries: Slots::default(), unfinished: FxHashSet::default() }
+        Self { entries: Slots::default(), queue: Queue::default(), unfinished: FxHashSet::default() }
     }
 }
 
@@ -150,7 +168,11 @@ impl<T: Route> Memory<T> {
         let slot = self.entries.insert(key, entry);
         let Some(entry) = self.entries.get_mut(slot) else { return };
         entry.reads = common.readers.remember((T::KIND, slot), facts);
-        common.rivalry.add((T::KIND, slot), &entry.attached.candidates);
+        if T::IS_STREAM {
+            self.queue.add(slot, entry);
+        } else {
+            common.rivalry.add((T::KIND, slot), &entry.attached.candidates);
+        }
         self.unfinished.insert(slot);
     }
 
@@ -167,6 +189,10 @@ impl<T: Route> Memory<T> {
             && old.attached.candidates == new.attached.candidates;
         if holds_its_place {
             new.lost = std::mem::take(&mut old.lost);
+            new.outranked = std::mem::take(&mut old.outranked);
+        } else if T::IS_STREAM {
+            self.queue.remove(slot);
+            self.queue.add(slot, &new);
         } else {
             common.rivalry.remove(reader, &old.attached.candidates);
             common.rivalry.add(reader, &new.attached.candidates);
@@ -179,7 +205,11 @@ impl<T: Route> Memory<T> {
         let Some(key) = self.entries.name(slot).cloned() else { return };
         let Some(old) = self.entries.remove(slot) else { return };
         common.readers.forget((T::KIND, slot), &old.reads);
-        common.rivalry.remove((T::KIND, slot), &old.attached.candidates);
+        if T::IS_STREAM {
+            self.queue.remove(slot);
+        } else {
+            common.rivalry.remove((T::KIND, slot), &old.attached.candidates);
+        }
         common.usage.count(T::KIND, &old.share, &mut common.backends, -1);
         self.unfinished.remove(&slot);
         common.said.resource(Key::new(T::RESOURCE_KIND, &*key.namespace, &*key.name), None);
@@ -196,6 +226,18 @@ impl<T: Route> Memory<T> {
         self.unfinished.insert(slot);
     }
 
+    /// Notes of routes that take whole connections who comes first, where that changed.
+    pub(crate) fn rank(&mut self) {
+        for slot in self.queue.take_moved() {
+            let Some(entry) = self.entries.get_mut(slot) else { continue };
+            let outranked = self.queue.outranked::<T>(slot, entry);
+            if entry.outranked != outranked {
+                entry.outranked = outranked;
+                self.unfinished.insert(slot);
+            }
+        }
+    }
+
     /// Turns what is known of each route into resources and statuses.
     pub(crate) fn finish(&mut self, surroundings: &Surroundings<'_>, common: &mut Common) {
         for slot in std::mem::take(&mut self.unfinished) {
@@ -207,7 +249,7 @@ impl<T: Route> Memory<T> {
             };
             surroundings.cluster.take_notes();
             let (status, resource) = outcome(entry, prepared, surroundings);
-            let share = entry.share(resource.is_some());
+            let share = entry.share(resource.is_some(), surroundings);
             common.usage.count(T::KIND, &share, &mut common.backends, 1);
             common.usage.count(T::KIND, &entry.share, &mut common.backends, -1);
             entry.share = share;
@@ -218,7 +260,7 @@ impl<T: Route> Memory<T> {
     }
 }
 
-impl<T> Entry<T> {
+impl<T: Route> Entry<T> {
     /// Candidates not lost to a rival, each place once.
     pub(crate) fn survivors(&self) -> impl Iterator<Item = (usize, &super::attach::Candidate)> {
         let candidates = &self.attached.candidates;
@@ -228,10 +270,13 @@ impl<T> Entry<T> {
         })
     }
 
-    fn share(&self, is_published: bool) -> Share {
+    fn share(&self, is_published: bool, surroundings: &Surroundings<'_>) -> Share {
         let accepted = self.survivors().filter(|_| !self.is_invalid);
-        let places = accepted.map(|(_, candidate)| candidate.at).collect();
-        Share { places, uses: self.uses.clone(), is_published }
+        let places: Vec<At> = accepted.map(|(_, candidate)| candidate.at).collect();
+        // What passes through is inside TLS already, the client's: no policy says how.
+        let is_open = |at: &&At| !surroundings.listener(at).is_some_and(|listener| listener.is_passthrough);
+        let through = places.iter().filter(is_open).map(through).collect();
+        Share { places, through, uses: self.uses.clone(), is_published }
     }
 }
 
@@ -257,6 +302,7 @@ fn prepare<T: Route>(
         prepared: Some(prepared),
         share: Share::default(),
         lost: BTreeMap::new(),
+        outranked: BTreeMap::new(),
     };
     (entry, surroundings.cluster.take_notes())
 }
@@ -267,7 +313,7 @@ fn rules<T: Route>(
     surroundings: &Surroundings<'_>,
     backends: &mut Backends,
     uses: &mut Vec<usize>,
-) -> Prepared {
+) -> Prepared<T::Rules> {
     let mut verdict = Verdict::default();
     for (index, hostname) in route.hostnames().iter().enumerate() {
         if let Some(problem) = hostname::wildcard_problem(hostname) {
@@ -281,7 +327,6 @@ fn rules<T: Route>(
         verdict.problems.push(Problem::unsupported(message));
         verdict.is_invalid = true;
     }
-    let sources = route.rules();
     let mut cx = rule::Context {
         kind: T::KIND,
         namespace: route.namespace(),
@@ -289,24 +334,15 @@ fn rules<T: Route>(
         backends,
         uses,
     };
-    let (mut rules, mut names, mut invalid) = (Vec::with_capacity(sources.len()), Vec::new(), 0);
-    let count = sources.len();
-    for (index, source) in sources.into_iter().enumerate() {
-        let name = source.name;
-        let translated = rule::translate(source, &names, &mut cx);
-        names.extend(name);
-        invalid += usize::from(translated.is_invalid);
-        rules.extend(translated.rule);
-        let place = format_args!("rules[{index}].").to_string();
-        verdict.problems.extend(translated.problems.into_iter().map(|problem| problem.at(&place)));
-    }
-    verdict.is_invalid |= invalid > 0 && invalid == count;
+    let (rules, of_rules) = route.rules(&mut cx);
+    verdict.problems.extend(of_rules.problems);
+    verdict.is_invalid |= of_rules.is_invalid;
     Prepared { rules, verdict }
 }
 
 fn outcome<T: Route>(
     entry: &Entry<T>,
-    prepared: Prepared,
+    prepared: Prepared<T::Rules>,
     surroundings: &Surroundings<'_>,
 ) -> (Arc<Status>, Option<Arc<Resource>>) {
     let status = route_status::status(entry, &prepared.verdict);
@@ -316,9 +352,7 @@ fn outcome<T: Route>(
         .collect();
     // A route without valid rules still stands, and its rules answer 500: left out, its requests would fall
     // through to a route that was never meant for them.
-    let resource = (!parents.is_empty()).then(|| {
-        let created = entry.object.created();
-        Arc::new(T::resource(config::HttpRoute { created, parents, rules: prepared.rules }))
-    });
+    let resource =
+        (!parents.is_empty()).then(|| Arc::new(T::resource(entry.object.created(), parents, prepared.rules)));
     (Arc::new(Status::Route(status)), resource)
 }

@@ -1,5 +1,7 @@
 //! What we say of a route, per parent.
 
+use std::borrow::Cow;
+
 use super::route::{Entry, Route, Verdict};
 use crate::CONTROLLER_NAME;
 use crate::status::condition::join;
@@ -57,11 +59,20 @@ fn accepted<T: Route>(
         .collect();
     let wanted = entry.attached.candidates.iter().filter(|candidate| candidate.parent == parent).count();
     let (Some(owner), stays) = (lost.first(), wanted > lost.len()) else {
+        let of_parent = |(index, _): &(&usize, &String)| {
+            entry.attached.candidates.get(**index).is_some_and(|candidate| candidate.parent == parent)
+        };
+        let message = match entry.outranked.iter().find(of_parent) {
+            None => "The route is attached.".into(),
+            Some((_, first)) => Cow::Owned(format!(
+                "The route is attached, but {first}, which is older or first by name, gets what both ask for."
+            )),
+        };
         return Condition::new(
             condition_type::ACCEPTED,
             ConditionStatus::True,
             reason::ACCEPTED,
-            "The route is attached.",
+            message,
             generation,
         );
     };

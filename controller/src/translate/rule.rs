@@ -7,6 +7,7 @@ use policies::timeouts::Timeouts;
 
 use super::backend_ref::{Backends, Cluster, Reference};
 use super::filter;
+use super::route::Verdict;
 use crate::resources::ObjectKind;
 use crate::status::{Problem, condition_type, reason};
 
@@ -68,17 +69,35 @@ impl Context<'_, '_> {
 
 /// A rule, translated.
 #[derive(Debug)]
-pub(crate) struct Translated {
+struct Translated {
     /// `None`: nothing is left that a request could match.
-    pub(crate) rule: Option<HttpRule>,
+    rule: Option<HttpRule>,
     /// Each with its place inside the rule. Their condition says whether a reference is at fault or the rule.
-    pub(crate) problems: Vec<Problem>,
+    problems: Vec<Problem>,
     /// The rule is invalid as a whole.
-    pub(crate) is_invalid: bool,
+    is_invalid: bool,
+}
+
+/// Translates the rules of a route.
+pub(crate) fn all(sources: Vec<Source<'_>>, cx: &mut Context<'_, '_>) -> (Vec<HttpRule>, Verdict) {
+    let mut verdict = Verdict::default();
+    let count = sources.len();
+    let (mut rules, mut names, mut invalid) = (Vec::with_capacity(count), Vec::new(), 0);
+    for (index, source) in sources.into_iter().enumerate() {
+        let name = source.name;
+        let translated = translate(source, &names, cx);
+        names.extend(name);
+        invalid += usize::from(translated.is_invalid);
+        rules.extend(translated.rule);
+        let place = format_args!("rules[{index}].").to_string();
+        verdict.problems.extend(translated.problems.into_iter().map(|problem| problem.at(&place)));
+    }
+    verdict.is_invalid = invalid > 0 && invalid == count;
+    (rules, verdict)
 }
 
 /// Translates a rule. `names` are those of the rules before it.
-pub(crate) fn translate(source: Source<'_>, names: &[&str], cx: &mut Context<'_, '_>) -> Translated {
+fn translate(source: Source<'_>, names: &[&str], cx: &mut Context<'_, '_>) -> Translated {
     let mut problems = Vec::new();
     if let Some(name) = source.name.filter(|name| names.contains(name)) {
         problems.push(Problem::unsupported(format!("name: {name:?} is used twice in this route")));
@@ -143,7 +162,7 @@ pub(crate) fn translate(source: Source<'_>, names: &[&str], cx: &mut Context<'_,
 }
 
 /// The shares of a rule, and how many of them their own filters or weight break.
-fn backends(
+pub(crate) fn backends(
     sources: Vec<Backend<'_>>,
     has_one_prefix: bool,
     problems: &mut Vec<Problem>,

@@ -6,9 +6,10 @@ use std::collections::BTreeSet;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::attach::{At, Surroundings};
-use super::backend_ref::{Backends, Through, find_port};
+use super::backend_ref::{Backends, Through};
 use super::backend_tls::{Ancestor, Ancestors};
 use super::output::Said;
+use super::service_port::{Transport, find_port};
 use crate::ObjectKey;
 use crate::resources::ObjectKind;
 
@@ -30,6 +31,8 @@ pub(crate) struct Usage {
 pub(crate) struct Share {
     /// Places it is accepted at.
     pub(crate) places: Vec<At>,
+    /// Through whom policies act on it.
+    pub(crate) through: Vec<Through>,
     /// Numbers of the backends it refers to.
     pub(crate) uses: Vec<usize>,
     /// Proxies are told of it, and so of its backends.
@@ -46,11 +49,11 @@ impl Usage {
                 self.attached.remove(at);
             }
             self.moved.insert(*at);
-            for id in &share.uses {
-                self.concerned.extend(backends.reached(*id, through(at), by.into()));
-            }
         }
         for id in &share.uses {
+            for through in &share.through {
+                self.concerned.extend(backends.reached(*id, *through, by.into()));
+            }
             backends.used(*id, kind, if share.is_published { by.into() } else { 0 });
         }
     }
@@ -63,7 +66,7 @@ impl Usage {
             let captured = surroundings.capture.get(service).filter(|_| !self.attached.contains_key(&at));
             let wanted = captured.and_then(|captured| {
                 let port = captured.ports.as_ref().ok()?.get(port)?;
-                Some(backends.intern(surroundings.cluster, &captured.backend(port)))
+                Some(backends.intern(surroundings.cluster, &captured.backend(port), Transport::Tcp))
             });
             let before = self.defaults.get(&at).copied();
             if wanted == before {
@@ -102,8 +105,8 @@ impl Usage {
         for key in &services {
             let service = surroundings.cluster.resources.services.get(&key.namespace, &key.name);
             let service = service.map(AsRef::as_ref);
-            for (backend, through) in backends.reachable(key) {
-                let port = service.and_then(|service| find_port(service, backend.port));
+            for ((backend, transport), through) in backends.reachable(key) {
+                let port = service.and_then(|service| find_port(service, backend.port, *transport));
                 let port = port.map(|port| port.name.as_deref().unwrap_or_default());
                 for ancestor in through.filter_map(|through| ancestor(surroundings, through)) {
                     let name = (&*key.namespace, &*key.name);
@@ -115,7 +118,7 @@ impl Usage {
     }
 }
 
-const fn through(at: &At) -> Through {
+pub(crate) const fn through(at: &At) -> Through {
     match *at {
         At::Listener(gateway, _) => Through::Gateway(gateway),
         At::Port(service, _) => Through::Service(service),

@@ -10,10 +10,10 @@ use rustc_hash::FxHashSet;
 
 use super::Options;
 use super::attach::At;
-use super::backend_ref::app_protocol;
 use super::facts::{Fact, News};
 use super::gateway_status::WAITING;
 use super::output::{Output, Part, Said};
+use super::service_port::app_protocol;
 use super::slots::Slots;
 use crate::ObjectKey;
 use crate::api::{Namespace, Service};

@@ -30,15 +30,19 @@ fn check(line: &str, translation: &Translation, statuses: &Statuses) -> Result<(
         return if silent { Ok(()) } else { Err(format!("{status:?}")) };
     }
     let status = status.ok_or("no status")?;
-    if let Some(count) = want.strip_prefix("attachedRoutes=") {
+    if let Some((field @ ("attachedRoutes" | "supportedKinds"), want)) = want.split_once('=') {
         let listeners = match status {
             Status::Gateway(gateway) => &gateway.listeners,
             Status::ListenerSet(set) => &set.listeners,
             _ => return Err("no Gateway or ListenerSet".into()),
         };
         let name = part.strip_prefix("listener ").ok_or("no listener named")?;
-        let got = listeners.iter().find(|l| l.name == name).ok_or("no such listener")?.attached_routes;
-        return if got.to_string() == count { Ok(()) } else { Err(got.to_string()) };
+        let listener = listeners.iter().find(|l| l.name == name).ok_or("no such listener")?;
+        let got = match field {
+            "attachedRoutes" => listener.attached_routes.to_string(),
+            _ => listener.supported_kinds.iter().map(|kind| kind.kind).collect::<Vec<_>>().join(","),
+        };
+        return if got == want { Ok(()) } else { Err(got) };
     }
     if let Some(count) = want.strip_prefix("attachedListenerSets=") {
         let Status::Gateway(gateway) = status else { return Err("not a Gateway".into()) };

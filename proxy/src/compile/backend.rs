@@ -6,15 +6,27 @@ use std::sync::Arc;
 use config::{BackendRef, Key, Kind, Resource, Severity};
 
 use super::problems::{Problems, Stage};
-use crate::snapshot::Clusters;
+use crate::snapshot::{Clusters, Transport};
 use crate::store::{Dirty, Store};
 use crate::telemetry::Telemetry;
 use crate::upstream::Cluster;
 
+/// Backends that changed.
+#[derive(Debug, Default)]
+pub(super) struct Backends {
+    pub(super) tcp: BTreeSet<BackendRef>,
+    pub(super) udp: BTreeSet<BackendRef>,
+}
+
 /// The reference a backend's or its endpoints' key stands for.
-fn reference(key: &Key) -> Option<BackendRef> {
-    let (name, port) = key.name.rsplit_once(':')?;
-    Some(BackendRef { namespace: key.namespace.clone(), name: name.to_owned(), port: port.parse().ok()? })
+fn reference(key: &Key) -> Option<(Transport, BackendRef)> {
+    let (transport, name) = match key.name.strip_suffix(":udp") {
+        Some(name) => (Transport::Udp, name),
+        None => (Transport::Tcp, &*key.name),
+    };
+    let (name, port) = name.rsplit_once(':')?;
+    let port = port.parse().ok()?;
+    Some((transport, BackendRef { namespace: key.namespace.clone(), name: name.to_owned(), port }))
 }
 
 /// Brings the clusters up to date and says which are other ones than before, or gone.
@@ -22,22 +34,26 @@ fn reference(key: &Key) -> Option<BackendRef> {
 /// Changed endpoints are swapped inside their live cluster, before anything of this update is served: no rule has to be
 /// compiled again, and a rule that is new finds them there.
 pub(super) fn compile(
-    clusters: &mut Clusters,
+    [tcp, udp]: [&mut Clusters; 2],
     dirty: &Dirty,
     store: &Store,
     telemetry: &Telemetry,
     problems: &mut Problems,
-) -> BTreeSet<BackendRef> {
-    let mut changed = BTreeSet::new();
+) -> Backends {
+    let mut all = Backends::default();
     for key in dirty.keys().filter(|key| matches!(key.kind, Kind::Backend | Kind::Endpoints)) {
-        let Some(backend) = reference(key) else {
+        let Some((transport, backend)) = reference(key) else {
             if store.get(key).is_none() {
                 problems.clear(key, Stage::Resource);
                 continue;
             }
-            let message = "key: the name must be service:port".to_owned();
+            let message = "key: the name must be service:port or service:port:udp".to_owned();
             problems.set(key, Stage::Resource, vec![(Severity::Refused, message)]);
             continue;
+        };
+        let (clusters, changed) = match transport {
+            Transport::Tcp => (&mut *tcp, &mut all.tcp),
+            Transport::Udp => (&mut *udp, &mut all.udp),
         };
         if key.kind == Kind::Endpoints {
             if let Some(cluster) = clusters.get(&backend) {
@@ -51,6 +67,11 @@ pub(super) fn compile(
             changed.insert(backend);
             continue;
         };
+        if transport == Transport::Udp && spec.tls.is_some() {
+            let message = "tls: datagrams have none: leave it out".to_owned();
+            problems.set(key, Stage::Resource, vec![(Severity::Refused, message)]);
+            continue;
+        }
         match cluster(clusters.get(&backend), backend.clone(), spec, telemetry) {
             Ok(cluster) => {
                 problems.clear(key, Stage::Resource);
@@ -63,7 +84,7 @@ pub(super) fn compile(
             }
         }
     }
-    changed
+    all
 }
 
 fn cluster(

@@ -70,6 +70,7 @@ impl Certificates {
         &self,
         names: &[String],
         clients: Option<&ClientValidation>,
+        alpn: &[&[u8]],
     ) -> (Option<Arc<Settings>>, Vec<(Severity, String)>) {
         let mut problems = Vec::new();
         let mut identities = Vec::with_capacity(names.len());
@@ -87,7 +88,7 @@ impl Certificates {
             problems.push((Severity::Refused, message));
             return (None, problems);
         }
-        match self.terminator.settings(identities, clients) {
+        match self.terminator.settings(identities, clients, alpn) {
             Ok(settings) => (Some(settings), problems),
             Err(e) => {
                 problems.push((Severity::Refused, e));

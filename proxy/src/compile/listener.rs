@@ -6,10 +6,12 @@ use config::{BackendRef, ClientValidation, Key, Listener, Protocol, Scope};
 
 use super::route::{Attachable, Routes};
 use super::rule::{self, Scene};
+use super::stream::{self, Streams};
 use crate::route::ListenerTable;
 use crate::route::host::HostTable;
 use crate::route::hosts::{HostPattern, Hosts};
-use crate::snapshot::Bind;
+use crate::snapshot::{Bind, Transport};
+use crate::stream::{StreamHost, StreamTable};
 use crate::tls::{Settings, Trust};
 use crate::upstream::ClientIdentity;
 
@@ -26,6 +28,8 @@ pub(super) struct Served {
     name: Arc<str>,
     /// `namespace/name`.
     pub(super) certificates: Vec<String>,
+    /// It ends TLS, whether or not it has a certificate to do so with.
+    pub(super) is_terminating: bool,
     /// What is asked of clients.
     pub(super) clients: Option<ClientValidation>,
     pub(super) tls: Option<Arc<Settings>>,
@@ -34,6 +38,7 @@ pub(super) struct Served {
     pub(super) identity: Option<Arc<ClientIdentity>>,
     /// What a captured Service serves without routes.
     default: Hosts<HostTable>,
+    default_streams: Hosts<StreamHost>,
     /// Its port has a place for it.
     pub(super) is_placed: bool,
 }
@@ -50,29 +55,37 @@ impl Served {
             None => "*".to_owned(),
         };
         let certificates = match (spec.protocol, &spec.tls) {
-            (Protocol::Http, None) => Vec::new(),
-            (Protocol::Https, Some(tls)) => tls.certificates.clone(),
+            (Protocol::Http | Protocol::Tcp | Protocol::Udp | Protocol::Tls, None) => Vec::new(),
+            (Protocol::Https | Protocol::Tls, Some(tls)) => tls.certificates.clone(),
             (Protocol::Http, Some(_)) => return Err("tls: an HTTP listener has none".to_owned()),
+            (Protocol::Tcp, Some(_)) => return Err("tls: a TCP listener has none: write TLS".to_owned()),
+            (Protocol::Udp, Some(_)) => return Err("tls: a UDP listener has none".to_owned()),
             (Protocol::Https, None) => return Err("tls: an HTTPS listener needs a certificate".to_owned()),
         };
+        if matches!(spec.protocol, Protocol::Tcp | Protocol::Udp) && host != "*" {
+            return Err("hostname: a TCP or UDP listener is told none: leave it out".to_owned());
+        }
+        let transport = if spec.protocol == Protocol::Udp { Transport::Udp } else { Transport::Tcp };
         let name = format!("{}/{}", key.namespace, key.name);
         let parent = match &spec.scope {
             Scope::Gateway => Attachable::Listener(name.clone()),
             Scope::Service(backend) => Attachable::Service(backend.clone()),
         };
         Ok(Self {
-            bind: Bind { address: spec.address, port: spec.port },
+            bind: Bind { transport, address: spec.address, port: spec.port },
             protocol: spec.protocol,
             scope: spec.scope.clone(),
             parent,
             host,
             name: name.into(),
             certificates,
+            is_terminating: spec.tls.is_some(),
             clients: spec.tls.as_ref().and_then(|tls| tls.client_validation.clone()),
             tls: None,
             backend_certificate: spec.backend_certificate.clone(),
             identity: None,
             default: Hosts::default(),
+            default_streams: Hosts::default(),
             is_placed: false,
         })
     }
@@ -87,8 +100,15 @@ impl Served {
 
     /// Compiles the forwarding that a captured Service has without routes (GEP-1294).
     pub(super) fn compile_default(&mut self, scene: Scene<'_>) {
-        if let Some(backend) = self.service() {
-            self.default = rule::service_default(backend, scene);
+        let Some(backend) = self.service() else { return };
+        match self.protocol {
+            Protocol::Http | Protocol::Https => self.default = rule::service_default(backend, scene),
+            Protocol::Tls | Protocol::Tcp => {
+                self.default_streams = stream::service_default(backend, scene.clusters, scene);
+            }
+            Protocol::Udp => {
+                self.default_streams = stream::service_default(backend, scene.udp_clusters, scene);
+            }
         }
     }
 
@@ -104,6 +124,24 @@ impl Served {
             name: self.name.clone(),
             trust: Trust::of(self.clients.as_ref()),
             identity: self.identity.clone(),
+            hosts: hosts.clone(),
+        })
+    }
+
+    /// What its port serves for it, when that is no HTTP.
+    pub(super) fn streams(&self, streams: &Streams) -> Arc<StreamTable> {
+        let hosts = streams.hosts(&self.parent).unwrap_or(&self.default_streams);
+        // "TCPRoute" of a TLS listener: "the Gateway terminates" (Gateway API, TLS listeners of mode Terminate).
+        let kinds: &[&str] = match (self.protocol, self.is_terminating) {
+            (Protocol::Tls, true) => &["TLSRoute", "TCPRoute", "Service"],
+            (Protocol::Tls, false) => &["TLSRoute", "Service"],
+            (Protocol::Udp, _) => &["UDPRoute", "Service"],
+            (Protocol::Tcp | Protocol::Http | Protocol::Https, _) => &["TCPRoute", "Service"],
+        };
+        Arc::new(StreamTable {
+            name: self.name.clone(),
+            identity: self.identity.clone(),
+            kinds,
             hosts: hosts.clone(),
         })
     }

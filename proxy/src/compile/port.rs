@@ -3,18 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use config::{BackendRef, Key, Kind, Protocol, Resource, Scope, Severity};
+use config::{Key, Kind, Protocol, Resource, Scope, Severity};
 use rustc_hash::FxHashMap;
 
+use super::backend::Backends;
 use super::certificate::Certificates;
 use super::listener::Served;
 use super::problems::{Problems, Stage};
 use super::route::{Attachable, Routes};
 use super::rule::Scene;
+use super::stream::Streams;
 use crate::route::RouteTable;
 use crate::snapshot::{Bind, Port};
 use crate::store::{Dirty, Store};
-use crate::tls::TlsTable;
+use crate::tls::{HTTP, Handshake, TlsTable};
 
 /// Listeners in use and the ports they make.
 #[derive(Debug, Default)]
@@ -29,9 +31,16 @@ pub(super) struct Ports {
 /// What changed before listeners are looked at.
 pub(super) struct Changed<'a> {
     pub(super) dirty: &'a Dirty,
-    pub(super) backends: &'a BTreeSet<BackendRef>,
+    pub(super) backends: &'a Backends,
     /// Parents to or from which routes were attached.
     pub(super) parents: &'a BTreeSet<Attachable>,
+}
+
+/// What is attached to listeners.
+#[derive(Clone, Copy)]
+pub(super) struct Attachments<'a> {
+    pub(super) routes: &'a Routes,
+    pub(super) streams: &'a Streams,
 }
 
 impl Ports {
@@ -45,7 +54,7 @@ impl Ports {
         &mut self,
         changed: &Changed<'_>,
         store: &Store,
-        routes: &Routes,
+        attached: Attachments<'_>,
         scene: Scene<'_>,
         problems: &mut Problems,
     ) {
@@ -79,10 +88,10 @@ impl Ports {
         rerouted.extend(self.refresh_identities(&certificates, store, problems));
         let recertified = self.refresh_tls(&certificates, problems);
         for bind in &binds {
-            self.rebuild(*bind, routes, problems);
+            self.rebuild(*bind, attached, problems);
         }
-        self.replace(rerouted, &binds, |port, served| place_routes(port, served, routes));
-        self.replace(recertified, &binds, place_tls);
+        self.replace(rerouted, &binds, |port, served| place_routes(port, served, attached));
+        self.replace(recertified, &binds, |port, served| place_tls(port, served, attached));
     }
 
     /// Replaces the entries of listeners in ports that were not made anew.
@@ -113,9 +122,9 @@ impl Ports {
     }
 
     /// Compiles the forwarding of captured Services again whose backend changed; says of which listeners.
-    fn refresh_defaults(&mut self, backends: &BTreeSet<BackendRef>, scene: Scene<'_>) -> BTreeSet<Key> {
+    fn refresh_defaults(&mut self, backends: &Backends, scene: Scene<'_>) -> BTreeSet<Key> {
         let mut keys = BTreeSet::new();
-        for backend in backends {
+        for backend in backends.tcp.iter().chain(&backends.udp) {
             for key in self.by_parent.get(&Attachable::Service(backend.clone())).into_iter().flatten() {
                 if let Some(served) = self.listeners.get_mut(key) {
                     served.compile_default(scene);
@@ -161,7 +170,7 @@ impl Ports {
 
     /// Makes a port from its listeners. Of two that cannot share it the first by key is served: the translator has
     /// decided conflicts by age already, and this order depends on nothing that happened before.
-    fn rebuild(&mut self, bind: Bind, routes: &Routes, problems: &mut Problems) {
+    fn rebuild(&mut self, bind: Bind, attached: Attachments<'_>, problems: &mut Problems) {
         let keys = self.by_bind.get(&bind).into_iter().flatten();
         let mut port: Option<Port> = None;
         let mut members = Vec::new();
@@ -178,10 +187,14 @@ impl Ports {
                 protocol: served.protocol,
                 listeners: Arc::default(),
                 routes: Arc::default(),
-                tls: (served.protocol == Protocol::Https).then(Arc::default),
+                tls: matches!(served.protocol, Protocol::Https | Protocol::Tls).then(Arc::default),
+                streams: None,
             });
-            place_routes(port, served, routes);
-            place_tls(port, served);
+            if served.protocol == Protocol::Tls {
+                port.protocol = Protocol::Tls;
+            }
+            place_routes(port, served, attached);
+            place_tls(port, served, attached);
             members.push((key.clone(), served.scope.clone()));
         }
         match port {
@@ -206,7 +219,8 @@ fn remove<K: std::hash::Hash + Eq>(index: &mut FxHashMap<K, BTreeSet<Key>>, at: 
 fn conflict(port: &Port, members: &[(Key, Scope)], served: &Served) -> Option<String> {
     let (first, scope) = members.first()?;
     let number = served.bind.port;
-    if port.protocol != served.protocol {
+    let is_tls = |protocol| matches!(protocol, Protocol::Https | Protocol::Tls);
+    if port.protocol != served.protocol && !(is_tls(port.protocol) && is_tls(served.protocol)) {
         return Some(format!(
             "protocol: {first} has port {number} for another protocol: choose another port"
         ));
@@ -214,13 +228,18 @@ fn conflict(port: &Port, members: &[(Key, Scope)], served: &Served) -> Option<St
     if *scope != Scope::Gateway || served.scope != Scope::Gateway {
         return Some(format!("port: {first} has port {number}, and a Service cannot share one"));
     }
+    if matches!(served.protocol, Protocol::Tcp | Protocol::Udp) {
+        // Nothing in the bytes tells whose they are.
+        return Some(format!("port: {first} has port {number}: choose another port"));
+    }
     let other = port.routes.listeners.get(served.pattern())?;
     Some(format!("hostname: Listener/{} has it on port {number}: choose another", other.name()))
 }
 
 fn certify(certificates: &Certificates, key: &Key, served: &mut Served, problems: &mut Problems) {
-    if served.protocol == Protocol::Https {
-        let (tls, found) = certificates.settings(&served.certificates, served.clients.as_ref());
+    if served.is_terminating {
+        let alpn = if served.protocol == Protocol::Https { HTTP } else { &[] };
+        let (tls, found) = certificates.settings(&served.certificates, served.clients.as_ref(), alpn);
         served.tls = tls;
         problems.set(key, Stage::Certificates, found);
     } else {
@@ -250,14 +269,27 @@ fn identify(key: &Key, served: &mut Served, before: Option<&Served>, store: &Sto
     problems.set(key, Stage::Identity, vec![(Severity::Degraded, problem)]);
 }
 
-fn place_routes(port: &mut Port, served: &Served, routes: &Routes) {
+fn place_routes(port: &mut Port, served: &Served, attached: Attachments<'_>) {
+    // Of a TLS listener too: a request for its host that came in by an HTTPS one is misdirected.
     let table: &mut RouteTable = Arc::make_mut(&mut port.routes);
-    table.listeners.insert(served.pattern(), served.table(routes));
+    table.listeners.insert(served.pattern(), served.table(attached.routes));
+    match served.protocol {
+        Protocol::Http | Protocol::Https => {}
+        Protocol::Tls => place_tls(port, served, attached),
+        Protocol::Tcp | Protocol::Udp => port.streams = Some(served.streams(attached.streams)),
+    }
 }
 
-fn place_tls(port: &mut Port, served: &Served) {
-    if let Some(tls) = &mut port.tls {
-        let tls: &mut TlsTable = Arc::make_mut(tls);
-        tls.insert(served.pattern(), served.tls.clone());
-    }
+fn place_tls(port: &mut Port, served: &Served, attached: Attachments<'_>) {
+    let Some(tls) = &mut port.tls else { return };
+    let handshake = match served.protocol {
+        Protocol::Http | Protocol::Tcp | Protocol::Udp => return,
+        Protocol::Https => Handshake::Http(served.tls.clone()),
+        Protocol::Tls if served.is_terminating => {
+            Handshake::Terminate(served.tls.clone(), served.streams(attached.streams))
+        }
+        Protocol::Tls => Handshake::Pass(served.streams(attached.streams)),
+    };
+    let tls: &mut TlsTable = Arc::make_mut(tls);
+    tls.insert(served.pattern(), handshake);
 }

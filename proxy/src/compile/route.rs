@@ -6,6 +6,7 @@ use std::sync::Arc;
 use config::{BackendRef, HttpRoute, HttpRule, Key, Kind, Parent, Resource, Severity};
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::backend::Backends;
 use super::listener::host_name;
 use super::matches::{self, Patterns};
 use super::problems::{Problems, Stage};
@@ -63,11 +64,12 @@ impl Routes {
     pub(super) fn compile(
         &mut self,
         dirty: &Dirty,
-        backends: &BTreeSet<BackendRef>,
+        backends: &Backends,
         store: &Store,
         scene: Scene<'_>,
         problems: &mut Problems,
     ) -> BTreeSet<Attachable> {
+        let backends = &backends.tcp;
         let mut plan = Plan::new();
         let mut touched = BTreeSet::new();
         let referrers: BTreeSet<Arc<Key>> =
@@ -115,7 +117,7 @@ impl Routes {
             Some(route) => change.compile(route, &before, &mut self.patterns, scene),
             None => Default::default(),
         };
-        for (to, hosts) in change.old.into_iter().flat_map(|route| parents(route, &mut Vec::new())) {
+        for (to, hosts) in change.old.into_iter().flat_map(|route| parents(&route.parents, &mut Vec::new())) {
             self.count(&to, |routes| routes - 1);
             touched.insert(to.clone());
             for host in hosts {
@@ -123,7 +125,7 @@ impl Routes {
                 edits.removed.extend(before.matches.iter().cloned());
             }
         }
-        for (to, hosts) in change.new.into_iter().flat_map(|route| parents(route, &mut found)) {
+        for (to, hosts) in change.new.into_iter().flat_map(|route| parents(&route.parents, &mut found)) {
             self.count(&to, |routes| routes + 1);
             touched.insert(to.clone());
             for host in hosts {
@@ -166,9 +168,9 @@ fn http_route(resource: Option<&Resource>) -> Option<&HttpRoute> {
 }
 
 /// What a route is attached to and under which host names. A name that cannot be one is left out and told.
-fn parents(route: &HttpRoute, problems: &mut Vec<String>) -> BTreeMap<Attachable, BTreeSet<String>> {
+pub(super) fn parents(of: &[Parent], problems: &mut Vec<String>) -> BTreeMap<Attachable, BTreeSet<String>> {
     let mut parents: BTreeMap<Attachable, BTreeSet<String>> = BTreeMap::new();
-    for (at, parent) in route.parents.iter().enumerate() {
+    for (at, parent) in of.iter().enumerate() {
         match parent {
             Parent::Service(backend) => {
                 parents.entry(Attachable::Service(backend.clone())).or_default().insert("*".to_owned());

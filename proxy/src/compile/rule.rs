@@ -18,6 +18,7 @@ use crate::telemetry::Telemetry;
 #[derive(Clone, Copy)]
 pub(super) struct Scene<'a> {
     pub(super) clusters: &'a Clusters,
+    pub(super) udp_clusters: &'a Clusters,
     pub(super) telemetry: &'a Telemetry,
 }
 
@@ -99,7 +100,7 @@ fn policy_problem(policy: &str, invalid: &Invalid) -> String {
     }
 }
 
-fn missing(backend: &BackendRef) -> String {
+pub(super) fn missing(backend: &BackendRef) -> String {
     format!("target: backend {backend} does not exist")
 }
 

@@ -10,7 +10,7 @@ use policies::Scheme;
 use tokio::task::AbortHandle;
 
 use super::gate::Gate;
-use crate::snapshot::Bind;
+use crate::snapshot::{Bind, Transport};
 use crate::telemetry::Telemetry;
 use crate::tls::Trust;
 
@@ -30,6 +30,8 @@ pub(crate) struct Connection {
     /// Wakes the task while it waits for a request.
     pub(crate) waker: AtomicWaker,
     pub(crate) abort: OnceLock<AbortHandle>,
+    /// Set when it carries no requests: its listener.
+    stream_of: OnceLock<Arc<str>>,
     linger: AtomicBool,
 }
 
@@ -44,7 +46,10 @@ impl Default for Connection {
     fn default() -> Self {
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
         Self::new(
-            Arc::new(Gate::new(Bind { address: None, port: 0 }, &Telemetry::default())),
+            Arc::new(Gate::new(
+                Bind { transport: Transport::Tcp, address: None, port: 0 },
+                &Telemetry::default(),
+            )),
             nowhere,
             nowhere,
         )
@@ -64,6 +69,7 @@ impl Connection {
             forwarded_for: address_value(peer.ip()),
             waker: AtomicWaker::new(),
             abort: OnceLock::new(),
+            stream_of: OnceLock::new(),
             linger: AtomicBool::new(false),
         }
     }
@@ -71,6 +77,16 @@ impl Connection {
     /// Tells what the handshake settled.
     pub(crate) fn secured(&self, sni: Option<&str>, trust: Option<Trust>) {
         let _ = self.tls.set(Tls { sni: sni.map(Into::into), trust });
+    }
+
+    /// Tells that it carries no requests, but belongs to a listener as a whole.
+    pub(crate) fn streams(&self, listener: &Arc<str>) {
+        let _ = self.stream_of.set(listener.clone());
+    }
+
+    /// The listener it belongs to as a whole.
+    pub(crate) fn stream_of(&self) -> Option<&str> {
+        self.stream_of.get().map(|listener| &**listener)
     }
 
     /// The scheme the client speaks.

@@ -1,7 +1,6 @@
 //! One listening port as its connections see it: who is connected, and whether it is closing.
 
 use std::collections::hash_map::Entry;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -33,10 +32,7 @@ pub(crate) struct Gate {
 
 impl Gate {
     pub(crate) fn new(bind: Bind, telemetry: &Telemetry) -> Self {
-        let name = match bind.address {
-            Some(address) => SocketAddr::new(address, bind.port).to_string(),
-            None => format!("*:{}", bind.port),
-        };
+        let name = bind.name();
         Self {
             bind,
             stats: telemetry.listener(&name),
@@ -107,7 +103,17 @@ impl Gate {
 
     /// Cuts what is left.
     pub(crate) fn cut(&self) {
-        for connection in self.open.lock().values() {
+        self.cut_where(|_| true);
+    }
+
+    /// Cuts what is left of a listener that others share the port with. Its requests need none of this: each asks anew
+    /// where it belongs.
+    pub(crate) fn cut_streams(&self, listener: &str) {
+        self.cut_where(|connection| connection.stream_of() == Some(listener));
+    }
+
+    fn cut_where(&self, is_cut: impl Fn(&Connection) -> bool) {
+        for connection in self.open.lock().values().filter(|connection| is_cut(connection)) {
             if let Some(task) = connection.abort.get() {
                 task.abort();
             }

@@ -12,6 +12,7 @@ use pingora_proxy::HttpProxy;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
+use tokio_rustls::server::TlsStream;
 
 use super::connection::Connection;
 use super::exchange::Exchange;
@@ -22,6 +23,7 @@ use super::timer::Timer;
 use super::{HANDSHAKE, IDLE, http1, http2, tls};
 use crate::engine::Engine;
 use crate::snapshot::{Port, Reader};
+use crate::stream::{self, Accepted, Opaque};
 use crate::telemetry::{Spoken, Telemetry};
 
 /// What every connection of a proxy shares.
@@ -67,25 +69,41 @@ pub(crate) async fn serve(
     // Boxed apart, so that the handshake's state is gone while the connection is served.
     let opened = Box::pin(open(tcp, &connection, &server)).await;
     match opened {
-        Ok((mut stream, Preface::Http1)) => {
+        Ok(Opened::Http(mut stream, Preface::Http1)) => {
             entered.speaks(Spoken::Http1);
             let exchange = Arc::new(Exchange::new(connection));
             stream.serve(exchange.clone());
             http1::serve(Box::new(stream), exchange, &server).await;
         }
-        Ok((stream, Preface::Http2)) => {
+        Ok(Opened::Http(stream, Preface::Http2)) => {
             entered.speaks(Spoken::Http2);
             Box::pin(http2::serve(stream, connection, &server)).await;
         }
+        Ok(Opened::Opaque(opaque)) => {
+            entered.speaks(if opaque.is_tls() { Spoken::Tls } else { Spoken::Tcp });
+            connection.streams(opaque.listener());
+            Box::pin(stream::serve(*opaque)).await;
+        }
+        Ok(Opened::Refused) => {}
         Err(error) => tracing::debug!(peer = %connection.peer, %error, "connection not served"),
     }
 }
 
-async fn open(
-    tcp: TcpStream,
-    connection: &Connection,
-    server: &Server,
-) -> io::Result<(ClientStream, Preface)> {
+/// What a connection turned out to be.
+enum Opened {
+    Http(ClientStream, Preface),
+    Opaque(Box<Opaque>),
+    Refused,
+}
+
+impl Opened {
+    fn https(stream: TlsStream<TcpStream>) -> Self {
+        let preface = if tls::is_http2(&stream) { Preface::Http2 } else { Preface::Http1 };
+        Self::Http(ClientStream::tls(stream), preface)
+    }
+}
+
+async fn open(tcp: TcpStream, connection: &Connection, server: &Server) -> io::Result<Opened> {
     let port = server.port(connection).ok_or(io::ErrorKind::NotConnected)?;
     match port.protocol {
         Protocol::Https => {
@@ -93,9 +111,24 @@ async fn open(
             let stream = handshake.unwrap_or_else(|late| Err(late.into())).inspect_err(|error| {
                 connection.gate.handshake_failed(tls::reason(error));
             })?;
-            let preface = if tls::is_http2(&stream) { Preface::Http2 } else { Preface::Http1 };
-            Ok((ClientStream::tls(stream), preface))
+            Ok(Opened::https(stream))
         }
+        Protocol::Tls => {
+            let handshake = timeout(HANDSHAKE, stream::accept_tls(tcp, connection, &port, server)).await;
+            let accepted = handshake.unwrap_or_else(|late| Err(late.into())).inspect_err(|error| {
+                connection.gate.handshake_failed(tls::reason(error));
+            })?;
+            Ok(match accepted {
+                Accepted::Http(stream) => Opened::https(*stream),
+                Accepted::Opaque(opaque) => Opened::Opaque(opaque),
+                Accepted::Refused => Opened::Refused,
+            })
+        }
+        Protocol::Tcp => {
+            Ok(stream::accept_tcp(tcp, connection, &port, server).map_or(Opened::Refused, Opened::Opaque))
+        }
+        // No connection comes by a port for datagrams.
+        Protocol::Udp => Err(io::ErrorKind::Unsupported.into()),
         Protocol::Http => {
             drop(port);
             let mut stream = ClientStream::plain(tcp);
@@ -113,7 +146,7 @@ async fn open(
                 Poll::Pending
             })
             .await?;
-            Ok((stream, preface))
+            Ok(Opened::Http(stream, preface))
         }
     }
 }

@@ -13,7 +13,7 @@ use super::connection::Connection;
 use crate::snapshot::Port;
 
 /// A fatal `unrecognized_name` alert (RFC 8446 section 6.2) in a record of its own.
-const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
+pub(crate) const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 
 /// Takes a client's handshake. Bounded by the caller.
 ///

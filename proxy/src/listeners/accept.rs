@@ -38,6 +38,11 @@ impl Seats {
         Self(workers.map(|(runtime, server)| Seat { runtime, server, taken: Arc::default() }).collect())
     }
 
+    /// Of every worker.
+    pub(super) fn runtimes(&self) -> impl Iterator<Item = &Handle> {
+        self.0.iter().map(|seat| &seat.runtime)
+    }
+
     /// The one with the fewest connections; none only if there are no workers, which is not so.
     fn emptiest(&self) -> Option<&Seat> {
         self.0.iter().min_by_key(|seat| seat.taken.load(Ordering::Relaxed))

@@ -19,7 +19,7 @@ use parking_lot::{Condvar, Mutex};
 
 use self::sink::Sink;
 use super::settings::{AccessLog, Error};
-use super::{Record, TraceContext};
+use super::{Record, StreamRecord, TraceContext};
 
 /// Longest time a line waits for others.
 const GATHER: Duration = Duration::from_millis(100);
@@ -89,6 +89,15 @@ impl Log {
         LINE.with_borrow_mut(|line| {
             line.clear();
             line::format(line, role, record);
+            self.push(line);
+        });
+    }
+
+    /// Logs one connection or flow.
+    pub(super) fn log_stream(&self, role: &'static str, record: &StreamRecord<'_>) {
+        LINE.with_borrow_mut(|line| {
+            line.clear();
+            line::stream::format(line, role, record);
             self.push(line);
         });
     }

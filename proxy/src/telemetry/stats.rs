@@ -81,7 +81,7 @@ pub(crate) struct BackendCounters {
 }
 
 /// `outcome` and `code` labels of attempts.
-const ATTEMPTS: [(&str, &str); 9] = [
+const ATTEMPTS: [(&str, &str); 10] = [
     ("success", "1xx"),
     ("success", "2xx"),
     ("success", "3xx"),
@@ -91,10 +91,11 @@ const ATTEMPTS: [(&str, &str); 9] = [
     ("broken", "none"),
     ("cancelled", "none"),
     ("success", "other"),
+    ("success", "none"),
 ];
 
 impl BackendStats {
-    /// Counts one attempt. `status`: of its response head; 0 when none came. `latency`: from sending it to that head
+    /// Counts one attempt. `status`: of its response head; 0 when none came, or none is to come. `latency`: from sending it to that head
     /// or to its failure.
     pub fn attempt(&self, outcome: Outcome, status: u16, latency: Duration) {
         let counters = self.counters_mut();
@@ -107,12 +108,13 @@ impl BackendStats {
             (Outcome::ConnectFailure, _) => 5,
             (Outcome::Broken, _) => 6,
             (Outcome::Cancelled, _) => 7,
+            (Outcome::Success, 0) => 9,
             (Outcome::Success, _) => 8,
         };
         if let Some(count) = counters.attempts.get(at) {
             count.fetch_add(1, Ordering::Relaxed);
         }
-        if matches!(outcome, Outcome::Success | Outcome::ServerError) {
+        if status != 0 && matches!(outcome, Outcome::Success | Outcome::ServerError) {
             counters.durations.observe(latency);
         }
     }
@@ -168,6 +170,10 @@ pub struct ListenerStats {
     opened: [AtomicU64; Spoken::ALL.len()],
     pub(crate) unmatched: Table<12>,
     pub(crate) handshakes: Table<12>,
+    /// Connections without a rule, by reason.
+    pub(crate) refused: Table<12>,
+    /// Datagrams that went nowhere, by reason.
+    pub(crate) dropped: Table<12>,
 }
 
 /// What a client speaks on a connection.
@@ -179,16 +185,30 @@ pub enum Spoken {
     Http1,
     /// HTTP/2.
     Http2,
+    /// Anything, for a TCPRoute.
+    Tcp,
+    /// Anything inside TLS that a TLSRoute passes on or ends.
+    Tls,
+    /// Datagrams of one client, for a UDPRoute.
+    Udp,
 }
 
 impl Spoken {
-    pub(crate) const ALL: [Self; 3] = [Self::Unknown, Self::Http1, Self::Http2];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Unknown, Self::Http1, Self::Http2, Self::Tcp, Self::Tls, Self::Udp];
+
+    const fn is_http(self) -> bool {
+        matches!(self, Self::Unknown | Self::Http1 | Self::Http2)
+    }
 
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Unknown => "unknown",
             Self::Http1 => "http1",
             Self::Http2 => "http2",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Udp => "udp",
         }
     }
 }
@@ -206,6 +226,16 @@ impl ListenerStats {
         self.handshakes.add(0, reason);
     }
 
+    /// Counts a connection that no rule is for.
+    pub(crate) fn refused(&self, reason: &'static str) {
+        self.refused.add(0, reason);
+    }
+
+    /// Counts a datagram that goes nowhere.
+    pub(crate) fn dropped(&self, reason: &'static str) {
+        self.dropped.add(0, reason);
+    }
+
     fn shift(&self, spoken: Spoken, by: i64) {
         if let Some(open) = self.open.get(spoken as usize) {
             open.fetch_add(by, Ordering::Relaxed);
@@ -218,12 +248,14 @@ impl ListenerStats {
         }
     }
 
-    /// Open connections and connections opened so far, by what they speak.
+    /// Open connections and connections opened so far, by what they speak. What only some listeners speak is left out
+    /// where it was never spoken.
     pub(crate) fn connections(&self) -> impl Iterator<Item = (Spoken, i64, u64)> {
         let counts = self.open.iter().zip(&self.opened);
-        Spoken::ALL.into_iter().zip(counts).map(|(spoken, (open, opened))| {
+        let counts = Spoken::ALL.into_iter().zip(counts).map(|(spoken, (open, opened))| {
             (spoken, open.load(Ordering::Relaxed), opened.load(Ordering::Relaxed))
-        })
+        });
+        counts.filter(|(spoken, open, opened)| spoken.is_http() || *open != 0 || *opened > 0)
     }
 }
 

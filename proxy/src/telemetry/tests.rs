@@ -98,7 +98,17 @@ fn busy() -> Vec<Arc<Telemetry>> {
     }
     backend.mirrored(true);
     backend.mirrored(false);
+    let stream = gateway.stream(&RuleName { kind: "TLSRoute", ..rule("shop/db", "0") });
+    stream.opened();
+    stream.opened();
+    stream.received(7);
+    stream.sent(1_000_000_000_000);
+    stream.ended("client_abort");
+    stream.refused("invalid_backend");
+    let _ = gateway.stream(&RuleName { kind: "UDPRoute", ..rule("never/asked", "0") });
     let listener = gateway.listener("shop/edge/https");
+    listener.refused("route_not_found");
+    listener.dropped("congested");
     let mut first = listener.connection_opened();
     first.speaks(Spoken::Http2);
     first.speaks(Spoken::Http1);

@@ -18,13 +18,17 @@ use super::trust;
 /// Requests on one HTTP/2 connection at a time; the backend may allow fewer.
 pub(super) const MAX_STREAMS: u32 = 100;
 /// Time for the TCP handshake, and again for that of TLS.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time until a connection can carry a request.
-const TOTAL_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const TOTAL_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time a connection is kept without a request. Connections to an endpoint that is gone end by it.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Time one write may be blocked by a backend that does not read.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Finds connections whose host is gone.
+pub(super) const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
+pub(super) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+pub(super) const KEEPALIVES: u32 = 3;
 /// Finds HTTP/2 connections whose other end is gone.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 /// What a backend may send ahead of a slow client, per stream; and for all streams of a connection together, so that
@@ -39,8 +43,10 @@ pub(super) struct Dialer {
     sni: Option<String>,
     /// For what the backend speaks, and for HTTP/2 to a backend that speaks HTTP/1.1 else.
     group_keys: [u64; 2],
-    /// When the policy names more than Pingora can check.
-    strict: Option<Strict>,
+    /// For handshakes of our own.
+    secure: Option<Strict>,
+    /// The policy names more than Pingora can check.
+    is_strict: bool,
 }
 
 impl Dialer {
@@ -64,9 +70,9 @@ impl Dialer {
         options.h2_stream_window_size = Some(STREAM_WINDOW);
         options.h2_connection_window_size = Some(CONNECTION_WINDOW);
         options.tcp_keepalive = Some(TcpKeepalive {
-            idle: Duration::from_secs(15),
-            interval: Duration::from_secs(5),
-            count: 3,
+            idle: KEEPALIVE_IDLE,
+            interval: KEEPALIVE_INTERVAL,
+            count: KEEPALIVES as usize,
             #[cfg(target_os = "linux")]
             user_timeout: Duration::from_secs(30),
         });
@@ -76,12 +82,14 @@ impl Dialer {
             // The chain is still Pingora's to check; the names are ours, by the digest of what it saw.
             options.verify_hostname = tls.subject_alt_names.is_empty();
         }
-        let strict = spec.tls.as_ref().filter(|tls| !tls.subject_alt_names.is_empty());
         Ok(Self {
             options,
             sni: spec.tls.as_ref().map(|tls| tls.hostname.clone()),
             group_keys: [group_key(backend, spec, false), group_key(backend, spec, true)],
-            strict: strict
+            is_strict: spec.tls.as_ref().is_some_and(|tls| !tls.subject_alt_names.is_empty()),
+            secure: spec
+                .tls
+                .as_ref()
                 .map(|tls| {
                     let name = ServerName::try_from(tls.hostname.clone())
                         .map_err(|e| Invalid::field("tls.hostname", e.to_string()))?;
@@ -109,8 +117,13 @@ impl Dialer {
     }
 
     /// What its endpoints are verified by, beside what Pingora does.
-    pub(super) const fn strict(&self) -> Option<&Strict> {
-        self.strict.as_ref()
+    pub(super) fn strict(&self) -> Option<&Strict> {
+        self.secure.as_ref().filter(|_| self.is_strict)
+    }
+
+    /// What its endpoints are verified by where Pingora has no part; `None`: they are not reached over TLS.
+    pub(super) const fn secure(&self) -> Option<&Strict> {
+        self.secure.as_ref()
     }
 
     /// What Pingora offers by ALPN.

@@ -44,7 +44,7 @@ fn simulate(
             picked.record_at(now, outcome, Duration::from_millis(now - since));
         }
         entropy = entropy.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        let picked = cluster.pick_at(now, entropy, &[]).expect("an endpoint");
+        let picked = cluster.pick_at(now, entropy, &[], 1).expect("an endpoint");
         let port = picked.address().port();
         *counts.entry(port).or_default() += 1;
         let (outcome, takes) = serve(port, now);
@@ -97,12 +97,12 @@ fn an_endpoint_that_refuses_connections_costs_few_requests() {
 #[test]
 fn only_one_request_finds_out_whether_a_shut_endpoint_is_back() {
     let cluster = cluster(&Backend::default(), &addresses(2));
-    let dead = cluster.pick_at(0, 1, &[]).expect("one");
+    let dead = cluster.pick_at(0, 1, &[], 1).expect("one");
     let (port, _) = (dead.address().port(), dead.record_at(0, Outcome::ConnectFailure, Duration::ZERO));
     drop(dead);
     // Unanswered requests pile up on the other one, so that nothing but the gate keeps them away.
     let held: Vec<Picked> =
-        (0..100).map(|entropy| cluster.pick_at(1_500, entropy, &[]).expect("one")).collect();
+        (0..100).map(|entropy| cluster.pick_at(1_500, entropy, &[], 1).expect("one")).collect();
     assert_eq!(held.iter().filter(|picked| picked.address().port() == port).count(), 1);
 }
 
@@ -138,7 +138,8 @@ fn a_new_endpoint_is_not_stampeded() {
     cluster.set_endpoints_at(20_000, &set(&addresses(4)));
     let mut picks: Vec<Picked> = Vec::new();
     for entropy in 0..100u64 {
-        picks.push(cluster.pick_at(20_000, entropy.wrapping_mul(0x9e37_79b9_7f4a_7c15), &[]).expect("one"));
+        picks
+            .push(cluster.pick_at(20_000, entropy.wrapping_mul(0x9e37_79b9_7f4a_7c15), &[], 1).expect("one"));
     }
     let new = picks.iter().filter(|picked| picked.address().port() == 4).count();
     assert!((15..=40).contains(&new), "{new} of 100 to the new one of four");
@@ -180,10 +181,11 @@ fn new_tls_settings_forgive_connect_failures() {
 #[test]
 fn a_removed_endpoint_is_never_picked_again_and_finishes_what_it_has() {
     let cluster = cluster(&Backend::default(), &addresses(2));
-    let held: Vec<Picked> = (0..10).map(|entropy| cluster.pick_at(0, entropy, &[]).expect("one")).collect();
+    let held: Vec<Picked> =
+        (0..10).map(|entropy| cluster.pick_at(0, entropy, &[], 1).expect("one")).collect();
     cluster.set_endpoints(&set(&addresses(1)));
     for entropy in 0..1_000 {
-        assert_eq!(cluster.pick_at(0, entropy, &[]).expect("one").address().port(), 1);
+        assert_eq!(cluster.pick_at(0, entropy, &[], 1).expect("one").address().port(), 1);
     }
     assert!(held.iter().any(|picked| picked.address().port() == 2));
     assert_eq!(cluster.in_flight(), 10);

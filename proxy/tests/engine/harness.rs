@@ -40,10 +40,14 @@ impl Mesh {
     }
 
     pub(crate) async fn with(options: Options, yaml: &str) -> Self {
+        Self::told(options, Arc::new(Telemetry::default()), yaml).await
+    }
+
+    pub(crate) async fn told(options: Options, telemetry: Arc<Telemetry>, yaml: &str) -> Self {
         let (publisher, source) = channel();
         // Two, so that connections of one test meet on different threads.
         let workers = Workers::start(NonZeroUsize::new(2).unwrap()).unwrap();
-        let proxy = Proxy::start(options, workers, Arc::new(Telemetry::default()), source);
+        let proxy = Proxy::start(options, workers, telemetry, source);
         let mut mesh = Self { proxy, publisher, served: Resources::new(), version: 0 };
         let answer = mesh.serve(yaml).await;
         assert_eq!(answer.rejections, [], "{yaml}");
@@ -87,6 +91,32 @@ pub(crate) fn backend(name: &str, protocol: &str, addresses: &[SocketAddr]) -> S
         "---\nkey: Backend/default/{name}:80\nresource: {{kind: Backend, protocol: {protocol}}}\n\
          ---\nkey: Endpoints/default/{name}:80\nresource: {{kind: Endpoints, endpoints: [{endpoints}]}}\n"
     )
+}
+
+/// A listener of the Gateway `default/gw` for whole connections or datagrams; `more`: further fields (YAML, inline).
+pub(crate) fn stream_listener(section: &str, protocol: &str, port: u16, more: &str) -> String {
+    format!(
+        "---\nkey: Listener/default/gw/{section}\nresource: {{kind: Listener, port: {port}, protocol: {protocol}, scope: \
+         gateway{more}}}\n"
+    )
+}
+
+/// A TLSRoute, TCPRoute or UDPRoute (`TlsRoute`, …) on a listener, with this action (YAML, inline).
+pub(crate) fn stream_route(kind: &str, name: &str, section: &str, hostname: &str, action: &str) -> String {
+    format!(
+        "---\nkey: {kind}/default/{name}\nresource:\n  kind: {kind}\n  parents:\n  - listener: {{namespace: default, \
+         gateway: gw, section: {section}, hostnames: [\"{hostname}\"]}}\n  action: {action}\n"
+    )
+}
+
+/// An action that forwards to `default/NAME:80` by weight.
+pub(crate) fn split(backends: &[(&str, u32)]) -> String {
+    let mut shares = String::new();
+    for (name, weight) in backends {
+        let target = format!("{{backend: {{namespace: default, name: {name}, port: 80}}}}");
+        write!(shares, "{{target: {target}, weight: {weight}}}, ").unwrap();
+    }
+    format!("{{forward: [{shares}]}}")
 }
 
 /// A route on the listener `http` for every host, with these rules (YAML, a list).
@@ -190,6 +220,55 @@ impl Origin {
 
 pub(crate) fn full(body: impl Into<Bytes>) -> Body {
     Full::new(body.into()).boxed()
+}
+
+/// A server whose connections are handled by a closure.
+pub(crate) struct Peer {
+    pub(crate) address: SocketAddr,
+    connections: Arc<AtomicUsize>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Peer {
+    pub(crate) async fn start<R>(serve: impl Fn(TcpStream) -> R + Send + 'static) -> Self
+    where
+        R: Future<Output = ()> + Send + 'static,
+    {
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let count = connections.clone();
+        let task = tokio::spawn(async move {
+            let mut open = tokio::task::JoinSet::new();
+            loop {
+                let Ok((tcp, _)) = socket.accept().await else { continue };
+                count.fetch_add(1, Ordering::Relaxed);
+                open.spawn(serve(tcp));
+            }
+        });
+        Self { address, connections, task }
+    }
+
+    /// Says its name, then everything it hears.
+    pub(crate) async fn echo(name: &'static str) -> Self {
+        Self::start(move |mut tcp| async move {
+            let _ = tcp.write_all(name.as_bytes()).await;
+            let (mut from, mut to) = tcp.split();
+            let _ = tokio::io::copy(&mut from, &mut to).await;
+            let _ = to.shutdown().await;
+        })
+        .await
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
 }
 
 /// An address nobody listens on.

@@ -13,23 +13,23 @@ use tokio_rustls::client::TlsStream;
 
 use crate::harness::{Http2, Mesh, Origin, backend, forward, parse, route_on, within};
 
-struct Identity {
-    chain: String,
-    key: String,
-    der: CertificateDer<'static>,
+pub(crate) struct Identity {
+    pub(crate) chain: String,
+    pub(crate) key: String,
+    pub(crate) der: CertificateDer<'static>,
 }
 
-fn identity(name: &str) -> Identity {
+pub(crate) fn identity(name: &str) -> Identity {
     let key = KeyPair::generate().unwrap();
     let certificate = CertificateParams::new(vec![name.to_owned()]).unwrap().self_signed(&key).unwrap();
     Identity { chain: certificate.pem(), key: key.serialize_pem(), der: certificate.der().clone() }
 }
 
-fn indented(text: &str) -> String {
+pub(crate) fn indented(text: &str) -> String {
     text.lines().map(|line| format!("    {line}\n")).collect()
 }
 
-fn secret(name: &str, identity: &Identity) -> String {
+pub(crate) fn secret(name: &str, identity: &Identity) -> String {
     format!(
         "---\nkey: Certificate/default/{name}\nresource:\n  kind: Certificate\n  chain: |\n{}  key: |\n{}",
         indented(&identity.chain),
@@ -55,7 +55,7 @@ fn two_names(a: &Identity, b: &Identity, origin: SocketAddr) -> String {
         + &route_on("rb", "b", "b.test", &rule)
 }
 
-async fn connect(
+pub(crate) async fn connect(
     address: SocketAddr,
     name: &'static str,
     trusted: &Identity,

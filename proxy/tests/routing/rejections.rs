@@ -185,7 +185,10 @@ fn a_backend_whose_name_has_no_port_is_refused_until_it_is_gone() {
     let odd = key("Backend/ns/a");
     let mut compiler = compiler();
     let (_, rejections) = compiler.apply(upserts([(odd.clone(), Resource::Backend(Backend::default()))]));
-    assert_eq!(messages(&rejections), ["Backend/ns/a Refused key: the name must be service:port"]);
+    assert_eq!(
+        messages(&rejections),
+        ["Backend/ns/a Refused key: the name must be service:port or service:port:udp"]
+    );
     let (_, rejections) = compiler.apply(removes([odd]));
     assert!(rejections.is_empty());
 }

@@ -9,7 +9,7 @@ use config::{
 };
 use fairway_proxy::compile::Compiler;
 use fairway_proxy::rule::{self, Rule};
-use fairway_proxy::snapshot::{Bind, Snapshot};
+use fairway_proxy::snapshot::{Bind, Snapshot, Transport};
 use fairway_proxy::telemetry::Telemetry;
 use policies::Request;
 
@@ -105,7 +105,7 @@ pub(super) fn request(method: &str, path: &str, headers: &[(&str, &str)]) -> Req
 }
 
 pub(super) fn bind(port: u16) -> Bind {
-    Bind { address: None, port }
+    Bind { transport: Transport::Tcp, address: None, port }
 }
 
 /// What a GET of `host` + `target` is answered by: `listener` and `rule`, or why by none.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use config::PolicySet;
-use controller::ObjectKey;
+use controller::{ObjectKey, ObjectKind};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -90,8 +90,23 @@ fn types<T: Serialize>(filters: Option<&Vec<T>>) -> Vec<String> {
     filters.into_iter().flatten().map(name).collect()
 }
 
+/// Of a route.
+pub(super) fn of(key: &ObjectKey, input: &Input) -> Sources {
+    if key.kind == ObjectKind::HttpRoute {
+        return http(key, input);
+    }
+    if key.kind == ObjectKind::GrpcRoute {
+        return grpc(key, input);
+    }
+    // No other kind has filters, and one of them has host names.
+    let tls = input.resources.tls_routes.get(&key.namespace, &key.name);
+    let tls = tls.filter(|_| key.kind == ObjectKind::TlsRoute);
+    let hostnames = tls.map(|route| route.spec.hostnames.clone()).unwrap_or_default();
+    Sources { object: key.to_string(), hostnames, rules: Vec::new() }
+}
+
 /// Of an HTTPRoute.
-pub(super) fn http(key: &ObjectKey, input: &Input) -> Sources {
+fn http(key: &ObjectKey, input: &Input) -> Sources {
     let Some(route) = input.resources.http_routes.get(&key.namespace, &key.name) else {
         return Sources::default();
     };
@@ -104,7 +119,7 @@ pub(super) fn http(key: &ObjectKey, input: &Input) -> Sources {
 }
 
 /// Of a GRPCRoute.
-pub(super) fn grpc(key: &ObjectKey, input: &Input) -> Sources {
+fn grpc(key: &ObjectKey, input: &Input) -> Sources {
     let Some(route) = input.resources.grpc_routes.get(&key.namespace, &key.name) else {
         return Sources::default();
     };

@@ -44,24 +44,26 @@ fn line(key: &Key, listener: &Listener, resources: &Resources, ca: &str) -> Opti
         std::net::IpAddr::V6(ip) => format!("[{ip}]"),
     });
     let Request { hostname, path, options } = request;
-    Some(match (&listener.scope, listener.protocol, hostname) {
-        (Scope::Service(service), _, _) => {
-            format!(
-                "curl -s{options} -H 'Host: {}.{}' http://{ip}:{port}{path}",
-                service.name, service.namespace
-            )
-        }
+    match (&listener.scope, listener.protocol, hostname) {
+        (Scope::Service(service), _, _) => Some(format!(
+            "curl -s{options} -H 'Host: {}.{}' http://{ip}:{port}{path}",
+            service.name, service.namespace
+        )),
         (Scope::Gateway, Protocol::Http, Some(host)) => {
-            format!("curl -s{options} --resolve {host}:{port}:{ip} 'http://{host}:{port}{path}'")
+            Some(format!("curl -s{options} --resolve {host}:{port}:{ip} 'http://{host}:{port}{path}'"))
         }
-        (Scope::Gateway, Protocol::Http, None) => format!("curl -s{options} 'http://{ip}:{port}{path}'"),
+        (Scope::Gateway, Protocol::Http, None) => {
+            Some(format!("curl -s{options} 'http://{ip}:{port}{path}'"))
+        }
         (Scope::Gateway, Protocol::Https, host) => {
             let host = host.unwrap_or_else(|| "localhost".into());
-            format!(
+            Some(format!(
                 "curl -s{options} --cacert {ca} --resolve {host}:{port}:{ip} 'https://{host}:{port}{path}'"
-            )
+            ))
         }
-    })
+        // Not for requests.
+        (Scope::Gateway, Protocol::Tls | Protocol::Tcp | Protocol::Udp, _) => None,
+    }
 }
 
 fn request(key: &Key, listener: &Listener, resources: &Resources) -> Option<Request> {

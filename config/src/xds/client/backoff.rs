@@ -26,8 +26,13 @@ impl Backoff {
     pub(super) fn next(&mut self) -> Duration {
         let longest = self.base.saturating_mul(1 << self.failures.min(20)).min(self.cap);
         self.failures = self.failures.saturating_add(1);
-        longest.mul_f64(random())
+        part(longest)
     }
+}
+
+/// A random part of a time.
+pub(super) fn part(longest: Duration) -> Duration {
+    longest.mul_f64(random())
 }
 
 /// From 0 to 1. Without randomness of the system: one half.

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tonic::client::Grpc;
 use tonic_prost::ProstCodec;
 
-use super::backoff::Backoff;
+use super::backoff::{self, Backoff};
 use super::certify::{Certifier, CertifyError};
 use super::dial::{DialError, Dialer};
 use super::held::{Held, Older};
@@ -22,7 +22,7 @@ use crate::snapshot::{self, SnapshotError};
 use crate::source::{Answer, Publisher};
 use crate::xds::proto::{DELTA, DeltaRequest, DeltaResponse};
 use crate::xds::server::GENERATION;
-use crate::xds::{TYPE_URL, wire};
+use crate::xds::{TYPE_URL, pushback, wire};
 use crate::{Generation, Update};
 
 /// First and longest wait between tries.
@@ -56,6 +56,13 @@ enum Broken {
     /// Nobody wants configuration any more.
     #[error("the proxy has ended")]
     Gone,
+}
+
+impl Broken {
+    /// Longest wait the controller has asked for.
+    fn asked(&self) -> Option<Duration> {
+        if let Self::Status(status) = self { pushback::read(status) } else { None }
+    }
 }
 
 impl From<tonic::Status> for Broken {
@@ -105,7 +112,7 @@ impl Client {
                 tracing::debug!("a new stream, for the renewed certificate");
                 continue;
             }
-            let wait = backoff.next();
+            let wait = broken.asked().map_or_else(|| backoff.next(), backoff::part);
             self.lost(&broken, wait);
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}

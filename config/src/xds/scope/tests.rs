@@ -241,3 +241,39 @@ fn scoping_changes_is_scoping_the_whole() {
         old = new;
     }
 }
+
+fn stream(backends: &[&str]) -> StreamRoute {
+    let Resource::HttpRoute(mut route) = route(vec![attached("a")], backends) else { unreachable!() };
+    StreamRoute { created: 0, parents: route.parents, rule: None, action: route.rules.remove(0).action }
+}
+
+#[test]
+fn a_udp_route_needs_the_datagram_side_of_a_port_and_other_routes_the_connection_side() {
+    let world = |route: Resource| -> Resources {
+        let udp = route.kind();
+        let insert = [
+            ("Listener/n/a/l".to_owned(), listener(Scope::Gateway, None)),
+            (format!("{}/n/r", udp.as_str()), route),
+            ("Backend/n/dns:80".to_owned(), Resource::Backend(Backend::default())),
+            ("Endpoints/n/dns:80".to_owned(), Resource::Endpoints(Endpoints::default())),
+            ("Backend/n/dns:80:udp".to_owned(), Resource::Backend(Backend::default())),
+            ("Endpoints/n/dns:80:udp".to_owned(), Resource::Endpoints(Endpoints::default())),
+        ];
+        insert.into_iter().map(|(key, resource)| (key.parse().unwrap(), Arc::new(resource))).collect()
+    };
+    let seen = |route: Resource| {
+        let world = world(route);
+        let mut scopes = Scopes::default();
+        scopes.apply(&Update::between(1, &Resources::new(), &world), &world);
+        keys(&scopes, &edge("a"))
+    };
+    let set = |kind: &str, keys: [&str; 2]| -> BTreeSet<String> {
+        let common = ["Listener/n/a/l".to_owned(), format!("{kind}/n/r")];
+        common.into_iter().chain(keys.map(str::to_owned)).collect()
+    };
+    let connections = ["Backend/n/dns:80", "Endpoints/n/dns:80"];
+    let datagrams = ["Backend/n/dns:80:udp", "Endpoints/n/dns:80:udp"];
+    assert_eq!(seen(Resource::TlsRoute(stream(&["dns"]))), set("TlsRoute", connections));
+    assert_eq!(seen(Resource::TcpRoute(stream(&["dns"]))), set("TcpRoute", connections));
+    assert_eq!(seen(Resource::UdpRoute(stream(&["dns"]))), set("UdpRoute", datagrams));
+}

@@ -14,7 +14,7 @@ use tonic::{Request, Response, Status};
 use super::super::TYPE_URL;
 use super::super::hub::{Batch, Ended, Seat};
 use super::super::proto::{DeltaRequest, DeltaResponse};
-use super::super::wire;
+use super::super::{pushback, wire};
 use super::call::Caller;
 use crate::identity::Identity;
 use crate::{Generation, Rejection};
@@ -23,6 +23,9 @@ use crate::{Generation, Rejection};
 pub(in crate::xds) const GENERATION: &str = "fairway-generation";
 /// Longest time for a proxy to say who it is and what it has.
 const FIRST: Duration = Duration::from_secs(10);
+/// Longest wait of a proxy that is sent to another controller. Of two it finds the right one by chance, and must not wait
+/// longer and longer for its luck.
+const ELSEWHERE: Duration = Duration::from_millis(250);
 /// How long a proxy that has newer configuration than this controller waits here for it, before it tries another.
 const BEHIND: Duration = Duration::from_secs(10);
 
@@ -132,7 +135,7 @@ fn generation(metadata: &MetadataMap) -> Result<Option<Generation>, Status> {
 #[allow(clippy::needless_pass_by_value, reason = "for map_err")]
 fn ended(why: Ended) -> Status {
     match why {
-        Ended::Closed => Status::unavailable(why.to_string()),
+        Ended::Closed => pushback::status(why.to_string(), ELSEWHERE),
         Ended::Replaced | Ended::Behind => Status::aborted(why.to_string()),
     }
 }

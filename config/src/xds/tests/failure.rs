@@ -137,6 +137,18 @@ async fn a_controller_that_does_not_lead_sends_proxies_away_and_takes_them_again
     assert_eq!(proxy.state.borrow().streams, 2);
 }
 
+#[tokio::test]
+async fn a_proxy_that_is_sent_away_again_and_again_does_not_wait_longer_and_longer() {
+    let controller = Controller::start().await;
+    controller.hub.set_open(false);
+    let mut proxy = FakeProxy::start(&controller, "a", "pod-1");
+    // With waits that double this takes two minutes, and `is` gives up.
+    proxy.is("sent away many times", |state| state.streams >= 16).await;
+    controller.hub.set_open(true);
+    controller.hub.publish(generation(1), gateway("a", &["x"]));
+    controller.has(&proxy.id, 1).await;
+}
+
 /// Passes bytes on until it is told to lose them, as a network that is cut does: nobody gets a reset.
 async fn relay(to: std::net::SocketAddr) -> (std::net::SocketAddr, watch::Sender<bool>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

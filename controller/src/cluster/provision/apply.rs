@@ -294,7 +294,11 @@ fn ports(view: &View) -> BTreeMap<(&str, &str), BTreeSet<Port>> {
             continue;
         };
         let protocol = match listener.protocol {
-            config::Protocol::Http | config::Protocol::Https => "TCP",
+            config::Protocol::Http
+            | config::Protocol::Https
+            | config::Protocol::Tls
+            | config::Protocol::Tcp => "TCP",
+            config::Protocol::Udp => "UDP",
         };
         ports.entry((key.namespace.as_str(), gateway)).or_default().insert((listener.port, protocol));
     }

@@ -239,7 +239,11 @@ fn compare(key: &ObjectKey, said: &Assembled, observed: &Observed) -> Option<(Wr
 /// A status of the kind with nothing in it, for kinds whose status is shared.
 fn empty(kind: ObjectKind) -> Option<Status> {
     match kind {
-        ObjectKind::HttpRoute | ObjectKind::GrpcRoute => Some(Status::Route(Default::default())),
+        ObjectKind::HttpRoute
+        | ObjectKind::GrpcRoute
+        | ObjectKind::TlsRoute
+        | ObjectKind::TcpRoute
+        | ObjectKind::UdpRoute => Some(Status::Route(Default::default())),
         ObjectKind::BackendTlsPolicy => Some(Status::Policy(Default::default())),
         ObjectKind::GatewayClass
         | ObjectKind::Gateway

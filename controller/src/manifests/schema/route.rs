@@ -1,4 +1,4 @@
-//! HTTPRoute and GRPCRoute (Gateway API v1.6, experimental channel).
+//! Routes of every kind (Gateway API v1.6, experimental channel).
 
 use super::super::finding::Code;
 use super::super::node::{Node, Value};
@@ -44,7 +44,30 @@ pub(in crate::manifests) fn grpc_route() -> Schema {
     kind(NAME, [req("spec", object(route_fields([opt("rules", rules)])))])
 }
 
+/// TLSRoute.
+pub(in crate::manifests) fn tls_route() -> Schema {
+    let hostnames = req("hostnames", list(hostname(), 1, 1024));
+    kind(NAME, [req("spec", object(common_fields([hostnames, stream_rules()])))])
+}
+
+/// TCPRoute and UDPRoute.
+pub(in crate::manifests) fn stream_route() -> Schema {
+    kind(NAME, [req("spec", object(common_fields([stream_rules()])))])
+}
+
+fn stream_rules() -> Field {
+    let mut backend = backend_fields();
+    backend.push(opt("weight", integer(0, 1_000_000)).or(|| Value::Integer(1)));
+    let backends = list(object(backend).rule(needs_port), 1, 16);
+    req("rules", list(object([opt("name", section_name()), req("backendRefs", backends)]), 1, 1))
+}
+
 fn route_fields(own: impl IntoIterator<Item = Field>) -> Vec<Field> {
+    let hostnames = opt("hostnames", list(hostname(), 0, 16));
+    common_fields(std::iter::once(hostnames).chain(own))
+}
+
+fn common_fields(own: impl IntoIterator<Item = Field>) -> Vec<Field> {
     let parent = object([
         opt("group", group()).or(|| Value::text(GATEWAY_GROUP)),
         opt("kind", kind_name()).or(|| Value::text("Gateway")),
@@ -55,7 +78,6 @@ fn route_fields(own: impl IntoIterator<Item = Field>) -> Vec<Field> {
     ]);
     let mut fields = vec![
         opt("parentRefs", list(parent, 0, 32).rule(parents)),
-        opt("hostnames", list(hostname(), 0, 16)),
         opt("useDefaultGateways", Schema::Enum(&["All", "None"])),
     ];
     fields.extend(own);

@@ -6,10 +6,15 @@ use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use config::BackendRef;
+
 use super::clock::{self, digit};
 use super::escape::escape;
 use super::{Record, TraceContext};
+use crate::rule::RuleName;
 use crate::telemetry::trace::hex;
+
+pub(super) mod stream;
 
 /// Longest values in bytes before escaping; what is longer is cut and ends with `…`.
 const METHOD: usize = 32;
@@ -46,8 +51,8 @@ pub(super) fn format_at(out: &mut Vec<u8>, now: Duration, role: &'static str, re
     token(out, record.reason);
     push(out, b",\"listener\":");
     text(out, record.listener, NAME);
-    rule(out, record);
-    upstream(out, record);
+    rule(out, record.rule.map(|(name, _)| name));
+    upstream(out, record.upstream);
     push(out, b",\"attempts\":");
     number(out, record.attempts);
     push(out, b",\"duration_ms\":");
@@ -72,9 +77,9 @@ pub(super) fn format_at(out: &mut Vec<u8>, now: Duration, role: &'static str, re
     push(out, b"}\n");
 }
 
-fn rule(out: &mut Vec<u8>, record: &Record<'_>) {
-    match record.rule {
-        Some((name, _)) => {
+fn rule(out: &mut Vec<u8>, rule: Option<&RuleName>) {
+    match rule {
+        Some(name) => {
             push(out, b",\"kind\":");
             token(out, name.kind);
             push(out, b",\"route\":");
@@ -86,8 +91,8 @@ fn rule(out: &mut Vec<u8>, record: &Record<'_>) {
     }
 }
 
-fn upstream(out: &mut Vec<u8>, record: &Record<'_>) {
-    match record.upstream {
+fn upstream(out: &mut Vec<u8>, upstream: Option<(&BackendRef, SocketAddr)>) {
+    match upstream {
         Some((backend, endpoint)) => {
             push(out, b",\"backend\":\"");
             escape(out, backend.namespace.as_bytes(), NAME);

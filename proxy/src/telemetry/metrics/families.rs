@@ -34,6 +34,11 @@ families! {
     ATTEMPT_DURATIONS: Histogram "fairway_backend_request_duration_seconds" "From sending an attempt to its response head";
     BACKEND_CONNECTIONS: Counter "fairway_backend_connections" "Connections handed to attempts, new or from the pool";
     MIRRORED: Counter "fairway_mirrored_requests" "Copies of requests for a backend, sent or dropped";
+    STREAMS: Counter "fairway_stream_connections" "Connections and UDP flows of a rule that have ended, by reason";
+    STREAMS_OPEN: Gauge "fairway_stream_connections_open" "Connections and UDP flows of a rule that are open";
+    STREAM_BYTES: Counter "fairway_stream_bytes" "Bytes passed on for a rule: in from clients, out from backends";
+    STREAMS_UNMATCHED: Counter "fairway_unmatched_connections" "Connections that no rule is for";
+    DATAGRAMS_DROPPED: Counter "fairway_datagrams_dropped" "Datagrams that were not passed on";
     CONNECTIONS: Gauge "fairway_downstream_connections" "Open client connections";
     CONNECTIONS_OPENED: Counter "fairway_downstream_connections_opened" "Client connections, counted once it is known what they speak";
     HANDSHAKES: Counter "fairway_tls_handshake_failures" "TLS handshakes with clients that failed";

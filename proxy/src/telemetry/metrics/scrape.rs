@@ -1,6 +1,7 @@
 //! One scrape: what is counted now, family by family.
 
 mod controller;
+mod streams;
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use crate::rule::RuleName;
 use crate::telemetry::counters::Row;
 use crate::telemetry::process::Process;
 use crate::telemetry::stats::BackendCounters;
-use crate::telemetry::{BackendStats, ListenerStats, RouteStats, Telemetry};
+use crate::telemetry::{BackendStats, ListenerStats, RouteStats, StreamStats, Telemetry};
 
 /// What is rendered, gathered first so that no lock is held while a slow scraper reads.
 #[derive(Debug)]
@@ -27,6 +28,7 @@ pub(super) struct Scrape {
 struct Role {
     telemetry: Arc<Telemetry>,
     routes: Vec<(RuleName, Arc<RouteStats>)>,
+    streams: Vec<(RuleName, Arc<StreamStats>)>,
     backends: Vec<(String, Arc<BackendStats>)>,
     listeners: Vec<(String, Arc<ListenerStats>)>,
 }
@@ -46,6 +48,7 @@ impl Role {
         let backends = telemetry.backends.all(BackendRef::cmp);
         Self {
             routes: telemetry.routes.all(by_name),
+            streams: telemetry.streams.all(by_name),
             backends: backends.into_iter().map(|(name, stats)| (name.to_string(), stats)).collect(),
             listeners: telemetry.listeners.all(String::cmp),
             telemetry: telemetry.clone(),
@@ -57,6 +60,7 @@ impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.encode_routes(&mut encoder)?;
         self.encode_backends(&mut encoder)?;
+        self.encode_streams(&mut encoder)?;
         self.encode_listeners(&mut encoder)?;
         self.encode_config(&mut encoder)?;
         self.encode_controller(&mut encoder)?;

@@ -66,7 +66,11 @@ impl Due {
 
     fn of_kind(&mut self, kind: ObjectKind) -> &mut BTreeSet<(Instant, ObjectKey)> {
         match kind {
-            ObjectKind::HttpRoute | ObjectKind::GrpcRoute => &mut self.routes,
+            ObjectKind::HttpRoute
+            | ObjectKind::GrpcRoute
+            | ObjectKind::TlsRoute
+            | ObjectKind::TcpRoute
+            | ObjectKind::UdpRoute => &mut self.routes,
             _ => &mut self.first,
         }
     }

@@ -1,0 +1,53 @@
+//! The line of a connection or flow: the fields of a request, `null` where there is no request.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::{HOST, NAME, address, clock, millis, number, push, rule, text, token, upstream};
+use crate::telemetry::StreamRecord;
+
+/// Appends the line of one connection that ends now.
+pub(in super::super) fn format(out: &mut Vec<u8>, role: &'static str, record: &StreamRecord<'_>) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    format_at(out, now, role, record);
+}
+
+/// Appends the line of one connection that ends at `now`, since 1970.
+pub(super) fn format_at(out: &mut Vec<u8>, now: Duration, role: &'static str, record: &StreamRecord<'_>) {
+    out.reserve(1024);
+    push(out, b"{\"time\":\"");
+    clock::time(out, now);
+    push(out, b"\",\"role\":");
+    token(out, role);
+    push(out, b",\"method\":null,\"host\":");
+    match record.sni {
+        Some(sni) => text(out, sni, HOST),
+        None => push(out, b"null"),
+    }
+    push(out, b",\"path\":null,\"protocol\":");
+    token(out, record.protocol);
+    push(out, b",\"status\":null,\"reason\":");
+    token(out, record.reason);
+    push(out, b",\"listener\":");
+    text(out, record.listener, NAME);
+    rule(out, record.rule);
+    upstream(out, record.upstream);
+    push(out, b",\"attempts\":");
+    number(out, record.attempts);
+    push(out, b",\"duration_ms\":");
+    millis(out, record.duration);
+    push(out, b",\"upstream_ms\":");
+    match record.upstream_duration {
+        Some(duration) => millis(out, duration),
+        None => push(out, b"null"),
+    }
+    push(out, b",\"bytes_in\":");
+    number(out, record.bytes_in);
+    push(out, b",\"bytes_out\":");
+    number(out, record.bytes_out);
+    push(out, b",\"client\":");
+    address(out, record.peer);
+    push(out, b",\"user_agent\":null,\"trace_id\":null,\"span_id\":null}\n");
+}
+
+#[cfg(test)]
+mod tests;
