@@ -16,6 +16,7 @@ mod redacted;
 mod resource;
 mod route;
 pub mod snapshot;
+pub mod sorted;
 pub mod source;
 mod update;
 pub mod xds;

@@ -1,15 +1,14 @@
 //! Changes, and what a proxy says of them.
 
-use std::cmp::Ordering;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Key, Resource};
+use crate::{Key, Resource, sorted};
 
-/// Resources by key, shared: an unchanged resource is the same `Arc` from translation to snapshot.
-pub type Resources = BTreeMap<Key, Arc<Resource>>;
+/// Resources by key, shared: an unchanged resource is the same `Arc` from translation to snapshot, and a copy costs
+/// one counter.
+pub type Resources = sorted::Map<Key, Arc<Resource>>;
 
 /// A change to what a proxy should do.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -23,27 +22,18 @@ pub struct Update {
 }
 
 impl Update {
-    /// What turns `old` into `new`. One pass over both, in key order; the same `Arc` is equal without a look inside.
+    /// What turns `old` into `new`. Costs what they do not share; the same `Arc` is equal without a look inside.
     #[must_use]
     pub fn between(version: u64, old: &Resources, new: &Resources) -> Self {
         let mut update = Self { version, ..Self::default() };
-        let (mut old, mut new) = (old.iter().peekable(), new.iter().peekable());
-        loop {
-            let order = match (old.peek(), new.peek()) {
-                (None, None) => return update,
-                (Some(_), None) => Ordering::Less,
-                (None, Some(_)) => Ordering::Greater,
-                (Some((old, _)), Some((new, _))) => old.cmp(new),
-            };
-            let before = if order.is_le() { old.next() } else { None };
-            let after = if order.is_ge() { new.next() } else { None };
+        for (key, before, after) in old.changes(new) {
             match (before, after) {
-                (Some((_, before)), Some((_, after))) if Arc::ptr_eq(before, after) || before == after => {}
-                (_, Some((key, after))) => drop(update.upserts.insert(key.clone(), after.clone())),
-                (Some((key, _)), None) => update.removes.push(key.clone()),
-                (None, None) => {}
+                (Some(before), Some(after)) if Arc::ptr_eq(before, after) || before == after => {}
+                (_, Some(after)) => drop(update.upserts.insert(key.clone(), after.clone())),
+                (_, None) => update.removes.push(key.clone()),
             }
         }
+        update
     }
 
     /// True when nothing changes.

@@ -16,6 +16,8 @@
 
 mod admin;
 mod control;
+#[cfg(test)]
+mod cost;
 mod grants;
 mod identity;
 mod leader;

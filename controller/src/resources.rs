@@ -1,5 +1,8 @@
 //! The input of a translation: every object, immutable, in conflict order, indexed.
 //!
+//! Versions share what they have in common, so that a translator can keep the last one and find what changed without
+//! being told.
+//!
 //! Sorting happens here and nowhere else. Gateway API: "the oldest … based on creation timestamp", then "the first
 //! appearing in alphabetical order by `{namespace}/{name}`".
 
@@ -7,8 +10,8 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
+use config::sorted::{self, Entry, Sorted};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use rustc_hash::FxHashSet;
 use serde::{Serialize, Serializer};
 
 use crate::api;
@@ -42,74 +45,62 @@ pub trait Named {
     }
 }
 
-/// Objects of one kind, in conflict order.
+/// Objects of one kind, in conflict order. A copy costs two counters and shares what does not change.
 #[derive(Debug)]
 pub struct Objects<T> {
-    sorted: Arc<[Arc<T>]>,
-    /// The same, by namespace and name: it is searched by halving, because copying it for the next change costs a
-    /// fraction of what copying a map does.
-    by_name: Arc<[Arc<T>]>,
+    sorted: Sorted<ByAge<T>>,
+    /// The same, by namespace and name.
+    by_name: Sorted<ByName<T>>,
+}
+
+#[derive(Debug)]
+struct ByAge<T>(Arc<T>);
+
+#[derive(Debug)]
+struct ByName<T>(Arc<T>);
+
+macro_rules! entry {
+    ($($by:ident: $($key:ident),*;)*) => { $(
+        impl<T> Clone for $by<T> {
+            fn clone(&self) -> Self {
+                Self(Arc::clone(&self.0))
+            }
+        }
+
+        impl<T: Named> Entry for $by<T> {
+            fn order(&self, other: &Self) -> Ordering {
+                ($(self.0.$key(),)*).cmp(&($(other.0.$key(),)*))
+            }
+
+            fn is_identical(&self, other: &Self) -> bool {
+                Arc::ptr_eq(&self.0, &other.0)
+            }
+        }
+    )* };
+}
+
+entry! {
+    ByAge: created, namespace, name;
+    ByName: namespace, name;
 }
 
 impl<T> Default for Objects<T> {
     fn default() -> Self {
-        Self { sorted: Arc::default(), by_name: Arc::default() }
+        Self { sorted: Sorted::default(), by_name: Sorted::default() }
     }
 }
 
 impl<T> Clone for Objects<T> {
     fn clone(&self) -> Self {
-        Self { sorted: Arc::clone(&self.sorted), by_name: Arc::clone(&self.by_name) }
+        Self { sorted: self.sorted.clone(), by_name: self.by_name.clone() }
     }
 }
 
-fn by_age<T: Named>(a: &Arc<T>, b: &Arc<T>) -> Ordering {
-    (a.created(), a.namespace(), a.name()).cmp(&(b.created(), b.namespace(), b.name()))
-}
-
-fn by_name<T: Named>(a: &Arc<T>, b: &Arc<T>) -> Ordering {
-    (a.namespace(), a.name()).cmp(&(b.namespace(), b.name()))
-}
-
-impl<T: Named> Objects<T> {
-    /// Of several objects with one name the last is kept.
-    fn new(mut objects: Vec<Arc<T>>) -> Self {
-        // The sort is stable, so the last of a name is the last of its run.
-        objects.reverse();
-        objects.sort_by(by_name);
-        objects.dedup_by(|b, a| by_name(a, b).is_eq());
-        let names: Arc<[Arc<T>]> = objects.as_slice().into();
-        objects.sort_unstable_by(by_age);
-        Self { sorted: objects.into(), by_name: names }
-    }
-
-    /// The same with some objects gone and some new or changed. Costs a copy of two lists of pointers, beside what
-    /// changed.
-    fn with(&self, gone: &[ObjectKey], mut new: Vec<Arc<T>>) -> Self {
-        let names = gone.iter().map(|key| (&*key.namespace, &*key.name));
-        let names = names.chain(new.iter().map(|object| (object.namespace(), object.name())));
-        let old: FxHashSet<*const T> =
-            names.filter_map(|(ns, name)| self.get(ns, name)).map(Arc::as_ptr).collect();
-        let left = |list: &[Arc<T>]| -> Vec<Arc<T>> {
-            list.iter().filter(|object| !old.contains(&Arc::as_ptr(object))).cloned().collect()
-        };
-        new.sort_unstable_by(by_name);
-        let names = merge(left(&self.by_name), &new, by_name);
-        new.sort_unstable_by(by_age);
-        Self { sorted: merge(left(&self.sorted), &new, by_age), by_name: names }
-    }
-
+impl<T> Objects<T> {
     /// All, oldest first, then by `namespace/name`.
-    pub fn iter(&self) -> std::slice::Iter<'_, Arc<T>> {
-        self.sorted.iter()
-    }
-
-    /// The one of this name. `namespace` is empty for kinds without.
     #[must_use]
-    pub fn get(&self, namespace: &str, name: &str) -> Option<&Arc<T>> {
-        let order = |object: &Arc<T>| (object.namespace(), object.name()).cmp(&(namespace, name));
-        let place = self.by_name.binary_search_by(order).ok()?;
-        self.by_name.get(place)
+    pub fn iter(&self) -> Iter<'_, T> {
+        Iter(self.sorted.iter())
     }
 
     /// How many there are.
@@ -123,30 +114,96 @@ impl<T: Named> Objects<T> {
     pub fn is_empty(&self) -> bool {
         self.sorted.is_empty()
     }
+
+    /// Whether both are the same version: nothing changed in between.
+    #[must_use]
+    pub fn is_identical(&self, other: &Self) -> bool {
+        self.by_name.is_identical(&other.by_name)
+    }
 }
 
-/// Two lists, each in order, as one.
-fn merge<T>(old: Vec<Arc<T>>, new: &[Arc<T>], order: fn(&Arc<T>, &Arc<T>) -> Ordering) -> Arc<[Arc<T>]> {
-    if new.is_empty() {
-        return old.into();
+impl<T: Named> Objects<T> {
+    /// Of several objects with one name the last is kept.
+    fn new(objects: Vec<Arc<T>>) -> Self {
+        let by_name = Sorted::collect(objects.into_iter().map(ByName).collect());
+        let sorted = by_name.iter().map(|object| ByAge(Arc::clone(&object.0)));
+        Self { sorted: Sorted::collect(sorted.collect()), by_name }
     }
-    let (mut merged, mut new) = (Vec::with_capacity(old.len() + new.len()), new.iter().peekable());
-    for object in old {
-        while let Some(before) = new.next_if(|new| order(new, &object).is_lt()) {
-            merged.push(Arc::clone(before));
+
+    /// Adds an object, or replaces the one of its name.
+    pub fn insert(&mut self, object: Arc<T>) {
+        if let Some(old) = self.by_name.insert(ByName(Arc::clone(&object))) {
+            let old = ByAge(old.0);
+            self.sorted.remove(|other| other.order(&old));
         }
-        merged.push(object);
+        self.sorted.insert(ByAge(object));
     }
-    merged.extend(new.cloned());
-    merged.into()
+
+    /// Takes out the one of this name.
+    pub fn remove(&mut self, namespace: &str, name: &str) {
+        if let Some(old) = self.by_name.remove(is_named(namespace, name)) {
+            let old = ByAge(old.0);
+            self.sorted.remove(|other| other.order(&old));
+        }
+    }
+
+    /// The one of this name. `namespace` is empty for kinds without.
+    #[must_use]
+    pub fn get(&self, namespace: &str, name: &str) -> Option<&Arc<T>> {
+        self.by_name.get(is_named(namespace, name)).map(|object| &object.0)
+    }
+
+    /// Those of one namespace, by name.
+    pub fn in_namespace(&self, namespace: &str) -> impl Iterator<Item = &Arc<T>> {
+        let from = self.by_name.iter_from(is_named(namespace, ""));
+        from.map(|object| &object.0).take_while(move |object| object.namespace() == namespace)
+    }
+
+    /// What is not the same in a newer version, by name: the object of this version, and that of the other. Costs what
+    /// they do not share. An object that was written again is given even if it is equal.
+    pub fn changes<'a>(
+        &'a self,
+        newer: &'a Self,
+    ) -> impl Iterator<Item = (Option<&'a Arc<T>>, Option<&'a Arc<T>>)> {
+        let changes = self.by_name.changes(&newer.by_name);
+        changes.map(|(old, new)| (old.map(|object| &object.0), new.map(|object| &object.0)))
+    }
 }
+
+fn is_named<T: Named>(namespace: &str, name: &str) -> impl Fn(&ByName<T>) -> Ordering {
+    move |object| (object.0.namespace(), object.0.name()).cmp(&(namespace, name))
+}
+
+/// Objects in order.
+#[derive(Debug)]
+pub struct Iter<'a, T>(sorted::Iter<'a, ByAge<T>>);
+
+impl<T> Clone for Iter<'_, T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<'a, T> Iterator for Iter<'a, T> {
+    type Item = &'a Arc<T>;
+
+    fn next(&mut self) -> Option<&'a Arc<T>> {
+        self.0.next().map(|object| &object.0)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
+}
+
+impl<T> ExactSizeIterator for Iter<'_, T> {}
 
 impl<'a, T> IntoIterator for &'a Objects<T> {
     type Item = &'a Arc<T>;
-    type IntoIter = std::slice::Iter<'a, Arc<T>>;
+    type IntoIter = Iter<'a, T>;
 
-    fn into_iter(self) -> Self::IntoIter {
-        self.sorted.iter()
+    fn into_iter(self) -> Iter<'a, T> {
+        self.iter()
     }
 }
 
@@ -235,12 +292,14 @@ macro_rules! kinds {
             /// Objects of other kinds are left out.
             pub fn change(&mut self, kind: ObjectKind, gone: &[ObjectKey], changed: Vec<Object>) {
                 match kind { $( ObjectKind::$kind => {
-                    let of_kind = changed.into_iter().filter_map(|object| match object {
-                        Object::$kind(object) => Some(object),
-                        #[allow(unreachable_patterns, reason = "there may be one kind")]
-                        _ => None,
-                    });
-                    self.$field = self.$field.with(gone, of_kind.collect());
+                    gone.iter().for_each(|key| self.$field.remove(&key.namespace, &key.name));
+                    for object in changed {
+                        match object {
+                            Object::$kind(object) => self.$field.insert(object),
+                            #[allow(unreachable_patterns, reason = "there may be one kind")]
+                            _ => {}
+                        }
+                    }
                 } )* }
             }
         }

@@ -8,9 +8,9 @@ mod gateway;
 mod policy;
 mod route;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use config::sorted;
 use serde::Serialize;
 
 pub(crate) use condition::Problem;
@@ -22,12 +22,20 @@ pub use gateway::{
 pub use policy::{AncestorStatus, PolicyStatus};
 pub use route::{ParentRef, ParentStatus, RouteStatus};
 
-use crate::ObjectKey;
+use crate::{ObjectKey, ObjectKind};
 
 /// A status for every object that has one. Shared: an unchanged one is the same `Arc` as before.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(transparent)]
-pub struct Statuses(pub BTreeMap<ObjectKey, Arc<Status>>);
+pub struct Statuses(pub sorted::Map<ObjectKey, Arc<Status>>);
+
+impl Statuses {
+    /// Those of one kind, by name.
+    pub(crate) fn of_kind(&self, kind: ObjectKind) -> impl Iterator<Item = (&ObjectKey, &Arc<Status>)> {
+        let pairs = self.0.range(ObjectKey::new(kind, "", "")..);
+        pairs.take_while(move |(key, _)| key.kind == kind)
+    }
+}
 
 /// The status of one object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -6,10 +6,12 @@ mod backend_tls;
 mod client_validation;
 mod conflict;
 mod endpoints;
+mod facts;
 mod filter;
 mod gateway;
 mod gateway_class;
 mod gateway_status;
+mod gateways;
 mod grpc_route;
 mod hostname;
 mod http_route;
@@ -17,10 +19,10 @@ mod listener;
 mod listener_kinds;
 mod listener_set;
 mod matching;
-mod memory;
 mod output;
 pub(crate) mod parameters;
 mod program;
+mod queue;
 mod reference_grant;
 mod references;
 mod rivalry;
@@ -29,6 +31,7 @@ mod route_status;
 mod rule;
 mod selector;
 pub(crate) mod service_port;
+mod slots;
 mod stream_route;
 mod tls;
 mod usage;
@@ -39,15 +42,21 @@ use std::ops::RangeInclusive;
 
 use serde::Deserialize;
 
+use crate::api::{GrpcRoute, HttpRoute, TcpRoute, TlsRoute, UdpRoute};
+use crate::resources::{Named, ObjectKind, Objects};
 use crate::status::GatewayAddress;
-use crate::{Resources, Statuses};
+use crate::{ObjectKey, Resources, Statuses};
 use attach::Surroundings;
 use backend_ref::Cluster;
-use memory::Memory;
+use backend_tls::Policies;
+use endpoints::Slices;
+use facts::{Fact, News};
+use gateways::Gateways;
 use output::Output;
+pub(crate) use program::Programmer;
 pub use program::program;
-pub(crate) use program::program_where;
-pub(crate) use references::referenced;
+pub(crate) use references::{differs, referenced};
+use waypoint::Capture;
 
 /// What the environment decides.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -87,61 +96,94 @@ pub struct Translation {
     pub statuses: Statuses,
 }
 
-/// Translates, and remembers parts of the last translation so that the next costs what changed. The result is
-/// the same as that of [`translate`]; what did not change is even the same `Arc`.
+/// Translates, and remembers the last translation so that the next costs what changed. The result is the same as that of
+/// [`translate`]; what did not change is even the same `Arc`.
+///
+/// What changed is found by comparing the objects with those of last time. Gateways, waypoints and policies are few and
+/// depend on each other: each of these parts is done again as a whole if one of its own changed. Routes, backends and
+/// endpoints are many: each is done again if it changed or if something it was told did (`facts`).
 #[derive(Debug, Default)]
 pub struct Translator {
     options: Options,
-    memory: Memory,
+    then: Resources,
+    gateways: Gateways,
+    capture: Capture,
+    policies: Policies,
+    slices: Slices,
+    http_routes: route::Memory<HttpRoute>,
+    grpc_routes: route::Memory<GrpcRoute>,
+    tls_routes: route::Memory<TlsRoute>,
+    tcp_routes: route::Memory<TcpRoute>,
+    udp_routes: route::Memory<UdpRoute>,
+    common: route::Common,
 }
 
 impl Translator {
     /// A translator that remembers nothing yet.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        Self { options, memory: Memory::default() }
+        Self { options, ..Self::default() }
     }
 
     /// Translates.
     pub fn translate(&mut self, resources: &Resources) -> Translation {
-        let (options, memory) = (&self.options, &mut self.memory);
-        let mut out = Output::default();
-        let cluster = Cluster::new(resources);
+        let Self { options, then, gateways, capture, policies, slices, common, .. } = self;
+        let (http_routes, grpc_routes) = (&mut self.http_routes, &mut self.grpc_routes);
+        let (tls_routes, tcp_routes, udp_routes) =
+            (&mut self.tls_routes, &mut self.tcp_routes, &mut self.udp_routes);
+        let mut news = News::default();
 
         // Where routes can stand.
-        let drafts = gateway::draft(resources, options, &cluster.grants, &mut memory.certificates);
-        let gateways: Vec<_> = drafts.iter().map(gateway::context).collect();
-        let capture = waypoint::Capture::new(resources, options, gateway::ports(&drafts, options));
-        let fresh = memory.forget_outdated(resources, &gateways, &capture);
+        gateways.follow(then, resources, options, &mut news);
+        capture.follow(then, resources, (options, gateways.ports()), &mut news);
+
+        // What they lead to.
+        let judged = policies.follow(then, resources, &mut common.said);
+        let tells_all = judged.is_some() || gateways.is_judged() || capture.is_judged();
+        let mut services = judged.unwrap_or_default();
+        services.extend(keys(ObjectKind::Service, &then.services, &resources.services));
+        for grant in keys(ObjectKind::ReferenceGrant, &then.reference_grants, &resources.reference_grants) {
+            news.tell(Fact::Grants(grant.namespace));
+        }
+        let cluster = Cluster::new(resources, policies);
+        common.backends.follow(services.iter(), &cluster, &mut news);
+        common.backends.moved(slices.follow(&then.endpoint_slices, &resources.endpoint_slices).iter());
 
         // Routes: each alone, then against each other, then what follows.
-        let surroundings = Surroundings::new(&cluster, &gateways, &capture);
-        memory.http_routes.prepare(&resources.http_routes, fresh, &surroundings, &mut memory.backends);
-        memory.grpc_routes.prepare(&resources.grpc_routes, fresh, &surroundings, &mut memory.backends);
-        memory.tls_routes.prepare(&resources.tls_routes, fresh, &surroundings, &mut memory.backends);
-        memory.tcp_routes.prepare(&resources.tcp_routes, fresh, &surroundings, &mut memory.backends);
-        memory.udp_routes.prepare(&resources.udp_routes, fresh, &surroundings, &mut memory.backends);
-        rivalry::settle(&mut memory.http_routes, &mut memory.grpc_routes);
-        stream_route::rank(&mut memory.tls_routes);
-        stream_route::rank(&mut memory.tcp_routes);
-        stream_route::rank(&mut memory.udp_routes);
-        memory.http_routes.finish(&surroundings, &mut memory.backends, &mut out);
-        memory.grpc_routes.finish(&surroundings, &mut memory.backends, &mut out);
-        memory.tls_routes.finish(&surroundings, &mut memory.backends, &mut out);
-        memory.tcp_routes.finish(&surroundings, &mut memory.backends, &mut out);
-        memory.udp_routes.finish(&surroundings, &mut memory.backends, &mut out);
-        let usage = usage::count(&surroundings, memory);
+        let surroundings = Surroundings { cluster: &cluster, gateways, capture };
+        http_routes.prepare((&then.http_routes, &resources.http_routes), &news, &surroundings, common);
+        grpc_routes.prepare((&then.grpc_routes, &resources.grpc_routes), &news, &surroundings, common);
+        tls_routes.prepare((&then.tls_routes, &resources.tls_routes), &news, &surroundings, common);
+        tcp_routes.prepare((&then.tcp_routes, &resources.tcp_routes), &news, &surroundings, common);
+        udp_routes.prepare((&then.udp_routes, &resources.udp_routes), &news, &surroundings, common);
+        common.rivalry.settle(http_routes, grpc_routes);
+        (tls_routes.rank(), tcp_routes.rank(), udp_routes.rank());
+        http_routes.finish(&surroundings, common);
+        grpc_routes.finish(&surroundings, common);
+        tls_routes.finish(&surroundings, common);
+        tcp_routes.finish(&surroundings, common);
+        udp_routes.finish(&surroundings, common);
 
-        // What routes lead to, and what is said of everything else.
-        gateway_class::translate(resources, options, &mut out);
-        gateway::resources(&drafts, &memory.certificates, &mut out);
-        gateway_status::translate(&drafts, &usage.attached_routes, &mut out);
-        capture.write(options.waypoint_address, &mut out);
-        cluster.policies.statuses(&usage.ancestors, &mut out);
-        memory.backends.write(&endpoints::Slices::new(&resources.endpoint_slices), &mut out);
-        memory.remember(resources, gateways, capture);
-        out.into_translation()
+        // What is said of everything else.
+        let route::Common { backends, readers, usage, said, .. } = common;
+        usage.defaults(&surroundings, backends);
+        usage.policies(&surroundings, (&services, tells_all), backends, said);
+        backends.write(slices, readers, said);
+        gateways.write(&usage.attached, usage.moved.drain(), said);
+        capture.write(options.waypoint_address, said);
+        *then = resources.clone();
+        said.translation()
     }
+}
+
+/// The objects of a kind that came, changed or went.
+fn keys<'a, T: Named>(
+    kind: ObjectKind,
+    then: &'a Objects<T>,
+    now: &'a Objects<T>,
+) -> impl Iterator<Item = ObjectKey> + use<'a, T> {
+    let changed = then.changes(now).filter_map(|(old, new)| old.or(new));
+    changed.map(move |object| ObjectKey::new(kind, object.namespace(), object.name()))
 }
 
 /// Translates once.

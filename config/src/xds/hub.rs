@@ -38,7 +38,7 @@ struct Shared {
 struct State {
     generation: Option<Generation>,
     is_closed: bool,
-    /// As published; what did not change is the `Arc` of its first time.
+    /// As published.
     resources: Resources,
     entries: HashMap<Key, Arc<Entry>>,
     scopes: Scopes,
@@ -91,7 +91,7 @@ impl Hub {
     }
 
     /// From now on proxies are served this; each is sent what differs from what it has, and only what its Gateway may
-    /// see. Costs a pass over the keys, and work for what changed; an unchanged resource should be the same `Arc`.
+    /// see. Costs what these resources do not share with those of before; an unchanged one should be the same `Arc`.
     ///
     /// The first call must come with complete caches: what is missing is removed from proxies. A generation that is older
     /// than the one before is published as the same: the order of calls is believed.
@@ -99,6 +99,8 @@ impl Hub {
     pub fn publish(&self, generation: Generation, resources: impl Borrow<Resources>) {
         let mut state = self.0.state.lock();
         let update = Update::between(0, &state.resources, resources.borrow());
+        // A copy, so that the next version is compared where it differs from this one.
+        state.resources = resources.borrow().clone();
         state.take(generation, &update);
         drop(state);
         self.0.changed();
@@ -107,7 +109,11 @@ impl Hub {
     /// Like [`Hub::publish`], for who knows what changed: costs what changed, whatever the number of resources. An empty
     /// update says that what is published holds for a newer generation too. The update's own version is not looked at.
     pub fn publish_change(&self, generation: Generation, update: &Update) {
-        self.0.state.lock().take(generation, update);
+        let mut state = self.0.state.lock();
+        update.removes.iter().for_each(|key| drop(state.resources.remove(key)));
+        state.resources.extend(update.upserts.clone());
+        state.take(generation, update);
+        drop(state);
         self.0.changed();
     }
 
@@ -148,15 +154,14 @@ impl Shared {
 }
 
 impl State {
+    /// `resources` are those of now, and this is what changed by it.
     fn take(&mut self, generation: Generation, update: &Update) {
         let is_first = self.generation.is_none();
         self.generation = self.generation.max(Some(generation));
         for key in &update.removes {
-            self.resources.remove(key);
             self.entries.remove(key);
         }
         for (key, resource) in &update.upserts {
-            self.resources.insert(key.clone(), resource.clone());
             self.entries.insert(key.clone(), Arc::new(Entry::new(key.clone(), resource.clone())));
         }
         for (place, change) in self.scopes.apply(update, &self.resources) {

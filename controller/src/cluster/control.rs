@@ -83,12 +83,13 @@ impl Control {
         let is_first = self.views.borrow().is_none();
         let deadline = Instant::now() + if is_first { FIRST_PATIENCE } else { PATIENCE };
         loop {
-            let namespaces = self.references.follow(&resources);
-            self.namespaces.send_if_modified(|old| {
-                let is_new = *old != namespaces;
-                *old = namespaces;
-                is_new
-            });
+            if let Some(namespaces) = self.references.follow(&resources) {
+                self.namespaces.send_if_modified(|old| {
+                    let is_new = *old != namespaces;
+                    *old = namespaces;
+                    is_new
+                });
+            }
             if !self.references.is_pending() {
                 break;
             }

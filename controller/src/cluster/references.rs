@@ -15,7 +15,7 @@ use tokio::task::AbortHandle;
 
 use super::watch::{Pause, Watching, status_code};
 use super::watched::{Watchable, Watched};
-use crate::translate::referenced;
+use crate::translate::{differs, referenced};
 use crate::{ObjectKey, ObjectKind, Resources, api};
 
 /// The watches of what is referred to.
@@ -23,6 +23,8 @@ pub(crate) struct References {
     watching: Watching,
     wanted: Arc<Mutex<Wanted>>,
     running: BTreeMap<(ObjectKind, Box<str>), AbortHandle>,
+    /// What was followed last.
+    then: Resources,
 }
 
 #[derive(Default)]
@@ -38,11 +40,15 @@ impl References {
         for kind in [ObjectKind::Secret, ObjectKind::ConfigMap] {
             watching.state.absent(kind);
         }
-        Self { watching, wanted: Arc::default(), running: BTreeMap::new() }
+        Self { watching, wanted: Arc::default(), running: BTreeMap::new(), then: Resources::default() }
     }
 
-    /// Watches what these objects refer to, and nothing else. Returns the namespaces.
-    pub(crate) fn follow(&mut self, resources: &Resources) -> BTreeSet<String> {
+    /// Watches what these objects refer to, and nothing else. Returns the namespaces; `None`: as before.
+    pub(crate) fn follow(&mut self, resources: &Resources) -> Option<BTreeSet<String>> {
+        if !differs(&self.then, resources) {
+            return None;
+        }
+        self.then = resources.clone();
         let keys: BTreeSet<ObjectKey> = referenced(resources);
         let scopes: BTreeSet<(ObjectKind, Box<str>)> =
             keys.iter().map(|key| (key.kind, key.namespace.clone())).collect();
@@ -74,7 +80,7 @@ impl References {
             let task = self.spawn_namespace(&scope);
             self.running.insert(scope, task);
         }
-        namespaces
+        Some(namespaces)
     }
 
     /// Whether something referred to has not been heard of yet.

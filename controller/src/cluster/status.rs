@@ -3,7 +3,11 @@
 mod assemble;
 mod diff;
 mod queue;
+mod said;
 mod transitions;
 mod writer;
 
 pub(crate) use self::writer::Writer;
+
+#[cfg(test)]
+pub(crate) use self::said::Said;

@@ -3,37 +3,36 @@
 use config::Parent;
 
 use super::backend_ref::Cluster;
-use super::gateway::{Gateway, Listener};
+use super::facts::Fact;
+use super::gateway::Listener;
+use super::gateways::Gateways;
 use super::hostname;
 use super::reference_grant::GATEWAY_GROUP;
 use super::route::Route;
 use super::waypoint::{Capture, USE_WAYPOINT};
-use rustc_hash::FxHashMap;
-
+use crate::ObjectKey;
+use crate::resources::ObjectKind;
 use crate::status::{ParentRef, Problem, reason};
 
 /// What routes are judged against.
 #[derive(Debug)]
 pub(crate) struct Surroundings<'a> {
     pub(crate) cluster: &'a Cluster<'a>,
-    pub(crate) gateways: &'a [Gateway],
+    pub(crate) gateways: &'a Gateways,
     pub(crate) capture: &'a Capture,
-    by_name: FxHashMap<(&'a str, &'a str), usize>,
-    /// Of ListenerSets: index of the Gateway, index of the set.
-    sets: FxHashMap<(&'a str, &'a str), (usize, usize)>,
 }
 
 /// A place a route can stand at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum At {
-    /// Index of the Gateway, index of the listener.
+    /// Number of the Gateway, index of the listener.
     Listener(usize, usize),
-    /// Index of the captured Service, index of the port.
+    /// Number of the captured Service, index of the port.
     Port(usize, usize),
 }
 
 /// A place the route may stand at as far as it alone is concerned.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Candidate {
     /// Index of the parent.
     pub(crate) parent: usize,
@@ -49,16 +48,7 @@ pub(crate) struct Attached {
     pub(crate) candidates: Vec<Candidate>,
 }
 
-impl<'a> Surroundings<'a> {
-    pub(crate) fn new(cluster: &'a Cluster<'a>, gateways: &'a [Gateway], capture: &'a Capture) -> Self {
-        let by_name = gateways.iter().enumerate().map(|(index, g)| ((&*g.namespace, &*g.name), index));
-        let sets = gateways.iter().enumerate().flat_map(|(gateway, of)| {
-            let sets = of.sets.iter().enumerate();
-            sets.map(move |(index, set)| ((&*set.namespace, &*set.name), (gateway, index)))
-        });
-        Self { cluster, gateways, capture, by_name: by_name.collect(), sets: sets.collect() }
-    }
-
+impl Surroundings<'_> {
     /// Follows the parentRefs of a route. Those that lead to somebody else's Gateway, or to none, are left
     /// out: Gateway API: "Implementations of this API can only populate Route status for the Gateways/parent
     /// resources they are responsible for".
@@ -100,13 +90,15 @@ impl<'a> Surroundings<'a> {
 
     fn gateway<T: Route>(&self, route: &T, parent: &ParentRef) -> Option<Result<Vec<Place>, Problem>> {
         let namespace = parent.namespace.as_deref().unwrap_or_else(|| route.namespace());
-        let index = *self.by_name.get(&(namespace, parent.name.as_str()))?;
+        self.cluster.note(Fact::object(ObjectKind::Gateway, namespace, &parent.name));
+        let index = self.gateways.find(namespace, &parent.name)?;
         Some(self.listeners(route, parent, index, None))
     }
 
     fn listener_set<T: Route>(&self, route: &T, parent: &ParentRef) -> Option<Result<Vec<Place>, Problem>> {
         let namespace = parent.namespace.as_deref().unwrap_or_else(|| route.namespace());
-        let (gateway, set) = *self.sets.get(&(namespace, parent.name.as_str()))?;
+        self.cluster.note(Fact::object(ObjectKind::ListenerSet, namespace, &parent.name));
+        let (gateway, set) = self.gateways.find_set(namespace, &parent.name)?;
         Some(self.listeners(route, parent, gateway, Some(set)))
     }
 
@@ -129,10 +121,16 @@ impl<'a> Surroundings<'a> {
                 );
                 return Err(Problem::accepted(reason::NO_MATCHING_PARENT, message));
             }
-            Some(set) => ("ListenerSet", &*set.namespace, &*set.name),
-            None => ("Gateway", &*gateway.namespace, &*gateway.name),
+            Some(set) => (ObjectKind::ListenerSet, &*set.namespace, &*set.name),
+            None => (ObjectKind::Gateway, &*gateway.namespace, &*gateway.name),
         };
         let section = parent.section_name.as_deref().filter(|section| !section.is_empty());
+        let owner = ObjectKey::new(kind, namespace, name);
+        let kind = kind.as_str();
+        self.cluster.note(match section {
+            Some(section) => Fact::Listener(owner, section.into()),
+            None => Fact::Listeners(owner),
+        });
         let named: Vec<(usize, &Listener)> = (gateway.listeners.iter().enumerate())
             .filter(|(_, listener)| listener.set == set)
             .filter(|(_, listener)| section.is_none_or(|section| section == listener.name))
@@ -149,6 +147,7 @@ impl<'a> Surroundings<'a> {
             return Err(Problem::accepted(reason::NO_MATCHING_PARENT, message));
         }
         let route_namespace = route.namespace();
+        self.cluster.note(Fact::object(ObjectKind::Namespace, "", route_namespace));
         let labels = self.cluster.resources.namespaces.get("", route_namespace);
         let labels = labels.and_then(|namespace| namespace.metadata.labels.as_ref());
         let allowing: Vec<(usize, &Listener)> = named
@@ -206,11 +205,12 @@ impl<'a> Surroundings<'a> {
                 ),
             );
         }
+        self.cluster.note(Fact::object(ObjectKind::Service, namespace, name));
         if self.cluster.resources.services.get(namespace, name).is_none() {
             let message = format!("parentRefs: Service {namespace}/{name} does not exist");
             return refuse(reason::NO_MATCHING_PARENT, message);
         }
-        let Some((index, captured)) = self.capture.get(namespace, name) else {
+        let Some((index, captured)) = self.capture.find(namespace, name) else {
             return refuse(
                 reason::NOT_CAPTURED,
                 format!(
@@ -264,7 +264,7 @@ impl<'a> Surroundings<'a> {
                 })
             }
             At::Port(service, port) => {
-                let captured = self.capture.services.get(service)?;
+                let captured = self.capture.get(service)?;
                 let port = captured.ports.as_ref().ok()?.get(port)?;
                 Some(Parent::Service(captured.backend(port)))
             }

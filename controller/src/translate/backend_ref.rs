@@ -1,18 +1,20 @@
 //! References to backends: may they be followed, and where do they lead.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use config::{AppProtocol, Backend, Key, Kind, Resource};
 use policies::BackendRef;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::Output;
 use super::backend_tls::Policies;
 use super::endpoints::{self, Slices};
-use super::memory::same_slices;
+use super::facts::{Fact, News, Readers};
+use super::output::Said;
 use super::reference_grant::Grants;
-use super::service_port::{Ready, Transport, find_port, ready};
-use crate::api::{EndpointSlice, Service};
+use super::service_port::{Ready, Transport, ready};
+use super::slots::Slots;
+use crate::ObjectKey;
 use crate::resources::{ObjectKind, Resources};
 use crate::status::{Problem, reason};
 
@@ -21,16 +23,24 @@ use crate::status::{Problem, reason};
 pub(crate) struct Cluster<'a> {
     pub(crate) resources: &'a Resources,
     pub(crate) grants: Grants<'a>,
-    pub(crate) policies: Policies<'a>,
+    pub(crate) policies: &'a Policies,
+    notes: RefCell<Vec<Fact>>,
 }
 
 impl<'a> Cluster<'a> {
-    pub(crate) fn new(resources: &'a Resources) -> Self {
-        Self {
-            resources,
-            grants: Grants::new(&resources.reference_grants),
-            policies: Policies::new(&resources.backend_tls_policies, &resources.config_maps),
-        }
+    pub(crate) const fn new(resources: &'a Resources, policies: &'a Policies) -> Self {
+        let grants = Grants::new(&resources.reference_grants);
+        Self { resources, grants, policies, notes: RefCell::new(Vec::new()) }
+    }
+
+    /// The route that is judged was told this: it is judged again when the answer changes.
+    pub(crate) fn note(&self, fact: Fact) {
+        self.notes.borrow_mut().push(fact);
+    }
+
+    /// What was noted since the last call.
+    pub(crate) fn take_notes(&self) -> Vec<Fact> {
+        self.notes.take()
     }
 }
 
@@ -44,54 +54,65 @@ pub(crate) struct Reference<'a> {
     pub(crate) port: Option<i32>,
 }
 
-/// Every backend any reference led to. Kept between translations as long as what they were resolved against
-/// is the same.
+/// Every backend that a reference leads to.
 #[derive(Debug, Default)]
 pub(crate) struct Backends {
-    tcp: FxHashMap<BackendRef, u32>,
-    udp: FxHashMap<BackendRef, u32>,
-    /// By id.
-    list: Vec<Entry>,
-    /// How many of the list nobody used last time.
-    idle: usize,
+    slots: Slots<(BackendRef, Transport), Entry>,
+    by_service: FxHashMap<ObjectKey, Vec<usize>>,
+    /// To be looked at before the translation ends.
+    touched: FxHashSet<usize>,
 }
 
 #[derive(Debug)]
 struct Entry {
-    reference: BackendRef,
-    transport: Transport,
     outcome: Result<Ready, Problem>,
-    /// By whom it is used in this translation.
     used: Used,
-    resource: Option<Arc<Resource>>,
-    endpoints: Option<(Vec<Arc<EndpointSlice>>, Arc<Resource>)>,
+    /// How often it is used through each.
+    through: FxHashMap<Through, usize>,
 }
 
+/// Where requests to a backend come from: the number of a Gateway or captured Service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Through {
+    Gateway(usize),
+    Service(usize),
+}
+
+/// How many use it. Only used backends are published.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Used {
-    http: bool,
-    grpc: bool,
+    http: usize,
+    grpc: usize,
     /// Routes of whole connections or datagrams.
-    stream: bool,
+    stream: usize,
 }
 
-impl Used {
-    fn by(route: ObjectKind) -> Self {
-        let grpc = route == ObjectKind::GrpcRoute;
-        let stream = matches!(route, ObjectKind::TlsRoute | ObjectKind::TcpRoute | ObjectKind::UdpRoute);
-        Self { http: !grpc && !stream, grpc, stream }
+impl Entry {
+    /// What routes see of it: whether HTTP routes can speak to it, and whether they find WebSocket.
+    fn face(&self) -> Result<Result<bool, &Problem>, &Problem> {
+        let ready = self.outcome.as_ref()?;
+        Ok(ready.http.as_ref().map(|protocol| *protocol == Some(AppProtocol::Ws)))
     }
 }
 
+/// Routes of whole connections or datagrams.
+const fn is_stream(route: ObjectKind) -> bool {
+    matches!(route, ObjectKind::TlsRoute | ObjectKind::TcpRoute | ObjectKind::UdpRoute)
+}
+
+fn service_of(backend: &BackendRef) -> ObjectKey {
+    ObjectKey::new(ObjectKind::Service, &*backend.namespace, &*backend.name)
+}
+
 impl Backends {
-    /// Follows a reference of a route. The error becomes a condition of the route, the id is for
-    /// [`use_by`](Self::use_by).
+    /// Follows a reference of a route. The error becomes a condition of the route, the number is for
+    /// [`used`](Self::used).
     pub(crate) fn resolve(
         &mut self,
         cluster: &Cluster<'_>,
         (route, namespace): (ObjectKind, &str),
         reference: Reference<'_>,
-    ) -> Result<(u32, BackendRef), (Problem, Option<u32>)> {
+    ) -> Result<(usize, BackendRef), (Problem, Option<usize>)> {
         let lost = |problem| (problem, None);
         let (group, kind) = (reference.group.unwrap_or_default(), reference.kind.unwrap_or("Service"));
         if !group.is_empty() || kind != "Service" {
@@ -101,6 +122,9 @@ impl Backends {
         }
         let target = reference.namespace.unwrap_or(namespace);
         let to = (ObjectKind::Service, target, reference.name);
+        if target != namespace {
+            cluster.note(Fact::Grants(target.into()));
+        }
         if !cluster.grants.allow((route, namespace), to) {
             let remedy = Grants::remedy((route, namespace), to);
             return Err(lost(Problem::unresolved(reason::REF_NOT_PERMITTED, remedy)));
@@ -115,7 +139,8 @@ impl Backends {
         };
         let backend = BackendRef { namespace: target.to_owned(), name: reference.name.to_owned(), port };
         let id = self.intern(cluster, &backend, Transport::of(route));
-        let ready = match self.list.get(id as usize).map(|entry| &entry.outcome) {
+        cluster.note(Fact::Backend(id));
+        let ready = match self.slots.get(id).map(|entry| &entry.outcome) {
             Some(Ok(ready)) => ready,
             Some(Err(problem)) => return Err((problem.clone(), Some(id))),
             None => {
@@ -123,115 +148,143 @@ impl Backends {
                 return Err(lost(Problem::unresolved(reason::BACKEND_NOT_FOUND, message)));
             }
         };
-        match (&ready.http, Used::by(route)) {
-            (_, Used { stream: true, .. }) => Ok((id, backend)),
-            (Err(problem), _) => Err((problem.clone(), Some(id))),
-            (Ok(Some(AppProtocol::Ws)), Used { grpc: true, .. }) => {
+        match &ready.http {
+            _ if is_stream(route) => Ok((id, backend)),
+            Err(problem) => Err((problem.clone(), Some(id))),
+            Ok(Some(AppProtocol::Ws)) if route == ObjectKind::GrpcRoute => {
                 let message =
                     format!("port {port} of Service {target}/{} carries WebSocket, not gRPC", reference.name);
                 Err((Problem::unresolved(reason::UNSUPPORTED_PROTOCOL, message), Some(id)))
             }
-            (Ok(_), _) => Ok((id, backend)),
+            Ok(_) => Ok((id, backend)),
         }
     }
 
-    /// The id of a backend, resolved now if it is new.
+    /// The number of a backend, resolved now if it is new.
     pub(crate) fn intern(
         &mut self,
         cluster: &Cluster<'_>,
         backend: &BackendRef,
         transport: Transport,
-    ) -> u32 {
-        let ids = match transport {
-            Transport::Tcp => &mut self.tcp,
-            Transport::Udp => &mut self.udp,
-        };
-        if let Some(&id) = ids.get(backend) {
+    ) -> usize {
+        let name = (backend.clone(), transport);
+        if let Some(id) = self.slots.find(&name) {
             return id;
         }
-        let id = u32::try_from(self.list.len()).unwrap_or(u32::MAX);
-        self.list.push(Entry {
-            reference: backend.clone(),
-            transport,
-            outcome: ready(cluster, backend, transport),
-            used: Used::default(),
-            resource: None,
-            endpoints: None,
-        });
-        ids.insert(backend.clone(), id);
+        let outcome = ready(cluster, backend, transport);
+        let entry = Entry { outcome, used: Used::default(), through: FxHashMap::default() };
+        let id = self.slots.insert(name, entry);
+        self.by_service.entry(service_of(backend)).or_default().push(id);
+        self.touched.insert(id);
         id
     }
 
-    /// Notes who uses a backend in this translation: only used ones are published.
-    pub(crate) fn use_by(&mut self, id: u32, route: ObjectKind) {
-        if let Some(entry) = self.list.get_mut(id as usize) {
-            let Used { http, grpc, stream } = Used::by(route);
-            entry.used.http |= http;
-            entry.used.grpc |= grpc;
-            entry.used.stream |= stream;
+    /// Services or their policies changed: resolves their backends again, and tells where routes would see it.
+    pub(crate) fn follow<'k>(
+        &mut self,
+        services: impl Iterator<Item = &'k ObjectKey>,
+        cluster: &Cluster<'_>,
+        news: &mut News,
+    ) {
+        for id in services.flat_map(|service| self.by_service.get(service).into_iter().flatten()) {
+            let Some(outcome) =
+                self.slots.name(*id).map(|(backend, transport)| ready(cluster, backend, *transport))
+            else {
+                continue;
+            };
+            let Some(entry) = self.slots.get_mut(*id) else { continue };
+            let now = Entry { outcome, used: entry.used, through: std::mem::take(&mut entry.through) };
+            if now.face() != entry.face() {
+                news.tell(Fact::Backend(*id));
+            }
+            *entry = now;
+            self.touched.insert(*id);
         }
     }
 
-    /// Whether most of what is kept serves nobody: routes that come and go with ever new references must not fill memory.
-    pub(crate) fn is_bloated(&self) -> bool {
-        self.idle > 1_000 && self.idle > self.list.len() / 2
+    /// The addresses of Services changed.
+    pub(crate) fn moved<'k>(&mut self, services: impl Iterator<Item = &'k ObjectKey>) {
+        self.touched.extend(services.flat_map(|service| self.by_service.get(service).into_iter().flatten()));
     }
 
-    /// The Service port of a backend, for BackendTLSPolicies: reference, Service and port name if they exist.
-    pub(crate) fn target<'s>(
-        &'s self,
-        id: u32,
-        resources: &'s Resources,
-    ) -> Option<(&'s BackendRef, Option<&'s Service>, Option<&'s str>)> {
-        let Entry { reference, transport, .. } = self.list.get(id as usize)?;
-        let service = resources.services.get(&reference.namespace, &reference.name).map(Arc::as_ref);
-        let port = service.and_then(|service| find_port(service, reference.port, *transport));
-        Some((reference, service, port.map(|port| port.name.as_deref().unwrap_or_default())))
-    }
-
-    /// Writes what is used, and forgets by whom.
-    pub(crate) fn write(&mut self, slices: &Slices<'_>, out: &mut Output) {
-        self.idle = 0;
-        for entry in &mut self.list {
-            let used = std::mem::take(&mut entry.used);
-            self.idle += usize::from(used == Used::default());
-            let Ok(ready) = &entry.outcome else { continue };
-            // Whoever cannot speak what is spoken there answers itself.
-            if !used.stream && (used == Used::default() || ready.http.is_err()) {
-                continue;
-            }
-            // A port that only GRPCRoutes use speaks what they need: Gateway API lets us "infer the protocol
-            // from the Route type referring to the backend Service".
-            let inferred = if used.grpc && !used.http { AppProtocol::H2c } else { AppProtocol::Http };
-            let backend = Resource::Backend(Backend {
-                protocol: ready.http.as_ref().ok().copied().flatten().unwrap_or(inferred),
-                tls: ready.tls.clone(),
-                max_connections: None,
-            });
-            let resource = match entry.resource.take() {
-                Some(old) if *old == backend => old,
-                _ => Arc::new(backend),
+    /// Routes of a kind use a backend, so many more (or fewer) than before.
+    pub(crate) fn used(&mut self, id: usize, route: ObjectKind, by: isize) {
+        self.touched.insert(id);
+        if let Some(entry) = self.slots.get_mut(id) {
+            let count = match route {
+                ObjectKind::GrpcRoute => &mut entry.used.grpc,
+                _ if is_stream(route) => &mut entry.used.stream,
+                _ => &mut entry.used.http,
             };
-            entry.resource = Some(Arc::clone(&resource));
-            let key = entry.transport.key(&entry.reference);
-            let endpoints_key = Key { kind: Kind::Endpoints, ..key.clone() };
-            out.resources.push((key, resource));
+            *count = count.saturating_add_signed(by);
+        }
+    }
 
-            let now = slices.of(&entry.reference.namespace, &entry.reference.name);
-            let endpoints = match entry.endpoints.take() {
-                Some((then, resource)) if same_slices(&then, now) => resource,
-                old => {
-                    let port = (ready.port_name.as_str(), entry.transport);
-                    let endpoints = Resource::Endpoints(endpoints::endpoints(now, &ready.service, port));
-                    match old {
-                        Some((_, old)) if *old == endpoints => old,
-                        _ => Arc::new(endpoints),
+    /// Requests reach a backend through this, by so many ways more (or fewer). Returns the Service if this is the first
+    /// or was the last of them.
+    pub(crate) fn reached(&mut self, id: usize, through: Through, by: isize) -> Option<ObjectKey> {
+        self.touched.insert(id);
+        let entry = self.slots.get_mut(id)?;
+        let count = entry.through.entry(through).or_default();
+        let before = *count;
+        *count = count.saturating_add_signed(by);
+        let is_same = (before == 0) == (*count == 0);
+        if *count == 0 {
+            entry.through.remove(&through);
+        }
+        if is_same { None } else { self.slots.name(id).map(|(backend, _)| service_of(backend)) }
+    }
+
+    /// The backends of a Service that requests reach, each with where these come from.
+    pub(crate) fn reachable(
+        &self,
+        service: &ObjectKey,
+    ) -> impl Iterator<Item = (&(BackendRef, Transport), impl Iterator<Item = Through>)> {
+        let ids = self.by_service.get(service).into_iter().flatten();
+        ids.filter_map(|id| Some((self.slots.name(*id)?, self.slots.get(*id)?.through.keys().copied())))
+    }
+
+    /// Writes what was touched and forgets what nobody refers to any more.
+    pub(crate) fn write(&mut self, slices: &Slices, readers: &Readers, said: &mut Said) {
+        for id in std::mem::take(&mut self.touched) {
+            let (Some((reference, transport)), Some(entry)) = (self.slots.name(id), self.slots.get(id))
+            else {
+                continue;
+            };
+            let is_used = entry.used != Used::default();
+            // Whoever cannot speak what is spoken there answers itself.
+            let is_told = |ready: &&Ready| entry.used.stream > 0 || (is_used && ready.http.is_ok());
+            let ready = entry.outcome.as_ref().ok().filter(is_told);
+            let (key, service) = (transport.key(reference), service_of(reference));
+            let endpoints = ready.map(|ready| {
+                let port = (ready.port_name.as_str(), *transport);
+                let endpoints = endpoints::endpoints(slices.of(&service), &ready.service, port);
+                Arc::new(Resource::Endpoints(endpoints))
+            });
+            said.resource(Key { kind: Kind::Endpoints, ..key.clone() }, endpoints);
+            said.resource(key, ready.map(|ready| Arc::new(Resource::Backend(entry.used.backend(ready)))));
+            if !is_used && entry.through.is_empty() && readers.of(&Fact::Backend(id)).next().is_none() {
+                self.slots.remove(id);
+                if let Some(ids) = self.by_service.get_mut(&service) {
+                    ids.retain(|other| *other != id);
+                    if ids.is_empty() {
+                        self.by_service.remove(&service);
                     }
                 }
-            };
-            let now = now.iter().map(|&slice| Arc::clone(slice)).collect();
-            entry.endpoints = Some((now, Arc::clone(&endpoints)));
-            out.resources.push((endpoints_key, endpoints));
+            }
+        }
+    }
+}
+
+impl Used {
+    fn backend(self, ready: &Ready) -> Backend {
+        // A port that only GRPCRoutes use speaks what they need: Gateway API lets us "infer the protocol from the Route
+        // type referring to the backend Service".
+        let inferred = if self.grpc > 0 && self.http == 0 { AppProtocol::H2c } else { AppProtocol::Http };
+        Backend {
+            protocol: ready.http.as_ref().ok().copied().flatten().unwrap_or(inferred),
+            tls: ready.tls.clone(),
+            max_connections: None,
         }
     }
 }

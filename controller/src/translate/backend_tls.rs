@@ -9,12 +9,13 @@ use std::sync::Arc;
 use config::{BackendTls, SubjectAltName, TrustedCa};
 use gateway_api::backendtlspolicies::BackendTlsPolicyValidationSubjectAltNames as AltName;
 use gateway_api::backendtlspolicies::BackendTlsPolicyValidationSubjectAltNamesType as AltNameType;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::hostname;
+use super::output::Said;
 use super::tls::ca_certificate;
-use super::{Output, hostname};
 use crate::api::{BackendTlsPolicy, ConfigMap, Service};
-use crate::resources::{Named, ObjectKind, Objects};
+use crate::resources::{Named, ObjectKind, Objects, Resources};
 use crate::status::{
     AncestorStatus, Condition, ConditionStatus, ParentRef, PolicyStatus, Problem, Status, condition_type,
     reason,
@@ -25,26 +26,28 @@ use crate::{CONTROLLER_NAME, ObjectKey};
 const MAX_ANCESTORS: usize = 16;
 
 /// Every BackendTLSPolicy, judged.
-#[derive(Debug)]
-pub(crate) struct Policies<'a> {
-    judged: Vec<Judged<'a>>,
-    /// By namespace and name of the Service, oldest first.
-    by_service: FxHashMap<(&'a str, &'a str), Vec<Target<'a>>>,
+#[derive(Debug, Default)]
+pub(crate) struct Policies {
+    judged: Vec<Judged>,
+    /// By Service, oldest first.
+    by_service: FxHashMap<ObjectKey, Vec<Target>>,
 }
 
-#[derive(Debug)]
-struct Judged<'a> {
-    policy: &'a BackendTlsPolicy,
+#[derive(Debug, Clone)]
+struct Judged {
+    policy: Arc<BackendTlsPolicy>,
+    /// What it was judged with. Reading certificates costs more than all the rest.
+    authorities: Vec<Option<Arc<ConfigMap>>>,
     problems: Vec<Problem>,
     /// `None`: it cannot be followed.
     tls: Option<BackendTls>,
 }
 
 #[derive(Debug)]
-struct Target<'a> {
+struct Target {
     /// Index into `judged`.
     policy: usize,
-    section: Option<&'a str>,
+    section: Option<Box<str>>,
 }
 
 /// How a policy relates to an ancestor.
@@ -56,7 +59,7 @@ enum Relation {
     TargetNotFound,
 }
 
-/// Who uses which policy: filled while routes are translated, read for the statuses.
+/// Through whom policies act.
 #[derive(Debug, Default)]
 pub(crate) struct Ancestors {
     by_policy: BTreeMap<usize, BTreeMap<Ancestor, Relation>>,
@@ -65,34 +68,73 @@ pub(crate) struct Ancestors {
 /// A Gateway or Service through which a policy acts: kind, namespace, name.
 pub(crate) type Ancestor = (ObjectKind, Box<str>, Box<str>);
 
-impl<'a> Policies<'a> {
-    pub(crate) fn new(policies: &'a Objects<BackendTlsPolicy>, config_maps: &Objects<ConfigMap>) -> Self {
-        let mut by_service: FxHashMap<_, Vec<Target<'_>>> = FxHashMap::default();
+impl Policies {
+    /// Judges those that changed; returns the Services they are about, or were. `None`: nothing changed.
+    pub(crate) fn follow(
+        &mut self,
+        then: &Resources,
+        now: &Resources,
+        said: &mut Said,
+    ) -> Option<FxHashSet<ObjectKey>> {
+        let (before, policies) = (&then.backend_tls_policies, &now.backend_tls_policies);
+        let is_idle = then.config_maps.changes(&now.config_maps).next().is_none()
+            && before.changes(policies).next().is_none();
+        if is_idle {
+            return None;
+        }
+        for gone in before.changes(policies).filter_map(|(old, new)| old.filter(|_| new.is_none())) {
+            let key = ObjectKey::new(ObjectKind::BackendTlsPolicy, gone.namespace(), gone.name());
+            said.status(key, None);
+        }
+        let mut concerned = FxHashSet::default();
+        let old: FxHashMap<*const BackendTlsPolicy, Judged> =
+            self.judged.drain(..).map(|judged| (Arc::as_ptr(&judged.policy), judged)).collect();
+        let mut kept: FxHashSet<*const BackendTlsPolicy> = FxHashSet::default();
+        self.by_service.clear();
         for (index, policy) in policies.iter().enumerate() {
-            for target in &policy.spec.target_refs {
-                if target.group.is_empty() && target.kind == "Service" {
-                    let section = target.section_name.as_deref().filter(|section| !section.is_empty());
-                    by_service
-                        .entry((policy.namespace(), target.name.as_str()))
-                        .or_default()
-                        .push(Target { policy: index, section });
-                }
+            let authorities = authorities(policy, &now.config_maps);
+            let known = old.get(&Arc::as_ptr(policy)).filter(|known| same(&known.authorities, &authorities));
+            if let Some(known) = known {
+                kept.insert(Arc::as_ptr(policy));
+                self.judged.push(known.clone());
+            } else {
+                concerned.extend(targets(policy).map(|(service, _)| service));
+                self.judged.push(judge(policy, authorities, &now.config_maps));
+            }
+            for (service, section) in targets(policy) {
+                let section = section.map(Into::into);
+                self.by_service.entry(service).or_default().push(Target { policy: index, section });
             }
         }
-        let judged = policies.iter().map(|policy| judge(policy, config_maps)).collect();
-        Self { judged, by_service }
+        let gone = old.iter().filter(|(pointer, _)| !kept.contains(*pointer));
+        concerned.extend(gone.flat_map(|(_, old)| targets(&old.policy).map(|(service, _)| service)));
+        Some(concerned)
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.judged.is_empty()
+    /// The indices of those that are about a Service.
+    pub(crate) fn of(&self, service: &ObjectKey) -> impl Iterator<Item = usize> {
+        self.by_service.get(service).into_iter().flatten().map(|target| target.policy)
+    }
+
+    /// The indices of all.
+    pub(crate) fn all(&self) -> std::ops::Range<usize> {
+        0..self.judged.len()
+    }
+
+    /// The Services that a policy is about.
+    pub(crate) fn services(&self, index: usize) -> impl Iterator<Item = ObjectKey> {
+        self.judged
+            .get(index)
+            .into_iter()
+            .flat_map(|judged| targets(&judged.policy).map(|(service, _)| service))
     }
 
     /// The policy that applies to a Service port. Gateway API: a policy for the port's name is more specific
     /// than one for the Service; of two alike "the older policy by creation timestamp takes precedence", then
     /// the first by name.
     fn effective(&self, namespace: &str, service: &str, port_name: &str) -> Option<usize> {
-        let targets = self.by_service.get(&(namespace, service))?;
-        let first = |section| targets.iter().find(|target| target.section == section);
+        let targets = self.by_service.get(&ObjectKey::new(ObjectKind::Service, namespace, service))?;
+        let first = |section| targets.iter().find(|target| target.section.as_deref() == section);
         first(Some(port_name)).or_else(|| first(None)).map(|target| target.policy)
     }
 
@@ -125,19 +167,22 @@ impl<'a> Policies<'a> {
         port_name: Option<&str>,
         ancestors: &mut Ancestors,
     ) {
-        let targets = self.by_service.get(&(namespace, name)).map(Vec::as_slice).unwrap_or_default();
+        let targets = self.by_service.get(&ObjectKey::new(ObjectKind::Service, namespace, name));
+        let targets = targets.map(Vec::as_slice).unwrap_or_default();
         for target in targets {
             let is_port = |section: &str| ports(service).any(|port| port == section);
-            let relation = match (service, target.section) {
+            let relation = match (service, target.section.as_deref()) {
                 (None, _) => Relation::TargetNotFound,
                 (Some(_), Some(section)) if !is_port(section) => Relation::TargetNotFound,
                 (Some(_), Some(section)) if port_name != Some(section) => continue,
                 // A policy for the port's name that is more specific is no conflict: this one still stands
                 // for the other ports.
-                (Some(_), section) => match targets.iter().find(|rival| rival.section == section) {
-                    Some(winner) if winner.policy != target.policy => Relation::Loses(winner.policy),
-                    _ => Relation::Applies,
-                },
+                (Some(_), section) => {
+                    match targets.iter().find(|rival| rival.section.as_deref() == section) {
+                        Some(winner) if winner.policy != target.policy => Relation::Loses(winner.policy),
+                        _ => Relation::Applies,
+                    }
+                }
             };
             let entry = ancestors.by_policy.entry(target.policy).or_default();
             let relation = entry.get(ancestor).map_or(relation, |old| relation.min(*old));
@@ -145,9 +190,9 @@ impl<'a> Policies<'a> {
         }
     }
 
-    /// Writes the status of every policy.
-    pub(crate) fn statuses(&self, ancestors: &Ancestors, out: &mut Output) {
-        for (index, judged) in self.judged.iter().enumerate() {
+    /// Writes the status of some policies.
+    pub(crate) fn write(&self, wanted: &BTreeSet<usize>, ancestors: &Ancestors, said: &mut Said) {
+        for (&index, judged) in wanted.iter().filter_map(|index| Some((index, self.judged.get(*index)?))) {
             let ancestors = ancestors.by_policy.get(&index).into_iter().flatten().take(MAX_ANCESTORS);
             let ancestors = ancestors.map(|(ancestor, relation)| AncestorStatus {
                 ancestor_ref: ancestor_ref(ancestor),
@@ -157,11 +202,11 @@ impl<'a> Policies<'a> {
             let key =
                 ObjectKey::new(ObjectKind::BackendTlsPolicy, judged.policy.namespace(), judged.policy.name());
             let status = Status::Policy(PolicyStatus { ancestors: ancestors.collect() });
-            out.statuses.push((key, Arc::new(status)));
+            said.status(key, Some(Arc::new(status)));
         }
     }
 
-    fn conditions(&self, judged: &Judged<'_>, relation: Relation) -> Vec<Condition> {
+    fn conditions(&self, judged: &Judged, relation: Relation) -> Vec<Condition> {
         let generation = judged.policy.metadata.generation;
         let refused = |reason, message: String| {
             Condition::new(condition_type::ACCEPTED, ConditionStatus::False, reason, message, generation)
@@ -172,7 +217,7 @@ impl<'a> Policies<'a> {
                 "targetRefs: the Service, or its port of that name, does not exist.".to_owned(),
             ),
             Relation::Loses(winner) => {
-                let winner = self.judged.get(winner).map(|winner| winner.policy);
+                let winner = self.judged.get(winner).map(|winner| &winner.policy);
                 let name = winner.map_or_else(String::new, |w| format!("{}/{}", w.namespace(), w.name()));
                 let message =
                     format!("BackendTLSPolicy {name} has the same target and is older, or first by name.");
@@ -213,8 +258,31 @@ fn ancestor_ref((kind, namespace, name): &Ancestor) -> ParentRef {
     }
 }
 
+/// The Services that a policy is about, each with the name of the port if it is about one.
+fn targets(policy: &BackendTlsPolicy) -> impl Iterator<Item = (ObjectKey, Option<&str>)> {
+    let targets = policy.spec.target_refs.iter();
+    targets.filter(|target| target.group.is_empty() && target.kind == "Service").map(|target| {
+        let section = target.section_name.as_deref().filter(|section| !section.is_empty());
+        (ObjectKey::new(ObjectKind::Service, policy.namespace(), target.name.as_str()), section)
+    })
+}
+
+/// The ConfigMaps that a policy names, if they exist.
+fn authorities(policy: &BackendTlsPolicy, config_maps: &Objects<ConfigMap>) -> Vec<Option<Arc<ConfigMap>>> {
+    let names = policy.spec.validation.ca_certificate_refs.iter().flatten();
+    names.map(|reference| config_maps.get(policy.namespace(), &reference.name).cloned()).collect()
+}
+
+fn same(a: &[Option<Arc<ConfigMap>>], b: &[Option<Arc<ConfigMap>>]) -> bool {
+    a.iter().map(|a| a.as_ref().map(Arc::as_ptr)).eq(b.iter().map(|b| b.as_ref().map(Arc::as_ptr)))
+}
+
 /// Judges a policy alone.
-fn judge<'a>(policy: &'a BackendTlsPolicy, config_maps: &Objects<ConfigMap>) -> Judged<'a> {
+fn judge(
+    policy: &Arc<BackendTlsPolicy>,
+    authorities: Vec<Option<Arc<ConfigMap>>>,
+    config_maps: &Objects<ConfigMap>,
+) -> Judged {
     let mut problems = Vec::new();
     let mut invalid = |message: String| problems.push(Problem::accepted(reason::INVALID, message));
     let validation = &policy.spec.validation;
@@ -257,7 +325,7 @@ fn judge<'a>(policy: &'a BackendTlsPolicy, config_maps: &Objects<ConfigMap>) -> 
         subject_alt_names,
         ca,
     });
-    Judged { policy, problems, tls }
+    Judged { policy: Arc::clone(policy), authorities, problems, tls }
 }
 
 /// A name the backend's certificate may hold.

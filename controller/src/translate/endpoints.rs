@@ -5,32 +5,53 @@ use std::sync::Arc;
 
 use config::{Endpoint, Endpoints};
 use k8s_openapi::api::discovery::v1::EndpointConditions;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::service_port::Transport;
+use crate::ObjectKey;
 use crate::api::{EndpointSlice, Service};
-use crate::resources::{Named, Objects};
+use crate::resources::{Named, ObjectKind, Objects};
 
-/// Every EndpointSlice, by the namespace and name of its Service.
+/// Every EndpointSlice, by its Service.
 #[derive(Debug, Default)]
-pub(crate) struct Slices<'a> {
-    by_service: FxHashMap<(&'a str, &'a str), Vec<&'a Arc<EndpointSlice>>>,
+pub(crate) struct Slices {
+    by_service: FxHashMap<ObjectKey, Vec<Arc<EndpointSlice>>>,
 }
 
-impl<'a> Slices<'a> {
-    pub(crate) fn new(slices: &'a Objects<EndpointSlice>) -> Self {
-        let mut by_service: FxHashMap<_, Vec<_>> = FxHashMap::default();
-        for slice in slices {
-            if let Some(service) = slice.label("kubernetes.io/service-name") {
-                by_service.entry((slice.namespace(), service)).or_default().push(slice);
+impl Slices {
+    /// Takes over what changed; returns the Services it concerns.
+    pub(crate) fn follow(
+        &mut self,
+        then: &Objects<EndpointSlice>,
+        now: &Objects<EndpointSlice>,
+    ) -> FxHashSet<ObjectKey> {
+        let mut concerned = FxHashSet::default();
+        for (old, new) in then.changes(now) {
+            if let Some((old, service)) = old.and_then(|old| Some((old, service(old)?))) {
+                if let Some(slices) = self.by_service.get_mut(&service) {
+                    slices.retain(|slice| !Arc::ptr_eq(slice, old));
+                    if slices.is_empty() {
+                        self.by_service.remove(&service);
+                    }
+                }
+                concerned.insert(service);
+            }
+            if let Some((new, service)) = new.and_then(|new| Some((new, service(new)?))) {
+                self.by_service.entry(service.clone()).or_default().push(Arc::clone(new));
+                concerned.insert(service);
             }
         }
-        Self { by_service }
+        concerned
     }
 
-    pub(crate) fn of<'s>(&'s self, namespace: &'s str, service: &'s str) -> &'s [&'s Arc<EndpointSlice>] {
-        self.by_service.get(&(namespace, service)).map(Vec::as_slice).unwrap_or_default()
+    pub(crate) fn of(&self, service: &ObjectKey) -> &[Arc<EndpointSlice>] {
+        self.by_service.get(service).map(Vec::as_slice).unwrap_or_default()
     }
+}
+
+fn service(slice: &EndpointSlice) -> Option<ObjectKey> {
+    let name = slice.label("kubernetes.io/service-name")?;
+    Some(ObjectKey::new(ObjectKind::Service, slice.namespace(), name))
 }
 
 /// The addresses that may get new requests for a port, by the port's name and transport.
@@ -38,7 +59,7 @@ impl<'a> Slices<'a> {
 /// Those that are ready; if none is, those that still serve while they terminate (KEP-1669), so that a
 /// rollout that replaces the last pod loses nothing.
 pub(crate) fn endpoints(
-    slices: &[&Arc<EndpointSlice>],
+    slices: &[Arc<EndpointSlice>],
     service: &Service,
     (port_name, transport): (&str, Transport),
 ) -> Endpoints {

@@ -1,26 +1,18 @@
 //! Who may refer to what in another namespace.
 
-use rustc_hash::FxHashMap;
-
 use crate::api::ReferenceGrant;
-use crate::resources::{Named, ObjectKind, Objects};
+use crate::resources::{ObjectKind, Objects};
 
 /// Gateway API's group.
 pub(crate) const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
 
-/// Every ReferenceGrant, by the namespace it opens.
-#[derive(Debug)]
-pub(crate) struct Grants<'a> {
-    by_namespace: FxHashMap<&'a str, Vec<&'a ReferenceGrant>>,
-}
+/// Every ReferenceGrant.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Grants<'a>(&'a Objects<ReferenceGrant>);
 
 impl<'a> Grants<'a> {
-    pub(crate) fn new(grants: &'a Objects<ReferenceGrant>) -> Self {
-        let mut by_namespace: FxHashMap<&str, Vec<&ReferenceGrant>> = FxHashMap::default();
-        for grant in grants {
-            by_namespace.entry(grant.namespace()).or_default().push(grant);
-        }
-        Self { by_namespace }
+    pub(crate) const fn new(grants: &'a Objects<ReferenceGrant>) -> Self {
+        Self(grants)
     }
 
     /// Whether objects of `from`, a kind of Gateway API, may refer to the core object `to` (kind, namespace,
@@ -28,7 +20,7 @@ impl<'a> Grants<'a> {
     pub(crate) fn allow(&self, from: (ObjectKind, &str), to: (ObjectKind, &str, &str)) -> bool {
         let ((from_kind, from_namespace), (to_kind, to_namespace, to_name)) = (from, to);
         from_namespace == to_namespace
-            || self.by_namespace.get(to_namespace).into_iter().flatten().any(|grant| {
+            || self.0.in_namespace(to_namespace).any(|grant| {
                 grant.spec.from.iter().any(|from| {
                     from.group == GATEWAY_GROUP
                         && from.kind == from_kind.as_str()

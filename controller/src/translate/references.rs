@@ -54,6 +54,15 @@ pub(crate) fn referenced(resources: &Resources) -> BTreeSet<ObjectKey> {
     found.keys
 }
 
+/// Whether [`referenced`] may give something else.
+pub(crate) fn differs(then: &Resources, now: &Resources) -> bool {
+    then.gateways.changes(&now.gateways).next().is_some()
+        || then.listener_sets.changes(&now.listener_sets).next().is_some()
+        || then.gateway_classes.changes(&now.gateway_classes).next().is_some()
+        || then.reference_grants.changes(&now.reference_grants).next().is_some()
+        || then.backend_tls_policies.changes(&now.backend_tls_policies).next().is_some()
+}
+
 struct Found<'a> {
     grants: Grants<'a>,
     keys: BTreeSet<ObjectKey>,

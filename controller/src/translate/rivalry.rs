@@ -1,121 +1,121 @@
 //! HTTPRoutes and GRPCRoutes that want the same host, or the same Service port.
+//!
+//! On a listener, Gateway API: "the implementation MUST accept exactly one of these two routes … The oldest Route based
+//! on creation timestamp. The Route appearing first in alphabetical order by `{namespace}/{name}`." On a Service port,
+//! GEP-1294: the more specific kind, GRPCRoute before HTTPRoute.
+//!
+//! Where only one kind stands there is nothing to settle, and nothing is kept but who is there.
 
-use rustc_hash::FxHashMap;
+mod contest;
+mod hosts;
 
-use super::attach::At;
-use super::conflict::HostSet;
-use super::route::{Entry, Memory, Route};
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use self::contest::{Contest, Contestant, Rank};
+use super::attach::{At, Candidate};
+use super::facts::Reader;
+use super::route::{Memory, Route};
 use crate::api::{GrpcRoute, HttpRoute};
-use crate::resources::{Named, ObjectKind};
+use crate::resources::ObjectKind;
 
-/// Decides who stands where both kinds want to, and notes it in `lost` of those who do not.
-///
-/// On a listener, Gateway API: "the implementation MUST accept exactly one of these two routes … The oldest
-/// Route based on creation timestamp. The Route appearing first in alphabetical order by
-/// `{namespace}/{name}`." On a Service port, GEP-1294: the more specific kind, GRPCRoute before HTTPRoute.
-pub(crate) fn settle(http: &mut Memory<HttpRoute>, grpc_routes: &mut Memory<GrpcRoute>) {
-    if http.entries.is_empty() || grpc_routes.entries.is_empty() {
-        return;
+/// Who stands where both kinds want to.
+#[derive(Debug, Default)]
+pub(crate) struct Rivalry {
+    places: FxHashMap<At, Place>,
+    unsettled: FxHashSet<At>,
+}
+
+/// A candidate of a route: its index.
+type Id = (Reader, usize);
+
+#[derive(Debug, Default)]
+struct Place {
+    http: FxHashSet<Id>,
+    grpc: FxHashSet<Id>,
+    /// Once both kinds are there.
+    contest: Option<Contest>,
+    /// Not in the contest yet.
+    new: Vec<Id>,
+}
+
+impl Place {
+    fn of_kind(&mut self, kind: ObjectKind) -> &mut FxHashSet<Id> {
+        if kind == ObjectKind::GrpcRoute { &mut self.grpc } else { &mut self.http }
     }
-    let mut listeners: FxHashMap<(usize, usize), Hosts> = FxHashMap::default();
-    let mut ports = Ports::default();
-    for entry in &grpc_routes.entries {
-        for candidate in &entry.attached.candidates {
-            match candidate.at {
-                At::Listener(gateway, listener) => drop(listeners.entry((gateway, listener)).or_default()),
-                At::Port(..) if entry.is_invalid => {}
-                At::Port(service, port) => {
-                    take_port(&mut ports, (service, port), entry, ObjectKind::GrpcRoute)
+}
+
+impl Rivalry {
+    pub(crate) fn add(&mut self, reader: Reader, candidates: &[Candidate]) {
+        for (index, candidate) in candidates.iter().enumerate() {
+            let place = self.places.entry(candidate.at).or_default();
+            place.of_kind(reader.0).insert((reader, index));
+            place.new.push((reader, index));
+            self.unsettled.insert(candidate.at);
+        }
+    }
+
+    pub(crate) fn remove(&mut self, reader: Reader, candidates: &[Candidate]) {
+        for (index, candidate) in candidates.iter().enumerate() {
+            let Some(place) = self.places.get_mut(&candidate.at) else { continue };
+            let id = (reader, index);
+            place.of_kind(reader.0).remove(&id);
+            place.new.retain(|new| *new != id);
+            if let Some(contest) = &mut place.contest {
+                contest.remove(id);
+            }
+            self.unsettled.insert(candidate.at);
+        }
+    }
+
+    /// Decides where something changed, and tells the routes that lost a place by it or won one back.
+    pub(crate) fn settle(&mut self, http: &mut Memory<HttpRoute>, grpc: &mut Memory<GrpcRoute>) {
+        for at in std::mem::take(&mut self.unsettled) {
+            let Some(place) = self.places.get_mut(&at) else { continue };
+            let is_rivalry = !place.http.is_empty() && !place.grpc.is_empty();
+            let mut new = std::mem::take(&mut place.new);
+            if place.contest.is_none() {
+                if !is_rivalry {
+                    if place.http.is_empty() && place.grpc.is_empty() {
+                        self.places.remove(&at);
+                    }
+                    continue;
+                }
+                place.contest = Some(Contest::default());
+                new = place.http.iter().chain(&place.grpc).copied().collect();
+            }
+            let Some(contest) = &mut place.contest else { continue };
+            for id in new {
+                let contestant = match id.0.0 {
+                    ObjectKind::GrpcRoute => contestant(id, grpc),
+                    _ => contestant(id, http),
+                };
+                contestant.into_iter().for_each(|contestant| contest.add(id, contestant));
+            }
+            for (((kind, slot), candidate), owner) in contest.settle() {
+                match kind {
+                    ObjectKind::GrpcRoute => grpc.lose(slot, candidate, owner),
+                    _ => http.lose(slot, candidate, owner),
                 }
             }
-        }
-    }
-    let mut http_ports = Ports::default();
-    let mut grpc = grpc_routes.entries.iter_mut().filter(|entry| !entry.is_invalid).peekable();
-    for http in http.entries.iter_mut().filter(|entry| !entry.is_invalid) {
-        while let Some(older) = grpc.next_if(|grpc| age(&*grpc.object) < age(&*http.object)) {
-            settle_one(older, ObjectKind::GrpcRoute, &mut listeners);
-        }
-        lose_ports(http, &ports);
-        for candidate in &http.attached.candidates {
-            if let At::Port(service, port) = candidate.at {
-                take_port(&mut http_ports, (service, port), http, ObjectKind::HttpRoute);
+            if !is_rivalry {
+                place.contest = None;
             }
         }
-        settle_one(http, ObjectKind::HttpRoute, &mut listeners);
-    }
-    for younger in grpc {
-        settle_one(younger, ObjectKind::GrpcRoute, &mut listeners);
-    }
-    // Routes that are invalid anyway take no place; where the other kind stands, they do not answer 500
-    // either.
-    for invalid in grpc_routes.entries.iter_mut().filter(|entry| entry.is_invalid) {
-        lose_ports(invalid, &http_ports);
-        settle_one(invalid, ObjectKind::GrpcRoute, &mut listeners);
-    }
-    for invalid in http.entries.iter_mut().filter(|entry| entry.is_invalid) {
-        lose_ports(invalid, &ports);
-        settle_one(invalid, ObjectKind::HttpRoute, &mut listeners);
     }
 }
 
-/// Host names taken on one listener, by kind of route.
-#[derive(Default)]
-struct Hosts {
-    http: HostSet,
-    grpc: HostSet,
-}
-
-/// Who stands at a Service port.
-type Ports = FxHashMap<(usize, usize), String>;
-
-fn take_port<T: Route>(ports: &mut Ports, at: (usize, usize), entry: &Entry<T>, kind: ObjectKind) {
-    ports.entry(at).or_insert_with(|| name(&*entry.object, kind));
-}
-
-fn lose_ports<T: Route>(entry: &mut Entry<T>, ports: &Ports) {
-    for (index, candidate) in entry.attached.candidates.iter().enumerate() {
-        if let At::Port(service, port) = candidate.at
-            && let Some(owner) = ports.get(&(service, port))
-        {
-            entry.lost.push((index, owner.clone()));
-        }
-    }
-}
-
-fn settle_one<T: Route>(
-    entry: &mut Entry<T>,
-    kind: ObjectKind,
-    listeners: &mut FxHashMap<(usize, usize), Hosts>,
-) {
-    for (index, candidate) in entry.attached.candidates.iter().enumerate() {
-        let At::Listener(gateway, listener) = candidate.at else { continue };
-        // Only listeners that some GRPCRoute wants are in the map.
-        let Some(hosts) = listeners.get_mut(&(gateway, listener)) else { continue };
-        let (own, rivals) = if kind == ObjectKind::GrpcRoute {
-            (&mut hosts.grpc, &hosts.http)
-        } else {
-            (&mut hosts.http, &hosts.grpc)
-        };
-        let owner = candidate.hostnames.iter().find_map(|hostname| rivals.owner(hostname));
-        if let Some(owner) = owner.filter(|_| !rivals.is_empty()) {
-            entry.lost.push((index, owner.to_owned()));
-            continue;
-        }
-        if entry.is_invalid {
-            continue;
-        }
-        let owner = name(&*entry.object, kind);
-        for hostname in &candidate.hostnames {
-            own.insert(hostname, &owner);
-        }
-    }
-}
-
-fn age<T: Named>(route: &T) -> (i64, &str, &str) {
-    (route.created(), route.namespace(), route.name())
-}
-
-fn name<T: Named>(route: &T, kind: ObjectKind) -> String {
-    format!("{} {}/{}", kind.as_str(), route.namespace(), route.name())
+fn contestant<T: Route>(((_, slot), index): Id, routes: &Memory<T>) -> Option<Contestant> {
+    let entry = routes.entries.get(slot)?;
+    let candidate = entry.attached.candidates.get(index)?;
+    let is_second = matches!(candidate.at, At::Port(..)) && T::KIND == ObjectKind::HttpRoute;
+    let rank = Rank {
+        is_invalid: entry.is_invalid,
+        is_second,
+        created: entry.object.created(),
+        namespace: entry.object.namespace().into(),
+        name: entry.object.name().into(),
+        kind: T::KIND,
+        candidate: index,
+    };
+    Some(Contestant { rank, hostnames: candidate.hostnames.clone() })
 }

@@ -1,17 +1,25 @@
 //! Routes of every kind: parents, rules, and what is remembered of both.
 //!
-//! Three steps: each route alone (`prepare`, remembered while the route and what it was judged against stay
-//! the same), all routes against each other (`rivalry`), and the outcome (`finish`).
+//! Three steps: each route alone (`prepare`, remembered while the route and what it was told stay the same), all routes
+//! against each other (`rivalry`), and the outcome (`finish`). Each step touches only routes that it changes.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
 use config::{Key, Parent, Resource};
+use rustc_hash::FxHashSet;
 
 use super::attach::{At, Attached, Surroundings};
 use super::backend_ref::Backends;
+use super::facts::{Fact, News, Readers};
+use super::output::Said;
+use super::queue::Queue;
+use super::rivalry::Rivalry;
 use super::rule;
-use super::{Output, hostname, route_status};
+use super::slots::Slots;
+use super::usage::{Share, Usage, through};
+use super::{hostname, route_status};
 use crate::ObjectKey;
 use crate::resources::{Named, ObjectKind, Objects};
 use crate::status::{ParentRef, Problem, Status};
@@ -22,6 +30,8 @@ pub(crate) trait Route: Named {
     const RESOURCE_KIND: config::Kind;
     /// A waypoint takes it.
     const IN_MESH: bool;
+    /// It takes whole connections or datagrams: of several that ask for the same the first gets all.
+    const IS_STREAM: bool = false;
     /// What its rules become.
     type Rules: Debug;
 
@@ -77,105 +87,175 @@ pub(crate) struct Entry<T: Route> {
     pub(crate) object: Arc<T>,
     pub(crate) attached: Attached,
     pub(crate) is_invalid: bool,
-    /// Ids of backends.
-    uses: Vec<u32>,
+    /// Numbers of backends.
+    uses: Vec<usize>,
+    /// Of what it was told.
+    reads: Box<[usize]>,
     /// `None` once it has been turned into an outcome.
     prepared: Option<Prepared<T::Rules>>,
-    outcome: Option<Outcome>,
+    /// What was counted of it last.
+    share: Share,
     /// Candidates lost to routes of another kind: index, and who has it.
-    pub(crate) lost: Vec<(usize, String)>,
+    pub(crate) lost: BTreeMap<usize, String>,
     /// Candidates where a route of its kind comes first: index, and which.
-    pub(crate) outranked: Vec<(usize, String)>,
+    pub(crate) outranked: BTreeMap<usize, String>,
 }
 
-#[derive(Debug)]
-struct Outcome {
-    /// The `lost` and `outranked` it was made for.
-    lost: Vec<(usize, String)>,
-    outranked: Vec<(usize, String)>,
-    status: Arc<Status>,
-    resource: Option<Arc<Resource>>,
-}
-
-/// What is remembered of the routes of one kind, in conflict order.
+/// What is remembered of the routes of one kind.
 #[derive(Debug)]
 pub(crate) struct Memory<T: Route> {
-    pub(crate) entries: Vec<Entry<T>>,
+    pub(crate) entries: Slots<ObjectKey, Entry<T>>,
+    /// Who comes first, of routes that take whole connections.
+    pub(crate) queue: Queue,
+    /// To be turned into outcomes.
+    unfinished: FxHashSet<usize>,
 }
 
 impl<T: Route> Default for Memory<T> {
     fn default() -> Self {
-        Self { entries: Vec::new() }
+        Self { entries: Slots::default(), queue: Queue::default(), unfinished: FxHashSet::default() }
     }
 }
 
+/// What routes of all kinds have in common.
+#[derive(Debug, Default)]
+pub(crate) struct Common {
+    pub(crate) backends: Backends,
+    pub(crate) readers: Readers,
+    pub(crate) rivalry: Rivalry,
+    pub(crate) usage: Usage,
+    pub(crate) said: Said,
+}
+
 impl<T: Route> Memory<T> {
-    /// Judges each route alone. With `fresh`, nothing that is remembered counts.
+    /// Judges each route alone that changed, or that was told something which is no longer so.
     pub(crate) fn prepare(
         &mut self,
-        routes: &Objects<T>,
-        fresh: bool,
+        (then, now): (&Objects<T>, &Objects<T>),
+        news: &News,
         surroundings: &Surroundings<'_>,
-        backends: &mut Backends,
+        common: &mut Common,
     ) {
-        // Both lists are in the same order: one walk finds what is remembered of each route.
-        let mut remembered = std::mem::take(&mut self.entries).into_iter().peekable();
-        let order = |a: &T, b: &T| {
-            (a.created(), a.namespace(), a.name()).cmp(&(b.created(), b.namespace(), b.name()))
-        };
-        for object in routes {
-            while remembered.next_if(|entry| order(&entry.object, object).is_lt()).is_some() {}
-            let known = remembered.next_if(|entry| order(&entry.object, object).is_eq());
-            let entry = match known.filter(|entry| !fresh && is_same(&entry.object, object)) {
-                Some(mut entry) => {
-                    entry.object = Arc::clone(object);
-                    entry.lost.clear();
-                    entry.outranked.clear();
-                    entry
-                }
-                None => prepare(object, surroundings, backends),
-            };
-            self.entries.push(entry);
+        let key = |object: &T| ObjectKey::new(T::KIND, object.namespace(), object.name());
+        let mut stale: BTreeMap<usize, Arc<T>> = BTreeMap::new();
+        for (old, new) in then.changes(now) {
+            let slot = old.and_then(|old| self.entries.find(&key(old)));
+            let entry = slot.and_then(|slot| self.entries.get_mut(slot));
+            match (new, slot, entry) {
+                (None, Some(slot), _) => self.remove(slot, common),
+                (None, None, _) => {}
+                // Writing a status or a label changes an object but nothing that is read.
+                (Some(new), _, Some(entry)) if is_same(&entry.object, new) => entry.object = Arc::clone(new),
+                (Some(new), Some(slot), Some(_)) => drop(stale.insert(slot, Arc::clone(new))),
+                (Some(new), ..) => self.add(prepare(new, surroundings, &mut common.backends), common),
+            }
+        }
+        for (_, slot) in
+            news.iter().flat_map(|fact| common.readers.of(fact)).filter(|(kind, _)| *kind == T::KIND)
+        {
+            if let Some(entry) = self.entries.get(slot) {
+                stale.entry(slot).or_insert_with(|| Arc::clone(&entry.object));
+            }
+        }
+        for (slot, object) in stale {
+            let new = prepare(&object, surroundings, &mut common.backends);
+            self.replace(slot, new, common);
+        }
+    }
+
+    fn add(&mut self, (entry, facts): (Entry<T>, Vec<Fact>), common: &mut Common) {
+        let key = ObjectKey::new(T::KIND, entry.object.namespace(), entry.object.name());
+        let slot = self.entries.insert(key, entry);
+        let Some(entry) = self.entries.get_mut(slot) else { return };
+        entry.reads = common.readers.remember((T::KIND, slot), facts);
+        if T::IS_STREAM {
+            self.queue.add(slot, entry);
+        } else {
+            common.rivalry.add((T::KIND, slot), &entry.attached.candidates);
+        }
+        self.unfinished.insert(slot);
+    }
+
+    fn replace(&mut self, slot: usize, (mut new, facts): (Entry<T>, Vec<Fact>), common: &mut Common) {
+        let Some(old) = self.entries.get_mut(slot) else { return };
+        let reader = (T::KIND, slot);
+        // Those to come are remembered first, so that a fact is not given up and taken up again.
+        new.reads = common.readers.remember(reader, facts);
+        let left = old.reads.iter().filter(|read| new.reads.binary_search(read).is_err()).copied();
+        common.readers.forget(reader, &left.collect::<Vec<_>>());
+        new.share = std::mem::take(&mut old.share);
+        let holds_its_place = old.is_invalid == new.is_invalid
+            && old.object.created() == new.object.created()
+            && old.attached.candidates == new.attached.candidates;
+        if holds_its_place {
+            new.lost = std::mem::take(&mut old.lost);
+            new.outranked = std::mem::take(&mut old.outranked);
+        } else if T::IS_STREAM {
+            self.queue.remove(slot);
+            self.queue.add(slot, &new);
+        } else {
+            common.rivalry.remove(reader, &old.attached.candidates);
+            common.rivalry.add(reader, &new.attached.candidates);
+        }
+        *old = new;
+        self.unfinished.insert(slot);
+    }
+
+    fn remove(&mut self, slot: usize, common: &mut Common) {
+        let Some(key) = self.entries.name(slot).cloned() else { return };
+        let Some(old) = self.entries.remove(slot) else { return };
+        common.readers.forget((T::KIND, slot), &old.reads);
+        if T::IS_STREAM {
+            self.queue.remove(slot);
+        } else {
+            common.rivalry.remove((T::KIND, slot), &old.attached.candidates);
+        }
+        common.usage.count(T::KIND, &old.share, &mut common.backends, -1);
+        self.unfinished.remove(&slot);
+        common.said.resource(Key::new(T::RESOURCE_KIND, &*key.namespace, &*key.name), None);
+        common.said.status(key, None);
+    }
+
+    /// A candidate of a route was lost to another kind, or won back.
+    pub(crate) fn lose(&mut self, slot: usize, candidate: usize, owner: Option<String>) {
+        let Some(entry) = self.entries.get_mut(slot) else { return };
+        match owner {
+            Some(owner) => drop(entry.lost.insert(candidate, owner)),
+            None => drop(entry.lost.remove(&candidate)),
+        }
+        self.unfinished.insert(slot);
+    }
+
+    /// Notes of routes that take whole connections who comes first, where that changed.
+    pub(crate) fn rank(&mut self) {
+        for slot in self.queue.take_moved() {
+            let Some(entry) = self.entries.get_mut(slot) else { continue };
+            let outranked = self.queue.outranked::<T>(slot, entry);
+            if entry.outranked != outranked {
+                entry.outranked = outranked;
+                self.unfinished.insert(slot);
+            }
         }
     }
 
     /// Turns what is known of each route into resources and statuses.
-    pub(crate) fn finish(
-        &mut self,
-        surroundings: &Surroundings<'_>,
-        backends: &mut Backends,
-        out: &mut Output,
-    ) {
-        for entry in &mut self.entries {
-            let outcome = match entry.outcome.take() {
-                Some(outcome) if outcome.lost == entry.lost && outcome.outranked == entry.outranked => {
-                    outcome
-                }
-                _ => {
-                    let prepared = match entry.prepared.take() {
-                        Some(prepared) => prepared,
-                        // Its rules were handed out before a rival came or went.
-                        None => rules(&*entry.object, surroundings, backends, &mut Vec::new()),
-                    };
-                    outcome(entry, prepared, surroundings)
-                }
+    pub(crate) fn finish(&mut self, surroundings: &Surroundings<'_>, common: &mut Common) {
+        for slot in std::mem::take(&mut self.unfinished) {
+            let Some(entry) = self.entries.get_mut(slot) else { continue };
+            let prepared = match entry.prepared.take() {
+                Some(prepared) => prepared,
+                // Its rules were handed out before a rival came or went. It was told nothing new by that.
+                None => rules(&*entry.object, surroundings, &mut common.backends, &mut Vec::new()),
             };
+            surroundings.cluster.take_notes();
+            let (status, resource) = outcome(entry, prepared, surroundings);
+            let share = entry.share(resource.is_some(), surroundings);
+            common.usage.count(T::KIND, &share, &mut common.backends, 1);
+            common.usage.count(T::KIND, &entry.share, &mut common.backends, -1);
+            entry.share = share;
             let (namespace, name) = (entry.object.namespace(), entry.object.name());
-            if let Some(resource) = &outcome.resource {
-                entry.uses.iter().for_each(|id| backends.use_by(*id, T::KIND));
-                out.resources.push((Key::new(T::RESOURCE_KIND, namespace, name), Arc::clone(resource)));
-            }
-            out.statuses.push((ObjectKey::new(T::KIND, namespace, name), Arc::clone(&outcome.status)));
-            entry.outcome = Some(outcome);
-        }
-    }
-
-    /// Calls `each` with every place a route is accepted at, and the backends it uses there.
-    pub(crate) fn for_each_accepted(&self, mut each: impl FnMut(&At, &[u32])) {
-        for entry in self.entries.iter().filter(|entry| !entry.is_invalid) {
-            for (_, candidate) in entry.survivors() {
-                each(&candidate.at, &entry.uses);
-            }
+            common.said.resource(Key::new(T::RESOURCE_KIND, namespace, name), resource);
+            common.said.status(ObjectKey::new(T::KIND, namespace, name), Some(status));
         }
     }
 }
@@ -185,29 +265,46 @@ impl<T: Route> Entry<T> {
     pub(crate) fn survivors(&self) -> impl Iterator<Item = (usize, &super::attach::Candidate)> {
         let candidates = &self.attached.candidates;
         candidates.iter().enumerate().filter(move |(index, candidate)| {
-            self.lost.iter().all(|(lost, _)| lost != index)
+            !self.lost.contains_key(index)
                 && candidates.iter().take(*index).all(|earlier| earlier.at != candidate.at)
         })
+    }
+
+    fn share(&self, is_published: bool, surroundings: &Surroundings<'_>) -> Share {
+        let accepted = self.survivors().filter(|_| !self.is_invalid);
+        let places: Vec<At> = accepted.map(|(_, candidate)| candidate.at).collect();
+        // What passes through is inside TLS already, the client's: no policy says how.
+        let is_open = |at: &&At| !surroundings.listener(at).is_some_and(|listener| listener.is_passthrough);
+        let through = places.iter().filter(is_open).map(through).collect();
+        Share { places, through, uses: self.uses.clone(), is_published }
     }
 }
 
 fn is_same<T: Route>(a: &Arc<T>, b: &Arc<T>) -> bool {
-    Arc::ptr_eq(a, b) || (a.meta().generation == b.meta().generation && a.has_same_spec(b))
+    Arc::ptr_eq(a, b)
+        || (a.created() == b.created() && a.meta().generation == b.meta().generation && a.has_same_spec(b))
 }
 
-fn prepare<T: Route>(object: &Arc<T>, surroundings: &Surroundings<'_>, backends: &mut Backends) -> Entry<T> {
+/// Judges a route alone; returns also what it was told.
+fn prepare<T: Route>(
+    object: &Arc<T>,
+    surroundings: &Surroundings<'_>,
+    backends: &mut Backends,
+) -> (Entry<T>, Vec<Fact>) {
     let mut uses = Vec::new();
     let prepared = rules(&**object, surroundings, backends, &mut uses);
-    Entry {
+    let entry = Entry {
         object: Arc::clone(object),
         attached: surroundings.attach(&**object),
         is_invalid: prepared.verdict.is_invalid,
         uses,
+        reads: Box::default(),
         prepared: Some(prepared),
-        outcome: None,
-        lost: Vec::new(),
-        outranked: Vec::new(),
-    }
+        share: Share::default(),
+        lost: BTreeMap::new(),
+        outranked: BTreeMap::new(),
+    };
+    (entry, surroundings.cluster.take_notes())
 }
 
 /// Translates the rules of a route.
@@ -215,7 +312,7 @@ fn rules<T: Route>(
     route: &T,
     surroundings: &Surroundings<'_>,
     backends: &mut Backends,
-    uses: &mut Vec<u32>,
+    uses: &mut Vec<usize>,
 ) -> Prepared<T::Rules> {
     let mut verdict = Verdict::default();
     for (index, hostname) in route.hostnames().iter().enumerate() {
@@ -247,7 +344,7 @@ fn outcome<T: Route>(
     entry: &Entry<T>,
     prepared: Prepared<T::Rules>,
     surroundings: &Surroundings<'_>,
-) -> Outcome {
+) -> (Arc<Status>, Option<Arc<Resource>>) {
     let status = route_status::status(entry, &prepared.verdict);
     let parents: Vec<Parent> = entry
         .survivors()
@@ -257,6 +354,5 @@ fn outcome<T: Route>(
     // through to a route that was never meant for them.
     let resource =
         (!parents.is_empty()).then(|| Arc::new(T::resource(entry.object.created(), parents, prepared.rules)));
-    let (lost, outranked) = (entry.lost.clone(), entry.outranked.clone());
-    Outcome { lost, outranked, status: Arc::new(Status::Route(status)), resource }
+    (Arc::new(Status::Route(status)), resource)
 }

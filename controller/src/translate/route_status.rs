@@ -54,13 +54,13 @@ fn accepted<T: Route>(
     let lost: Vec<&str> = entry
         .lost
         .iter()
-        .filter(|(index, _)| entry.attached.candidates.get(*index).is_some_and(|c| c.parent == parent))
+        .filter(|(index, _)| entry.attached.candidates.get(**index).is_some_and(|c| c.parent == parent))
         .map(|(_, owner)| owner.as_str())
         .collect();
     let wanted = entry.attached.candidates.iter().filter(|candidate| candidate.parent == parent).count();
     let (Some(owner), stays) = (lost.first(), wanted > lost.len()) else {
-        let of_parent = |(index, _): &&(usize, String)| {
-            entry.attached.candidates.get(*index).is_some_and(|candidate| candidate.parent == parent)
+        let of_parent = |(index, _): &(&usize, &String)| {
+            entry.attached.candidates.get(**index).is_some_and(|candidate| candidate.parent == parent)
         };
         let message = match entry.outranked.iter().find(of_parent) {
             None => "The route is attached.".into(),

@@ -49,7 +49,7 @@ pub(crate) struct Context<'a, 'c> {
     pub(crate) cluster: &'a Cluster<'c>,
     pub(crate) backends: &'a mut Backends,
     /// Ids of the backends the route uses.
-    pub(crate) uses: &'a mut Vec<u32>,
+    pub(crate) uses: &'a mut Vec<usize>,
 }
 
 impl Context<'_, '_> {

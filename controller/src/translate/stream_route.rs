@@ -3,12 +3,10 @@
 use config::{Action, Kind, Parent, Resource, StreamRoute};
 use gateway_api::experimental::tcproutes::TcpRouteUseDefaultGateways;
 use gateway_api::experimental::tlsroutes::TlsRouteUseDefaultGateways;
-use rustc_hash::FxHashMap;
 
-use super::attach::At;
 use super::backend_ref::Reference;
 use super::filter::reference;
-use super::route::{Memory, Route, Verdict, parent_ref};
+use super::route::{Route, Verdict, parent_ref};
 use super::rule::{self, Backend, Context};
 use crate::api::{TcpRoute, TlsRoute, UdpRoute};
 use crate::resources::ObjectKind;
@@ -26,6 +24,7 @@ macro_rules! stream_route {
             const KIND: ObjectKind = ObjectKind::$kind;
             const RESOURCE_KIND: Kind = Kind::$kind;
             const IN_MESH: bool = false;
+            const IS_STREAM: bool = true;
             type Rules = Rule;
 
             fn has_same_spec(&self, other: &Self) -> bool {
@@ -100,28 +99,4 @@ fn only(mut rules: Vec<Source<'_>>, cx: &mut Context<'_, '_>) -> (Rule, Verdict)
     let problems = problems.into_iter().map(|problem: Problem| problem.at("rules[0].")).collect();
     let is_invalid = broken > 0 && broken == shares;
     ((name.map(str::to_owned), Action::Forward(backends)), Verdict { problems, is_invalid })
-}
-
-/// Notes in `outranked` where routes of one kind want the same connections. Gateway API: of several "only the oldest
-/// route is attached to the listener", then the first by `namespace/name`; all stay `Accepted` and are counted.
-pub(crate) fn rank<T: Route>(routes: &mut Memory<T>) {
-    let mut first: FxHashMap<(At, &str), &T> = FxHashMap::default();
-    let mut outranked: Vec<Vec<(usize, String)>> = Vec::with_capacity(routes.entries.len());
-    for entry in &routes.entries {
-        let mut of_route = Vec::new();
-        for (index, candidate) in entry.survivors() {
-            let names = candidate.hostnames.iter().map(|hostname| (candidate.at, hostname.as_str()));
-            // Every name is taken by whoever comes first, also where another of its names has gone to somebody else.
-            let owners = names.map(|place| *first.entry(place).or_insert(&entry.object));
-            let others: Vec<&T> = owners.filter(|owner| !std::ptr::eq(*owner, &*entry.object)).collect();
-            if let Some(owner) = others.first() {
-                let name = format!("{} {}/{}", T::KIND.as_str(), owner.namespace(), owner.name());
-                of_route.push((index, name));
-            }
-        }
-        outranked.push(of_route);
-    }
-    for (entry, outranked) in routes.entries.iter_mut().zip(outranked) {
-        entry.outranked = outranked;
-    }
 }

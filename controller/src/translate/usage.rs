@@ -1,95 +1,139 @@
-//! What routes add up to: how many are attached where, and through whom a BackendTLSPolicy acts.
+//! What routes add up to: how many are attached where, which backends they use, and through whom a BackendTLSPolicy
+//! acts. Kept as counts, so that a route that changes takes back its own share and adds its new one.
+
+use std::collections::BTreeSet;
+
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::attach::{At, Surroundings};
+use super::backend_ref::{Backends, Through};
 use super::backend_tls::{Ancestor, Ancestors};
-use super::memory::Memory;
-use super::service_port::Transport;
+use super::output::Said;
+use super::service_port::{Transport, find_port};
+use crate::ObjectKey;
 use crate::resources::ObjectKind;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Usage {
-    /// By Gateway and listener.
-    pub(crate) attached_routes: Vec<Vec<i32>>,
-    pub(crate) ancestors: Ancestors,
+    /// How many routes are attached to each place.
+    pub(crate) attached: FxHashMap<At, i32>,
+    /// Places whose count moved in this translation.
+    pub(crate) moved: FxHashSet<At>,
+    /// The backend of each captured port that no route takes: the Service itself.
+    defaults: FxHashMap<At, usize>,
+    /// Services whose policies have something else to say.
+    concerned: FxHashSet<ObjectKey>,
 }
 
-/// Counts, and gives every captured port that no route takes its default: the Service itself.
-pub(crate) fn count(surroundings: &Surroundings<'_>, memory: &mut Memory) -> Usage {
-    let Surroundings { cluster, gateways, capture, .. } = surroundings;
-    let mut usage = Usage {
-        attached_routes: gateways.iter().map(|gateway| vec![0; gateway.listeners.len()]).collect(),
-        ancestors: Ancestors::default(),
-    };
-    let mut routed: Vec<Vec<bool>> = capture
-        .services
-        .iter()
-        .map(|captured| vec![false; captured.ports.as_ref().map_or(0, Vec::len)])
-        .collect();
-    let backends = &mut memory.backends;
-    let mut note = |at: &At, uses: &[u32]| {
-        match *at {
-            At::Listener(gateway, listener) => {
-                if let Some(count) = usage.attached_routes.get_mut(gateway).and_then(|g| g.get_mut(listener))
-                {
-                    *count += 1;
-                }
-            }
-            At::Port(service, port) => {
-                if let Some(routed) = routed.get_mut(service).and_then(|s| s.get_mut(port)) {
-                    *routed = true;
-                }
-            }
-        }
-        if cluster.policies.is_empty() {
-            return;
-        }
-        // What passes through is inside TLS already, the client's: no policy says how.
-        if surroundings.listener(at).is_some_and(|listener| listener.is_passthrough) {
-            return;
-        }
-        let Some(ancestor) = ancestor(surroundings, at) else { return };
-        for id in uses {
-            if let Some((backend, service, port)) = backends.target(*id, cluster.resources) {
-                let name = (backend.namespace.as_str(), backend.name.as_str());
-                cluster.policies.reached(&ancestor, name, service, port, &mut usage.ancestors);
-            }
-        }
-    };
-    memory.http_routes.for_each_accepted(&mut note);
-    memory.grpc_routes.for_each_accepted(&mut note);
-    memory.tls_routes.for_each_accepted(&mut note);
-    memory.tcp_routes.for_each_accepted(&mut note);
-    memory.udp_routes.for_each_accepted(&mut note);
+/// The share of one route.
+#[derive(Debug, Default)]
+pub(crate) struct Share {
+    /// Places it is accepted at.
+    pub(crate) places: Vec<At>,
+    /// Through whom policies act on it.
+    pub(crate) through: Vec<Through>,
+    /// Numbers of the backends it refers to.
+    pub(crate) uses: Vec<usize>,
+    /// Proxies are told of it, and so of its backends.
+    pub(crate) is_published: bool,
+}
 
-    for (index, captured) in capture.services.iter().enumerate() {
-        for (port_index, port) in captured.ports.as_deref().unwrap_or_default().iter().enumerate() {
-            if routed.get(index).and_then(|s| s.get(port_index)).copied().unwrap_or_default() {
+impl Usage {
+    /// Adds a route's share (`by` is 1), or takes it back (-1).
+    pub(crate) fn count(&mut self, kind: ObjectKind, share: &Share, backends: &mut Backends, by: i8) {
+        for at in &share.places {
+            let count = self.attached.entry(*at).or_default();
+            *count += i32::from(by);
+            if *count == 0 {
+                self.attached.remove(at);
+            }
+            self.moved.insert(*at);
+        }
+        for id in &share.uses {
+            for through in &share.through {
+                self.concerned.extend(backends.reached(*id, *through, by.into()));
+            }
+            backends.used(*id, kind, if share.is_published { by.into() } else { 0 });
+        }
+    }
+
+    /// Gives every captured port that no route takes its default, and takes it from those that have a route now.
+    pub(crate) fn defaults(&mut self, surroundings: &Surroundings<'_>, backends: &mut Backends) {
+        let moved: FxHashSet<At> = self.moved.iter().chain(&surroundings.capture.moved).copied().collect();
+        for at in moved {
+            let At::Port(service, port) = at else { continue };
+            let captured = surroundings.capture.get(service).filter(|_| !self.attached.contains_key(&at));
+            let wanted = captured.and_then(|captured| {
+                let port = captured.ports.as_ref().ok()?.get(port)?;
+                Some(backends.intern(surroundings.cluster, &captured.backend(port), Transport::Tcp))
+            });
+            let before = self.defaults.get(&at).copied();
+            if wanted == before {
                 continue;
             }
-            let id = memory.backends.intern(cluster, &captured.backend(port), Transport::Tcp);
-            memory.backends.use_by(id, ObjectKind::Service);
-            if let Some(ancestor) = ancestor(surroundings, &At::Port(index, port_index))
-                && let Some((backend, service, port)) = memory.backends.target(id, cluster.resources)
-            {
-                let name = (backend.namespace.as_str(), backend.name.as_str());
-                cluster.policies.reached(&ancestor, name, service, port, &mut usage.ancestors);
+            for (id, by) in before.map(|id| (id, -1)).into_iter().chain(wanted.map(|id| (id, 1))) {
+                backends.used(id, ObjectKind::Service, by);
+                self.concerned.extend(backends.reached(id, through(&at), by));
+            }
+            match wanted {
+                Some(id) => drop(self.defaults.insert(at, id)),
+                None => drop(self.defaults.remove(&at)),
             }
         }
     }
-    usage
+
+    /// Writes the status of policies that are about these Services or about ones that are reached differently now; of
+    /// `all` if they were judged again.
+    pub(crate) fn policies(
+        &mut self,
+        surroundings: &Surroundings<'_>,
+        (changed, all): (&FxHashSet<ObjectKey>, bool),
+        backends: &Backends,
+        said: &mut Said,
+    ) {
+        let policies = surroundings.cluster.policies;
+        let concerned = std::mem::take(&mut self.concerned);
+        let wanted: BTreeSet<usize> = if all {
+            policies.all().collect()
+        } else {
+            concerned.iter().chain(changed).flat_map(|service| policies.of(service)).collect()
+        };
+        let services: FxHashSet<ObjectKey> =
+            wanted.iter().flat_map(|policy| policies.services(*policy)).collect();
+        let mut ancestors = Ancestors::default();
+        for key in &services {
+            let service = surroundings.cluster.resources.services.get(&key.namespace, &key.name);
+            let service = service.map(AsRef::as_ref);
+            for ((backend, transport), through) in backends.reachable(key) {
+                let port = service.and_then(|service| find_port(service, backend.port, *transport));
+                let port = port.map(|port| port.name.as_deref().unwrap_or_default());
+                for ancestor in through.filter_map(|through| ancestor(surroundings, through)) {
+                    let name = (&*key.namespace, &*key.name);
+                    policies.reached(&ancestor, name, service, port, &mut ancestors);
+                }
+            }
+        }
+        policies.write(&wanted, &ancestors, said);
+    }
 }
 
-/// The object a policy is said to act through: Gateway API recommends the Gateway; in a mesh it is the
-/// Service.
-fn ancestor(surroundings: &Surroundings<'_>, at: &At) -> Option<Ancestor> {
+pub(crate) const fn through(at: &At) -> Through {
     match *at {
-        At::Listener(gateway, _) => {
+        At::Listener(gateway, _) => Through::Gateway(gateway),
+        At::Port(service, _) => Through::Service(service),
+    }
+}
+
+/// The object a policy is said to act through: Gateway API recommends the Gateway; in a mesh it is the Service.
+fn ancestor(surroundings: &Surroundings<'_>, through: Through) -> Option<Ancestor> {
+    match through {
+        Through::Gateway(gateway) => {
             let gateway = surroundings.gateways.get(gateway)?;
             Some((ObjectKind::Gateway, gateway.namespace.clone(), gateway.name.clone()))
         }
-        At::Port(service, _) => {
-            let captured = surroundings.capture.services.get(service)?;
+        Through::Service(service) => {
+            let captured = surroundings.capture.get(service)?;
             Some((ObjectKind::Service, captured.namespace.clone(), captured.name.clone()))
         }
     }

@@ -6,24 +6,35 @@ use std::sync::Arc;
 
 use config::{Key, Kind, Listener, Protocol, Resource, Scope};
 use policies::BackendRef;
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashSet;
 
+use super::Options;
+use super::attach::At;
+use super::facts::{Fact, News};
 use super::gateway_status::WAITING;
+use super::output::{Output, Part, Said};
 use super::service_port::app_protocol;
-use super::{Options, Output};
+use super::slots::Slots;
 use crate::ObjectKey;
-use crate::api::Service;
-use crate::resources::{Named, ObjectKind, Resources};
+use crate::api::{Namespace, Service};
+use crate::resources::{Named, ObjectKind, Objects, Resources};
 use crate::status::{Condition, ConditionStatus, ServiceStatus, Status, condition_type, reason};
 
 /// On a namespace or a Service: the waypoint to use, or `none`. The Service's label wins.
 pub(crate) const USE_WAYPOINT: &str = "fairway.dev/use-waypoint";
 
-/// Every Service that wants a waypoint.
+/// Every Service that wants a waypoint. Judged together, and only when one of them changes: which port each gets
+/// depends on who came first.
 #[derive(Debug, Default)]
 pub(crate) struct Capture {
-    pub(crate) services: Vec<Captured>,
-    by_name: FxHashMap<Box<str>, FxHashMap<Box<str>, usize>>,
+    wanting: Objects<Service>,
+    taken: FxHashSet<u16>,
+    services: Slots<ObjectKey, Captured>,
+    /// Places that came, changed or went in this translation.
+    pub(crate) moved: Vec<At>,
+    /// Judged in this translation and not written yet.
+    is_judged: bool,
+    part: Part,
 }
 
 /// A Service that wants a waypoint.
@@ -47,43 +58,135 @@ pub(crate) struct Port {
 }
 
 impl Captured {
+    fn places(&self, slot: usize) -> impl Iterator<Item = At> {
+        (0..self.ports.as_ref().map_or(0, Vec::len)).map(move |port| At::Port(slot, port))
+    }
+
     pub(crate) fn backend(&self, port: &Port) -> BackendRef {
         BackendRef { namespace: self.namespace.to_string(), name: self.name.to_string(), port: port.port }
     }
 }
 
 impl Capture {
-    /// Finds Services that want a waypoint and gives each port its listen port, oldest Service first. `taken`
-    /// are ports that something else on this host listens on.
-    pub(crate) fn new(resources: &Resources, options: &Options, taken: FxHashSet<u16>) -> Self {
-        let mut allocator = Allocator { options, taken };
-        let mut capture = Self::default();
-        for service in resources.services.iter().filter(|service| wants_waypoint(service, resources)) {
+    /// Judges all again if one of them changed. `taken` are ports that something else on this host listens on.
+    pub(crate) fn follow(
+        &mut self,
+        then: &Resources,
+        now: &Resources,
+        (options, taken): (&Options, &FxHashSet<u16>),
+        news: &mut News,
+    ) {
+        for (old, new) in then.services.changes(&now.services) {
+            if (old.is_none() || new.is_none())
+                && let Some(service) = old.or(new)
+            {
+                news.tell(Fact::object(ObjectKind::Service, service.namespace(), service.name()));
+            }
+            self.look(old, new, now);
+        }
+        for (old, new) in then.namespaces.changes(&now.namespaces) {
+            let labels = |namespace: Option<&Arc<Namespace>>| namespace?.metadata.labels.clone();
+            if labels(old) == labels(new) {
+                continue;
+            }
+            let Some(namespace) = old.or(new) else { continue };
+            news.tell(Fact::object(ObjectKind::Namespace, "", namespace.name()));
+            now.services
+                .in_namespace(namespace.name())
+                .for_each(|service| self.look(Some(service), Some(service), now));
+        }
+        if self.taken != *taken {
+            self.taken.clone_from(taken);
+            self.is_judged |= !self.wanting.is_empty();
+        }
+        if self.is_judged {
+            self.judge(options, news);
+        }
+    }
+
+    /// Notes whether a Service wants a waypoint now.
+    fn look(&mut self, old: Option<&Arc<Service>>, new: Option<&Arc<Service>>, now: &Resources) {
+        let Some(name) = old.or(new).map(|service| (service.namespace(), service.name())) else { return };
+        let new = new.filter(|service| wants_waypoint(service, now));
+        let old = self.wanting.get(name.0, name.1);
+        match new {
+            Some(new) if old.is_some_and(|old| Arc::ptr_eq(old, new)) => {}
+            Some(new) => {
+                self.is_judged = true;
+                self.wanting.insert(Arc::clone(new));
+            }
+            None if old.is_none() => {}
+            None => {
+                self.is_judged = true;
+                self.wanting.remove(name.0, name.1);
+            }
+        }
+    }
+
+    /// Gives each port its listen port, oldest Service first, and tells what changed.
+    fn judge(&mut self, options: &Options, news: &mut News) {
+        let mut allocator = Allocator { options, taken: self.taken.clone() };
+        for service in &self.wanting {
             let mut skipped = Vec::new();
-            let ports = ports(service, &mut allocator, &mut skipped);
             let captured = Captured {
                 namespace: service.namespace().into(),
                 name: service.name().into(),
                 generation: service.metadata.generation,
-                ports,
+                ports: ports(service, &mut allocator, &mut skipped),
                 skipped,
             };
-            let names = capture.by_name.entry(captured.namespace.clone()).or_default();
-            names.insert(captured.name.clone(), capture.services.len());
-            capture.services.push(captured);
+            let key = ObjectKey::new(ObjectKind::Service, &*captured.namespace, &*captured.name);
+            let old = self.services.find(&key).and_then(|slot| Some((slot, self.services.get(slot)?)));
+            if old.is_some_and(|(_, old)| *old == captured) {
+                continue;
+            }
+            if let Some((slot, old)) = old {
+                self.moved.extend(old.places(slot));
+            }
+            let slot = self.services.insert(key.clone(), captured);
+            self.moved.extend(self.services.get(slot).into_iter().flat_map(|captured| captured.places(slot)));
+            news.tell(Fact::Object(key));
         }
-        capture
+        let is_gone = |key: &ObjectKey| self.wanting.get(&key.namespace, &key.name).is_none();
+        let gone = self.services.iter().filter(|(_, key, _)| is_gone(key)).map(|(slot, ..)| slot);
+        for slot in gone.collect::<Vec<_>>() {
+            if let Some(key) = self.services.name(slot) {
+                news.tell(Fact::Object(key.clone()));
+            }
+            if let Some(old) = self.services.remove(slot) {
+                self.moved.extend(old.places(slot));
+            }
+        }
     }
 
-    /// The Service of a name, and its index.
-    pub(crate) fn get(&self, namespace: &str, name: &str) -> Option<(usize, &Captured)> {
-        let index = *self.by_name.get(namespace)?.get(name)?;
-        Some((index, self.services.get(index)?))
+    /// The Service of a name, and its number.
+    pub(crate) fn find(&self, namespace: &str, name: &str) -> Option<(usize, &Captured)> {
+        let slot = self.services.find(&ObjectKey::new(ObjectKind::Service, namespace, name))?;
+        Some((slot, self.services.get(slot)?))
     }
 
-    /// Writes a listener per port and the status of every Service.
-    pub(crate) fn write(&self, address: Option<IpAddr>, out: &mut Output) {
-        for captured in &self.services {
+    pub(crate) fn get(&self, slot: usize) -> Option<&Captured> {
+        self.services.get(slot)
+    }
+
+    /// Whether they were judged in this translation.
+    pub(crate) const fn is_judged(&self) -> bool {
+        self.is_judged
+    }
+
+    /// Writes what was judged.
+    pub(crate) fn write(&mut self, address: Option<IpAddr>, said: &mut Said) {
+        self.moved.clear();
+        if std::mem::take(&mut self.is_judged) {
+            let output = self.output(address);
+            self.part.replace(output, said);
+        }
+    }
+
+    /// A listener per port and the status of every Service.
+    fn output(&self, address: Option<IpAddr>) -> Output {
+        let mut out = Output::default();
+        for (_, _, captured) in self.services.iter() {
             for port in captured.ports.as_deref().unwrap_or_default() {
                 out.resource(
                     Key::new(
@@ -106,6 +209,7 @@ impl Capture {
             let status = ServiceStatus { conditions: vec![condition(captured)] };
             out.statuses.push((key, Arc::new(Status::Service(status))));
         }
+        out
     }
 }
 

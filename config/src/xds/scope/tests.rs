@@ -214,9 +214,9 @@ fn scoping_changes_is_scoping_the_whole() {
         }
         let update = Update::between(version, &old, &new);
         // As in the hub: what is equal stays the same `Arc`.
-        for (key, resource) in &mut new {
-            if !update.upserts.contains_key(key) {
-                *resource = old[key].clone();
+        for key in new.keys().cloned().collect::<Vec<_>>() {
+            if !update.upserts.contains_key(&key) {
+                new.insert(key.clone(), old[&key].clone());
             }
         }
         for (place, change) in scopes.apply(&update, &new) {

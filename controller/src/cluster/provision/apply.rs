@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{Environment, GATEWAY_NAME, Port, Provision, handover, parameters_of, provision};
-use crate::api::Gateway;
+use crate::api::{Gateway, Service};
 use crate::cluster::control::View;
 use crate::cluster::metrics::{Metrics, Outcome};
 use crate::cluster::write;
@@ -73,21 +73,29 @@ impl Provisioner {
     pub(crate) async fn run(mut self) {
         let mut applied: BTreeMap<ObjectKey, Applied> = BTreeMap::new();
         let mut next = Instant::now();
+        // What the last round was made for.
+        let mut then: Option<Arc<View>> = None;
         loop {
             tokio::select! {
                 Ok(()) = self.views.changed() => {}
-                Ok(()) = self.leads.changed() => {}
-                Ok(()) = self.environment.changed() => {}
-                () = tokio::time::sleep_until(next) => {}
+                Ok(()) = self.leads.changed() => then = None,
+                Ok(()) = self.environment.changed() => then = None,
+                () = tokio::time::sleep_until(next) => then = None,
             }
-            next = Instant::now() + AGAIN;
             if !*self.leads.borrow_and_update() {
+                next = Instant::now() + AGAIN;
                 applied.clear();
                 continue;
             }
             let Some(view) = self.views.borrow_and_update().clone() else { continue };
+            if then.as_ref().is_some_and(|then| !differs(then, &view)) {
+                then = Some(view);
+                continue;
+            }
+            next = Instant::now() + AGAIN;
             let environment = self.environment.borrow_and_update().clone();
             self.round(&view, &environment, &mut applied).await;
+            then = Some(view);
             next = applied.values().map(|applied| applied.again).min().unwrap_or(next);
         }
     }
@@ -250,6 +258,19 @@ impl Provisioner {
             }
         }
     }
+}
+
+/// Whether anything changed that a round looks at. Most changes are of routes and endpoints.
+fn differs(then: &View, now: &View) -> bool {
+    let (old, new) = (&then.resources, &now.resources);
+    let is_made =
+        |service: Option<&Arc<Service>>| service.is_some_and(|service| service.label(GATEWAY_NAME).is_some());
+    let listeners = |(key, ..): (&config::Key, _, _)| key.kind == Kind::Listener;
+    old.gateways.changes(&new.gateways).next().is_some()
+        || old.gateway_classes.changes(&new.gateway_classes).next().is_some()
+        || old.fairway_proxies.changes(&new.fairway_proxies).next().is_some()
+        || old.services.changes(&new.services).any(|(old, new)| is_made(old) || is_made(new))
+        || then.translation.resources.changes(&now.translation.resources).any(listeners)
 }
 
 impl Provision {

@@ -2,7 +2,6 @@
 //! refused.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use crate::cluster::control::View;
 use crate::cluster::provision::Refusals;
 use crate::status::condition::{find, set};
 use crate::status::{Condition, ConditionStatus, GatewayStatus, Status, condition_type, reason};
-use crate::translate::program_where;
+use crate::translate::Programmer;
 use crate::{ObjectKey, ObjectKind, Statuses};
 
 /// How long a Gateway counts as programmed while its proxies are out of sight or have not answered, after they last had
@@ -27,6 +26,7 @@ const GRACE: Duration = Duration::from_secs(30);
 pub(super) struct Assembler {
     gateways: BTreeMap<ObjectKey, Known>,
     since: Option<Instant>,
+    programmer: Programmer,
 }
 
 struct Known {
@@ -70,7 +70,7 @@ impl Assembler {
         let listeners = listeners(view);
         let mut answers: BTreeMap<ObjectKey, Answer> = BTreeMap::new();
         let (mut held, mut again) = (BTreeSet::new(), None::<Instant>);
-        for (key, status) in view.translation.statuses.0.range(gateways()) {
+        for (key, status) in view.translation.statuses.of_kind(ObjectKind::Gateway) {
             let Status::Gateway(status) = &**status else { continue };
             let name = GatewayRef::new(Role::Gateway, &*key.namespace, &*key.name);
             let connected = by_gateway.get(&name).map(Vec::as_slice).unwrap_or_default();
@@ -91,14 +91,14 @@ impl Assembler {
         }
         self.gateways.retain(|key, _| answers.contains_key(key));
         // A set's listeners are its Gateway's.
-        let sets = view.translation.statuses.0.iter().filter(
+        let sets = view.translation.statuses.of_kind(ObjectKind::ListenerSet).filter(
             |(_, status)| matches!(&***status, Status::ListenerSet(set) if held.contains(&set.gateway)),
         );
         let sets: Vec<ObjectKey> = sets.map(|(key, _)| key.clone()).collect();
         held.extend(sets);
         let rejections = rejections(proxies);
         let is_applied = |key: &ObjectKey| answers.get(key).is_none_or(Answer::is_complete);
-        let mut statuses = program_where(&view.translation, &rejections, is_applied);
+        let mut statuses = self.programmer.program(&view.translation, rejections, is_applied);
         for (key, answer) in &answers {
             let refusal = refusals.get(key);
             if answer.is_complete() && refusal.is_none() {
@@ -155,12 +155,6 @@ impl Answer {
     const fn is_complete(&self) -> bool {
         self.connected > 0 && self.waiting.is_empty()
     }
-}
-
-fn gateways() -> Range<ObjectKey> {
-    // Keys are in order of kind; the next kind begins where this one ends.
-    let next = ObjectKind::ALL.iter().copied().filter(|kind| *kind > ObjectKind::Gateway).min();
-    ObjectKey::new(ObjectKind::Gateway, "", "")..ObjectKey::new(next.unwrap_or(ObjectKind::Gateway), "", "")
 }
 
 /// Every listener with its certificates, by Gateway.

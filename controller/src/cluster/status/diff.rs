@@ -64,6 +64,11 @@ fn shape(status: &Status) -> Shape {
 fn own(desired: &Status, observed: &Value, now: &str) -> Option<Write> {
     let mut status = serde_json::to_value(desired).unwrap_or_default();
     stamp(&mut status, observed, now);
+    (!is_said(&status, observed)).then_some(Write::Apply(status))
+}
+
+/// Whether an object's own status says all of this, and nothing of ours beside it.
+fn is_said(status: &Value, observed: &Value) -> bool {
     let is_said = status.as_object().is_some_and(|status| {
         status.iter().all(|(field, value)| match field.as_str() {
             "conditions" => same_conditions(value, observed.get(field)),
@@ -75,7 +80,27 @@ fn own(desired: &Status, observed: &Value, now: &str) -> Option<Write> {
     let is_silent = ["addresses", "attachedListenerSets", "supportedFeatures"]
         .iter()
         .all(|field| status.get(*field).is_some() || observed.get(*field).is_none_or(is_empty));
-    (!is_said || !is_silent).then_some(Write::Apply(status))
+    is_said && is_silent
+}
+
+/// Whether nothing is to be written but how many routes or ListenerSets are attached.
+pub(super) fn only_counts(observed: &Value, new: &Value) -> bool {
+    let mut new = new.clone();
+    copy_field("attachedListenerSets", observed, &mut new);
+    for listener in new.get_mut("listeners").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(old) = find(observed.get("listeners"), "name", listener.get("name")) {
+            copy_field("attachedRoutes", old, listener);
+        }
+    }
+    is_said(&new, observed)
+}
+
+fn copy_field(field: &str, from: &Value, to: &mut Value) {
+    let Some(to) = to.as_object_mut() else { return };
+    match from.get(field) {
+        Some(value) => drop(to.insert(field.to_owned(), value.clone())),
+        None => drop(to.remove(field)),
+    }
 }
 
 fn is_empty(value: &Value) -> bool {

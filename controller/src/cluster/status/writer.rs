@@ -1,10 +1,9 @@
 //! Writes statuses: only what differs, one write per object at a time, and no object twice within a moment.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::xds::Hub;
+use config::xds::{Hub, ProxyState};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
@@ -15,9 +14,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::assemble::{Assembled, Assembler};
+use super::assemble::Assembled;
 use super::diff::{self, Write};
 use super::queue::{Queue, SPACING};
+use super::said::Said;
 use super::transitions::transitions;
 use crate::cluster::control::View;
 use crate::cluster::metrics::{Metrics, Outcome};
@@ -25,11 +25,13 @@ use crate::cluster::provision::Refusals;
 use crate::cluster::state::{Observed, State};
 use crate::cluster::watch::Versions;
 use crate::cluster::write;
-use crate::status::{ConditionStatus, Status, condition_type, reason};
+use crate::status::{Status, condition_type};
 use crate::{ObjectKey, ObjectKind};
 
-/// Writes at one time.
+/// Writes of routes at one time.
 const AT_ONCE: usize = 16;
+/// Writes at one time: what is not a route does not wait for them.
+const AT_MOST: usize = 24;
 
 /// See the module.
 pub(crate) struct Writer {
@@ -54,16 +56,14 @@ struct Done {
 impl Writer {
     /// Works until the future is dropped.
     pub(crate) async fn run(mut self) {
-        let mut assembler = Assembler::default();
-        let mut said = Assembled::default();
+        let mut said = Said::default();
         let mut queue = Queue::default();
         let mut writes: JoinSet<Done> = JoinSet::new();
         let mut answers = self.hub.changes();
         let mut leads = false;
         loop {
-            // With every place taken the next thing to happen is the end of a write.
-            let is_full = writes.len() >= AT_ONCE;
-            let next = queue.next().filter(|_| !is_full).into_iter().chain(said.again).min();
+            let next = queue.due.next(writes.len() >= AT_ONCE).filter(|_| writes.len() < AT_MOST);
+            let next = next.into_iter().chain(said.now.again).min();
             let state = Arc::clone(&self.state);
             let mut is_news = false;
             tokio::select! {
@@ -79,85 +79,59 @@ impl Writer {
                 }
                 () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
             }
+            // What else happened meanwhile: it is looked at now, so nothing wakes us for it again.
+            let others = [self.views.has_changed(), answers.has_changed(), self.refusals.has_changed()];
+            is_news |= others.iter().any(|has_changed| matches!(has_changed, Ok(true)));
+            answers.mark_unchanged();
             let now = Instant::now();
             let touched = self.state.take_observed();
-            self.count_proxies();
-            if !*self.leads.borrow_and_update() {
-                (leads, queue, said) = (false, Queue::default(), Assembled::default());
+            let view = self.views.borrow_and_update().clone();
+            let refusals = self.refusals.borrow_and_update().clone();
+            let Some(view) = view.filter(|_| *self.leads.borrow_and_update()) else {
+                if is_news {
+                    self.proxies();
+                }
+                (leads, queue) = (false, Queue::default());
                 continue;
-            }
+            };
             let is_first = !leads;
             if is_first {
                 leads = true;
-                assembler.begin(now);
+                said.begin(now);
             }
-            let Some(view) = self.views.borrow_and_update().clone() else {
-                leads = false;
-                continue;
-            };
-            if is_news || is_first || said.again.is_some_and(|again| again <= now) {
-                answers.mark_unchanged();
-                let refusals = self.refusals.borrow_and_update().clone();
-                let mut new = assembler.assemble(&view, &self.hub.proxies(), &refusals, now);
-                self.judge_versions(&mut new);
-                queue.add(changed(&said, &new), now);
-                said = new;
+            if is_news || is_first || said.now.again.is_some_and(|again| again <= now) {
+                let foreign: Vec<String> =
+                    self.versions.all().into_iter().filter(|v| !crate::features::knows(v)).collect();
+                queue.change(said.follow(&view, &self.proxies(), &refusals, &foreign, now), now);
             }
             let touched = if is_first { self.state.all_observed() } else { touched };
-            queue.add(touched, now);
-            self.start(&mut queue, &said, &mut writes, now);
+            queue.look(touched, now);
+            self.start(&mut queue, &said.now, &mut writes, now);
             self.metrics.status_queue.set(i64::try_from(queue.due.len()).unwrap_or(i64::MAX));
         }
     }
 
-    fn count_proxies(&self) {
+    /// What all proxies say, counted.
+    fn proxies(&self) -> Vec<ProxyState> {
+        let proxies = self.hub.proxies();
         let (mut connected, mut rejections) = (0, 0);
-        for proxy in self.hub.proxies().iter().filter(|proxy| proxy.is_connected) {
+        for proxy in proxies.iter().filter(|proxy| proxy.is_connected) {
             connected += 1;
             rejections += i64::try_from(proxy.rejections.len()).unwrap_or(i64::MAX);
         }
         self.metrics.proxies.set(connected);
         self.metrics.rejections.set(rejections);
-    }
-
-    /// CRDs of another version than ours may have fields that we would ignore.
-    fn judge_versions(&self, said: &mut Assembled) {
-        let foreign: Vec<String> =
-            self.versions.all().into_iter().filter(|v| !crate::features::knows(v)).collect();
-        if foreign.is_empty() {
-            return;
-        }
-        for status in said.statuses.0.values_mut() {
-            if !matches!(&**status, Status::GatewayClass(_)) {
-                continue;
-            }
-            if let Status::GatewayClass(class) = Arc::make_mut(status)
-                && let Some(condition) =
-                    class.conditions.iter_mut().find(|c| c.r#type == condition_type::SUPPORTED_VERSION)
-            {
-                condition.status = ConditionStatus::False;
-                condition.reason = reason::UNSUPPORTED_VERSION;
-                let message = format!(
-                    "CRDs of Gateway API {} are installed; this release knows v1.6 and serves what both know.",
-                    foreign.join(", ")
-                );
-                condition.message = message.into();
-            }
-        }
+        proxies
     }
 
     /// Starts the writes that are due.
     fn start(&self, queue: &mut Queue, said: &Assembled, writes: &mut JoinSet<Done>, now: Instant) {
-        let due: Vec<ObjectKey> =
-            queue.due.iter().filter(|(_, due)| **due <= now).map(|(key, _)| key.clone()).collect();
-        for key in due {
-            if writes.len() >= AT_ONCE {
-                return;
-            }
+        while writes.len() < AT_MOST
+            && let Some(key) = queue.due.pop(now, writes.len() >= AT_ONCE)
+        {
             // Its end puts it back.
             if queue.busy.contains(&key) {
-                queue.due.remove(&key);
-                queue.due.insert(key, now + SPACING);
+                queue.due.set(key, now + SPACING);
                 continue;
             }
             let Some(observed) = self.state.observed(&key) else {
@@ -165,12 +139,15 @@ impl Writer {
                 continue;
             };
             if let Some(wait) = queue.wait(&key, &observed, now) {
-                queue.due.insert(key, wait);
+                queue.due.set(key, wait);
                 continue;
             }
-            queue.due.remove(&key);
             let Some((body, old, new)) = compare(&key, said, &observed) else { continue };
             if queue.is_settled(&key, &new, &old) {
+                continue;
+            }
+            if let Some(hold) = queue.hold(&key, now).filter(|_| diff::only_counts(&old, &new)) {
+                queue.due.set(key, hold);
                 continue;
             }
             self.tell(&key, &observed, &old, &new);
@@ -189,7 +166,7 @@ impl Writer {
                 "done"
             }
             Err(kube::Error::Api(status)) if status.code == 409 => {
-                queue.due.insert(key.clone(), now + SPACING);
+                queue.due.set(key.clone(), now + SPACING);
                 "conflict"
             }
             Err(kube::Error::Api(status)) if status.code == 404 => {
@@ -198,7 +175,7 @@ impl Writer {
             }
             Err(error) => {
                 tracing::warn!(object = %key, error = write::message(error), "a status cannot be written");
-                queue.due.insert(key.clone(), now + Duration::from_secs(2));
+                queue.due.set(key.clone(), now + Duration::from_secs(2));
                 "failed"
             }
         };
@@ -233,19 +210,6 @@ impl Writer {
             });
         }
     }
-}
-
-/// Objects of which something else is to be said.
-fn changed(old: &Assembled, new: &Assembled) -> BTreeSet<ObjectKey> {
-    let (before, after) = (&old.statuses.0, &new.statuses.0);
-    let is_new = |key: &ObjectKey, status: &Arc<Status>| {
-        before.get(key).is_none_or(|old| !Arc::ptr_eq(old, status) && old != status)
-    };
-    let mut keys: BTreeSet<ObjectKey> =
-        after.iter().filter(|(key, status)| is_new(key, status)).map(|(key, _)| key.clone()).collect();
-    keys.extend(before.keys().filter(|key| !after.contains_key(*key)).cloned());
-    keys.extend(old.held.symmetric_difference(&new.held).cloned());
-    keys
 }
 
 /// The write for an object, with its status before and after; `None` when there is nothing to write.

@@ -125,3 +125,22 @@ fn a_count_that_is_no_longer_said_is_taken_back() {
     observed["attachedListenerSets"] = json!(2);
     assert!(write(Some(&gateway(1)), &observed, &gateway(1), NOW).is_some());
 }
+
+#[test]
+fn a_change_of_counts_is_told_from_any_other() {
+    let status = |routes: i32, programmed: &str| {
+        json!({
+            "conditions": [{ "type": "Programmed", "status": programmed }],
+            "listeners": [{ "name": "http", "attachedRoutes": routes, "conditions": [] }],
+        })
+    };
+    assert!(only_counts(&status(1, "True"), &status(2, "True")));
+    assert!(!only_counts(&status(1, "True"), &status(2, "False")));
+    let mut foreign = status(1, "True");
+    foreign["conditions"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({ "type": "example.com/Audited", "status": "True" }));
+    foreign["attachedListenerSets"] = json!(3);
+    assert!(only_counts(&foreign, &status(2, "True")), "what others say is not ours to compare");
+}
