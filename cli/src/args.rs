@@ -20,6 +20,8 @@ Examples:
   fairway standalone examples/quickstart         serve a directory of manifests, live
   fairway validate -f examples/quickstart        find mistakes; exit code 1 if there are any
   fairway explain shop.demo -f examples/quickstart
+  fairway install | kubectl apply --server-side -f -   into a cluster
+  fairway check                                  does it work there?
 Each command explains itself: fairway COMMAND --help"
 )]
 pub(crate) struct Args {
@@ -36,6 +38,8 @@ pub(crate) enum Command {
     Explain(Explain),
     Controller(Controller),
     Install(Install),
+    Check(Check),
+    Status(Status),
 }
 
 /// Serve manifests from files: gateway and waypoint in this process, live.
@@ -163,7 +167,7 @@ pub(crate) struct Explain {
     pub(crate) output: Explanation,
 }
 
-/// A form of an explanation.
+/// A form for people, or for programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Explanation {
     Text,
@@ -211,6 +215,10 @@ pub(crate) struct Controller {
     /// Raise it after the cluster's etcd was restored from a backup: proxies refuse configuration older than theirs.
     #[arg(long, env = "FAIRWAY_EPOCH", default_value_t = 0, value_name = "N")]
     pub(crate) epoch: u64,
+    /// How often the certificate authority between controller and proxies is exchanged, an hour at least; `off`: only
+    /// when it ends.
+    #[arg(long, env = "FAIRWAY_AUTHORITY_PERIOD", default_value = "2160h", value_name = "DURATION", value_parser = period)]
+    pub(crate) authority_period: Period,
     /// What the process says of itself on standard error: `error`, `warn`, `info`, `debug`, or filters by module.
     #[arg(long, env = "FAIRWAY_LOG", default_value = "info", value_name = "FILTER")]
     pub(crate) log: String,
@@ -244,6 +252,78 @@ pub(crate) struct Install {
     pub(crate) skip_crds: bool,
 }
 
+/// Which cluster, and which part of it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Cluster {
+    /// File that says how to reach the cluster. Default: KUBECONFIG, then ~/.kube/config, then the pod's own rights.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Context of that file. Default: its current one.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) context: Option<String>,
+    /// Namespace of the controller.
+    #[arg(long, default_value = "fairway-system", value_name = "NAME")]
+    pub(crate) controller_namespace: String,
+    /// Only Gateways, routes and policies of this namespace. Default: all.
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) namespace: Option<String>,
+}
+
+/// Check whether Fairway can run in a cluster, and whether it does.
+///
+/// Looks at versions, CRDs, rights, the controller, certificates, Gateways and their proxies, routes and policies. Each
+/// finding says what to do. Changes nothing, and never looks at private keys.
+///
+/// Exit code 0: no errors. 1: there are errors (with --strict: or warnings). 2: the cluster cannot be asked.
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+Examples:
+  fairway check --pre                            can it be installed?
+  fairway check                                  does it work?
+  fairway check --wait 2m                        after an update: until it does
+  fairway check -n shop --strict                 one namespace, warnings count
+  fairway check -o json | jq '.sections[].lines[] | select(.level != \"ok\")'")]
+pub(crate) struct Check {
+    #[command(flatten)]
+    pub(crate) cluster: Cluster,
+    /// Before an installation: can it be done?
+    #[arg(long, conflicts_with = "namespace")]
+    pub(crate) pre: bool,
+    /// Check again until there are no errors, for this long at most.
+    #[arg(long, default_value = "0s", value_name = "DURATION", value_parser = duration)]
+    pub(crate) wait: Duration,
+    /// Warnings count as errors.
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Form.
+    #[arg(short, long, default_value = "text", value_name = "FORM")]
+    pub(crate) output: Explanation,
+}
+
+/// Show controllers, Gateways with their proxies, and routes with what is wrong with them.
+///
+/// Read from the objects of the cluster: what their statuses say is what proxies answered.
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+Examples:
+  fairway status
+  fairway status -n shop
+  fairway status -A --watch                      again whenever something changes
+  fairway status -o json | jq '.routes[] | select(.accepted != \"True\")'")]
+pub(crate) struct Status {
+    #[command(flatten)]
+    pub(crate) cluster: Cluster,
+    /// All namespaces, which is the default.
+    #[arg(short = 'A', long, conflicts_with = "namespace")]
+    pub(crate) all_namespaces: bool,
+    /// Look again every two seconds, and print what changed.
+    #[arg(short, long)]
+    pub(crate) watch: bool,
+    /// Form.
+    #[arg(short, long, default_value = "text", value_name = "FORM")]
+    pub(crate) output: Explanation,
+}
+
 /// Where the admin port is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Admin {
@@ -260,6 +340,24 @@ fn admin(text: &str) -> Result<Admin, String> {
 
 fn duration(text: &str) -> Result<Duration, String> {
     text.parse::<policies::Duration>().map(|duration| duration.0)
+}
+
+/// How often something is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Period {
+    Never,
+    Every(Duration),
+}
+
+fn period(text: &str) -> Result<Period, String> {
+    const LEAST: Duration = Duration::from_secs(3600);
+    match text {
+        "off" => Ok(Period::Never),
+        _ => match duration(text)? {
+            period if period < LEAST => Err("an hour, 1h, is the least".to_owned()),
+            period => Ok(Period::Every(period)),
+        },
+    }
 }
 
 fn ports(text: &str) -> Result<RangeInclusive<u16>, String> {

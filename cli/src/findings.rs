@@ -114,6 +114,11 @@ pub(crate) fn all(loader: &Loader, statuses: &Statuses) -> Vec<Found> {
     found
 }
 
+/// What to do about a condition with this reason.
+pub(crate) fn remedy(reason: &str) -> Option<&'static str> {
+    REASONS.iter().find(|(known, _, _)| *known == reason).map(|(_, _, remedy)| *remedy)
+}
+
 /// Whether a condition says that something is wrong.
 pub(crate) fn is_wrong(condition: &Condition) -> bool {
     let bad =

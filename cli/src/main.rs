@@ -34,6 +34,8 @@ fn main() -> ExitCode {
         Command::Explain(args) => commands::explain::run(&args),
         Command::Controller(args) => commands::controller::run(args),
         Command::Install(args) => commands::install::run(&args),
+        Command::Check(args) => commands::check::run(&args),
+        Command::Status(args) => commands::status::run(&args),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

@@ -28,6 +28,7 @@ build() {
   step testbed-dns . build -ldflags "-s -w" -o "$bin/testbed-dns" ./dns
   step echo-advanced . build -ldflags "-s -w" -o "$bin/server" ./echo-advanced
   ln -sf server "$bin/client"
+  step checks . build -ldflags "-s -w" -o "$bin/checks" ./checks
   step etcd etcd build -ldflags "-s -w" -o "$bin/etcd" .
   step suite suite test -c -ldflags "-s -w" -o "$bin/conformance.test" .
   step verdict suite build -ldflags "-s -w" -o "$bin/verdict" ./verdict

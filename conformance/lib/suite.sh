@@ -53,6 +53,7 @@ suite() {
   a=$(value conformance-profiles "${flags[@]}" ${args[@]+"${args[@]}"})
   if [[ $a == *MESH* && $a != *GATEWAY* ]]; then kubectl apply -f "$conformance/manifests/mesh-only.yaml" >/dev/null; fi
   mkdir -p "$TESTBED_STATE/reports"
+  settle
   rm -f "$report" # of a run that ends early nothing is left to be mistaken for a result
   run_suite "${flags[@]}" ${args[@]+"${args[@]}"} 2>&1 | tee "$logs/suite.log" | progress "$verbose" || status=$?
   [[ ! -s $report ]] || how+=("--report=$report")
@@ -65,6 +66,13 @@ suite() {
     say "report: $kept"
   fi
   return "$status"
+}
+
+# settle: wait for namespaces of an earlier run to be gone; while they end they refuse what the next run wants to make.
+settle() {
+  local ending
+  mapfile -t ending < <(kubectl get namespaces --field-selector status.phase=Terminating -o name)
+  ((${#ending[@]} == 0)) || kubectl wait --for=delete "${ending[@]}" --timeout=120s >/dev/null
 }
 
 # run_suite FLAGS…: one test at a time. Tests that may run side by side wait until every Gateway of their namespace is

@@ -27,12 +27,12 @@ mod state;
 mod status;
 mod watch;
 mod watched;
-mod write;
+pub(crate) mod write;
 
 pub(crate) use grants::ROLE as REFERENCED_ROLE;
 pub(crate) use identity::SECRET as AUTHORITY_SECRET;
 pub use run::{Error, Settings, run};
-pub(crate) use watch::KINDS as WATCHED;
+pub(crate) use watch::{BUNDLE_VERSION, KINDS as WATCHED};
 
 /// Random bits, to keep replicas apart. Not for secrets.
 fn random_bits() -> u64 {

@@ -59,6 +59,11 @@ pub const SUPPORTED_FEATURES: &[Feature] = &[
     feature("UDPRoute"),
 ];
 
+/// Whether a release of Gateway API, as `gateway.networking.k8s.io/bundle-version` says it, is one we know.
+pub(crate) fn knows(version: &str) -> bool {
+    version.starts_with("v1.6.")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

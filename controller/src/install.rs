@@ -1,5 +1,7 @@
 //! The objects of an installation: the one source of what `fairway install` prints and the Helm chart renders.
 
+mod chart;
+
 use kube::CustomResourceExt as _;
 use serde_json::{Value, json};
 
@@ -7,6 +9,8 @@ use crate::CONTROLLER_NAME;
 use crate::cluster::REFERENCED_ROLE;
 use crate::fairway_proxy::FairwayProxy;
 use crate::rbac;
+
+pub use self::chart::charts;
 
 /// What an installation decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,10 +25,12 @@ pub struct Installation {
     pub replicas: u16,
     /// What the controller says of itself, as `--log`.
     pub log: String,
+    /// How often the certificate authority is exchanged, as `--authority-period`.
+    pub authority_period: String,
 }
 
 /// Name of everything there is one of.
-const NAME: &str = "fairway-controller";
+pub(crate) const NAME: &str = "fairway-controller";
 /// Where controllers serve proxies.
 const XDS_PORT: u16 = 15_010;
 /// Where they serve probes and metrics.
@@ -39,6 +45,7 @@ impl Default for Installation {
             gateway_image: image("gateway"),
             replicas: 2,
             log: "info".into(),
+            authority_period: "2160h".into(),
         }
     }
 }
@@ -59,41 +66,16 @@ pub fn objects(installation: &Installation) -> Vec<Value> {
     all
 }
 
-/// Number that stands for `replicas` in a chart until it is rendered: no installation has as many.
-const REPLICAS: u16 = u16::MAX;
-
-/// The generated files of the Helm charts, by path below `deploy/charts`: the same objects, with Helm's expressions for
-/// what an installation decides.
+/// Objects as YAML, a document each.
 ///
 /// # Errors
-/// When an object cannot be written as YAML.
-pub fn charts() -> Result<Vec<(&'static str, String)>, serde_saphyr::SerializeError> {
-    let installation = Installation {
-        namespace: "{{ .Release.Namespace }}".into(),
-        image: "{{ .Values.image }}".into(),
-        gateway_image: "{{ .Values.gatewayImage }}".into(),
-        replicas: REPLICAS,
-        log: "{{ .Values.logLevel }}".into(),
-    };
-    let text = |objects: &[Value]| -> Result<String, serde_saphyr::SerializeError> {
-        let mut text =
-            "# Generated from controller/src/install.rs; UPDATE_GOLDEN=1 cargo test writes it.\n".to_owned();
-        for object in objects {
-            text.push_str("---\n");
-            text.push_str(&serde_saphyr::to_string(object)?);
-        }
-        Ok(text.replace(&format!("replicas: {REPLICAS}\n"), "replicas: {{ .Values.replicas }}\n"))
-    };
-    let class = text(&[gateway_class()])?;
-    Ok(vec![
-        ("fairway/templates/access.yaml", text(&installation.access())?),
-        ("fairway/templates/controller.yaml", text(&installation.workload())?),
-        (
-            "fairway/templates/gatewayclass.yaml",
-            format!("{{{{- if .Values.gatewayClass.enabled }}}}\n{class}{{{{- end }}}}\n"),
-        ),
-        ("fairway-crds/templates/crds.yaml", text(&crds())?),
-    ])
+/// When one cannot be written as YAML.
+pub fn yaml<'a>(
+    objects: impl IntoIterator<Item = &'a Value>,
+) -> Result<String, serde_saphyr::SerializeError> {
+    objects.into_iter().try_fold(String::new(), |text, object| {
+        Ok(format!("{text}---\n{}", serde_saphyr::to_string(object)?))
+    })
 }
 
 fn gateway_class() -> Value {
@@ -217,6 +199,7 @@ impl Installation {
                 format!("--admin=[::]:{ADMIN_PORT}"),
                 format!("--gateway-image={}", self.gateway_image),
                 format!("--log={}", self.log),
+                format!("--authority-period={}", self.authority_period),
             ],
             "env": [
                 field("POD_NAME", "metadata.name"),
@@ -255,23 +238,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_charts_are_as_generated() {
-        let charts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/charts");
-        for (path, text) in charts_text() {
-            let file = charts.join(path);
-            if std::env::var_os("UPDATE_GOLDEN").is_some() {
-                fs::write(&file, &text).unwrap();
-            }
-            assert_eq!(
-                text,
-                fs::read_to_string(&file).unwrap_or_default(),
-                "{path}: UPDATE_GOLDEN=1 writes it"
-            );
+    fn what_install_prints_is_as_written_down() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/install.yaml");
+        let all = [crds(), objects(&Installation::default())].concat();
+        let text = format!(
+            "# Generated: fairway install. UPDATE_GOLDEN=1 cargo test writes it.\n{}",
+            yaml(&all).unwrap()
+        );
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            fs::write(&file, &text).unwrap();
         }
-    }
-
-    fn charts_text() -> Vec<(&'static str, String)> {
-        charts().unwrap()
+        let there = fs::read_to_string(&file).unwrap_or_default();
+        assert_eq!(text, there, "UPDATE_GOLDEN=1 writes it");
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub mod api;
 pub mod cluster;
 pub mod fairway_proxy;
 mod features;
+pub mod inspect;
 pub mod install;
 pub mod local;
 pub mod manifests;
@@ -29,6 +30,7 @@ pub mod rbac;
 mod resources;
 pub mod status;
 mod translate;
+mod x509;
 
 pub use features::SUPPORTED_FEATURES;
 pub use resources::{Named, Object, ObjectKey, ObjectKind, Objects, Resources};

@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::manifests::SELF_SIGNED;
 use crate::translate::service_port::Transport;
-use crate::{Object, api};
+use crate::{Object, ObjectKey, api};
 
 /// On a Service: standalone runs its pods. The value is how many, 1 to 9, or `echo` for two.
 pub const DEMO: &str = "fairway.dev/demo";
@@ -107,6 +107,39 @@ pub fn endpoint_slice(
     Some(Object::EndpointSlice(Arc::new(slice)))
 }
 
+/// A FairwayProxy that says how proxies run in a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct IdleParameters {
+    /// The FairwayProxy.
+    pub object: ObjectKey,
+    /// What it says, as `spec.drain.seconds`. Without a cluster nothing of it has an effect.
+    pub fields: Vec<String>,
+}
+
+/// What FairwayProxies say, sorted; without a cluster there is nobody to follow it.
+#[must_use]
+pub fn idle_parameters(objects: &[Object]) -> Vec<IdleParameters> {
+    let mut idle: Vec<IdleParameters> = objects
+        .iter()
+        .filter_map(|object| {
+            let Object::FairwayProxy(proxy) = object else { return None };
+            let spec = serde_json::to_value(&proxy.spec).unwrap_or_default();
+            let mut fields = Vec::new();
+            for (name, value) in spec.as_object().into_iter().flatten() {
+                match value.as_object().filter(|_| matches!(&**name, "drain" | "logging" | "pod" | "service"))
+                {
+                    Some(group) => fields.extend(group.keys().map(|field| format!("spec.{name}.{field}"))),
+                    None => fields.push(format!("spec.{name}")),
+                }
+            }
+            Some(IdleParameters { object: object.key(), fields })
+        })
+        .filter(|idle| !idle.fields.is_empty())
+        .collect();
+    idle.sort();
+    idle
+}
+
 /// A Secret that wants a self-made certificate.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SelfSigned {
@@ -186,4 +219,31 @@ pub fn with_certificate(secret: &api::Secret, chain: &str, key: &str) -> Object 
     data.insert("tls.key".into(), ByteString(key.as_bytes().to_vec()));
     secret.type_ = Some("kubernetes.io/tls".into());
     Object::Secret(Arc::new(secret))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_field_of_a_fairway_proxy_is_told_as_idle() {
+        let proxy = |spec: serde_json::Value| -> Object {
+            let object = json!({ "apiVersion": "fairway.dev/v1alpha1", "kind": "FairwayProxy",
+                "metadata": { "name": "edge", "namespace": "shop" }, "spec": spec });
+            serde_json::from_value::<api::FairwayProxy>(object).unwrap().into()
+        };
+        let objects = [
+            proxy(json!({})),
+            proxy(json!({
+                "replicas": 3, "drain": { "seconds": 60 }, "logging": { "accessLog": "Off" },
+                "resources": { "requests": { "cpu": "1" } }, "service": { "type": "NodePort" },
+            })),
+        ];
+        let [idle] = &*idle_parameters(&objects) else { panic!("one of the two says something") };
+        assert_eq!(idle.object.to_string(), "FairwayProxy/shop/edge");
+        let told = ["replicas", "resources", "service.type", "logging.accessLog", "drain.seconds"];
+        assert_eq!(idle.fields, told.map(|field| format!("spec.{field}")));
+    }
 }

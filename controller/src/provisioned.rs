@@ -9,7 +9,12 @@ pub(crate) const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
 
 /// The name of everything made for a Gateway (GEP-1762: `<NAME>-<GATEWAY CLASS>`), shortened to what a Service takes.
 pub(crate) fn name(gateway: &Gateway) -> String {
-    shortened(&format!("{}-{}", gateway.name(), gateway.spec.gateway_class_name), 63)
+    name_of(gateway.name(), &gateway.spec.gateway_class_name)
+}
+
+/// The same, from the names of a Gateway and its class.
+pub(crate) fn name_of(gateway: &str, class: &str) -> String {
+    shortened(&format!("{gateway}-{class}"), 63)
 }
 
 /// A Gateway's name as the value of a label.

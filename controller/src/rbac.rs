@@ -97,7 +97,7 @@ pub fn own_rules() -> Vec<Rule> {
         },
         // The certificate authority. `create` cannot be limited by name.
         rule("", &["secrets"], &["create"]),
-        Rule { names: &[AUTHORITY_SECRET], ..rule("", &["secrets"], &["get"]) },
+        Rule { names: &[AUTHORITY_SECRET], ..rule("", &["secrets"], &["get", "update"]) },
     ]
 }
 

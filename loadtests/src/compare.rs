@@ -237,5 +237,10 @@ async fn take(
 
 /// A job's name in tables.
 fn job_name(kind: Kind, job: Job, jobs: usize) -> String {
-    if jobs > 1 { format!("{}, {} routes", kind.name(), job.routes) } else { kind.name().to_owned() }
+    let name = kind.name();
+    match job {
+        _ if jobs == 1 => name.to_owned(),
+        Job { routes, asked, .. } if asked < routes => format!("{name}, {asked} of {routes} routes"),
+        Job { routes, .. } => format!("{name}, {routes} routes"),
+    }
 }

@@ -52,6 +52,20 @@ pub(crate) struct Job {
     pub(crate) h2c: bool,
     /// Routes for `r<i>.example.com` with the prefix `/p<i>/`; 0: one for all hosts and paths.
     pub(crate) routes: usize,
+    /// How many of them, from the first on, are asked for.
+    pub(crate) asked: usize,
+}
+
+impl Job {
+    /// One route.
+    pub(crate) const PLAIN: Self = Self { h2c: false, routes: 0, asked: 0 };
+    /// One route for gRPC.
+    pub(crate) const GRPC: Self = Self { h2c: true, ..Self::PLAIN };
+
+    /// Routes over HTTP/1.1, and how many of them are asked for.
+    pub(crate) const fn routes(routes: usize, asked: usize) -> Self {
+        Self { h2c: false, routes, asked }
+    }
 }
 
 /// Everything a peer needs to write its configuration.
@@ -106,9 +120,7 @@ mod tests {
     fn fairways_configuration_is_what_the_proxies_decode() {
         let dir = tempfile::tempdir().unwrap();
         let certificate = Certificate::create(dir.path()).unwrap();
-        for job in
-            [Job { h2c: false, routes: 0 }, Job { h2c: true, routes: 0 }, Job { h2c: false, routes: 3 }]
-        {
+        for job in [Job::PLAIN, Job::GRPC, Job::routes(3, 3)] {
             let origin = "127.0.0.1:9000".parse().unwrap();
             let (port, tls_port, admin_port) = (8080, 8443, 9901);
             let setup =

@@ -43,7 +43,13 @@ const START: Duration = Duration::from_secs(60);
 impl Running {
     /// Starts a proxy and waits until it answers.
     pub(crate) async fn start(peer: &Peer, job: Job, bench: &Bench<'_>) -> Result<Self> {
-        let dir = bench.dir.join(format!("{}-{}-{}", peer.kind.name(), job.routes, u8::from(job.h2c)));
+        let dir = bench.dir.join(format!(
+            "{}-{}-{}-{}",
+            peer.kind.name(),
+            job.routes,
+            job.asked,
+            u8::from(job.h2c)
+        ));
         fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
         let [port, tls_port, admin_port] = free_ports()?;
         let setup = Setup {

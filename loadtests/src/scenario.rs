@@ -25,7 +25,7 @@ pub(crate) struct Scenario {
     pub(crate) rate: f64,
 }
 
-const PLAIN: &[Job] = &[Job { h2c: false, routes: 0 }];
+const PLAIN: &[Job] = &[Job::PLAIN];
 const SMALL: &str = "small";
 const KEEP_ALIVE: Shape = Shape::Http1 { connections: 64 };
 
@@ -75,7 +75,7 @@ pub(crate) const ALL: [Scenario; 9] = [
         title: "gRPC unary, h2c on both sides, 10 connections of 32 streams",
         shape: Shape::Grpc { connections: 10, streams: 32 },
         tls: false,
-        jobs: &[Job { h2c: true, routes: 0 }],
+        jobs: &[Job::GRPC],
         path: "bench.Echo/Unary",
         rate: 6000.0,
     },
@@ -84,16 +84,16 @@ pub(crate) const ALL: [Scenario; 9] = [
         title: "1,000 routes by host and prefix, HTTP/1.1 keep-alive",
         shape: KEEP_ALIVE,
         tls: false,
-        jobs: &[Job { h2c: false, routes: 1000 }],
+        jobs: &[Job::routes(1000, 1000)],
         path: SMALL,
         rate: 6000.0,
     },
     Scenario {
         name: "routes-5000",
-        title: "5,000 routes beside 10: cost of a match, and memory",
+        title: "10 routes, the same 10 among 5,000, and all 5,000: cost of a match, and memory",
         shape: KEEP_ALIVE,
         tls: false,
-        jobs: &[Job { h2c: false, routes: 10 }, Job { h2c: false, routes: 5000 }],
+        jobs: &[Job::routes(10, 10), Job::routes(5000, 10), Job::routes(5000, 5000)],
         path: SMALL,
         rate: 6000.0,
     },
@@ -142,7 +142,7 @@ impl Scenario {
         } else {
             let request = |i| (route(i).0, route(i).1 + self.path);
             // A stride that shares no factor with the number of routes: neighbours in time are not so in memory.
-            (0..proxy.job.routes).map(|i| request(i * 7919 % proxy.job.routes)).collect()
+            (0..proxy.job.asked).map(|i| request(i * 7919 % proxy.job.asked)).collect()
         };
         let body = match (self.shape, self.path) {
             (Shape::Grpc { .. }, _) => GRPC_MESSAGE.len(),

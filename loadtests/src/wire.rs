@@ -57,7 +57,7 @@ pub(crate) async fn run(args: &WireArgs) -> Result<bool> {
     for kind in kinds(&args.peers)? {
         let Some(program) = program(kind, args)? else { continue };
         origin.prepare(None);
-        let running = Running::start(&Peer { kind, program }, Job { h2c: false, routes: 0 }, &bench).await?;
+        let running = Running::start(&Peer { kind, program }, Job::PLAIN, &bench).await?;
         let mut verdicts = Vec::new();
         for vector in classes.iter().flat_map(|class| &class.vectors) {
             verdicts.push(try_out(vector, &running, &certificate, &origin).await?);

@@ -43,20 +43,26 @@ macro_rules! registry {
                 &self,
                 lookup: &dyn $crate::Lookup,
             ) -> Result<Chain, (&'static str, $crate::Invalid)> {
-                Ok(Chain { $(
+                if self.is_empty() {
+                    return Ok(Chain::default());
+                }
+                Ok(Chain(Some(Box::new(Filters { $(
                     $name: self.$name.as_ref()
                         .map(|policy| $crate::Policy::compile(policy, lookup)
                             .map_err(|invalid| (stringify!($name), invalid)))
                         .transpose()?
                         .map(Box::new),
-                )* })
+                )* }))))
             }
         }
 
-        /// A compiled [`PolicySet`]: immutable, shared by every request of a rule. Dispatch is static; what is not
-        /// set costs one pointer and one test.
+        /// A compiled [`PolicySet`]: immutable, shared by every request of a rule. Dispatch is static. A filter that
+        /// is not set costs one pointer and one test, and so does a chain without any: most rules have none.
         #[derive(Debug, Default)]
-        pub struct Chain { $( $name: Option<Box<<$policy as $crate::Policy>::Filter>>, )* }
+        pub struct Chain(Option<Box<Filters>>);
+
+        #[derive(Debug)]
+        struct Filters { $( $name: Option<Box<<$policy as $crate::Policy>::Filter>>, )* }
 
         /// What the filters of one [`Chain`] remember of one request.
         #[derive(Debug, Default)]
@@ -77,9 +83,10 @@ macro_rules! registry {
                 ctx: &mut $crate::Context,
                 state: &mut ChainState,
             ) -> Result<(), $crate::Reply> {
+                let Some(filters) = &self.0 else { return Ok(()) };
                 $(
                     state.ran += 1;
-                    if let Some(filter) = &self.$name {
+                    if let Some(filter) = &filters.$name {
                         match $crate::Filter::request(&**filter, req, ctx, &mut state.$name) {
                             $crate::Verdict::Continue => {}
                             $crate::Verdict::Reply(reply) => return Err(reply),
@@ -92,18 +99,19 @@ macro_rules! registry {
 
             /// Runs the response side in reverse order, from the last filter that saw the request.
             pub fn response(&self, rsp: &mut $crate::Response, ctx: &$crate::Context, state: &ChainState) {
+                let Some(filters) = &self.0 else { return };
                 let mut at = 0 $( + { let _ = stringify!($name); 1u8 } )*;
-                registry!(@reverse self rsp ctx state at [] $( $name )*);
+                registry!(@reverse filters rsp ctx state at [] $( $name )*);
                 let _ = at;
             }
         }
     };
-    (@reverse $self:ident $rsp:ident $ctx:ident $state:ident $at:ident [$( $done:ident )*] $head:ident $( $tail:ident )*) => {
-        registry!(@reverse $self $rsp $ctx $state $at [$head $( $done )*] $( $tail )*);
+    (@reverse $filters:ident $rsp:ident $ctx:ident $state:ident $at:ident [$( $done:ident )*] $head:ident $( $tail:ident )*) => {
+        registry!(@reverse $filters $rsp $ctx $state $at [$head $( $done )*] $( $tail )*);
     };
-    (@reverse $self:ident $rsp:ident $ctx:ident $state:ident $at:ident [$( $name:ident )*]) => {
+    (@reverse $filters:ident $rsp:ident $ctx:ident $state:ident $at:ident [$( $name:ident )*]) => {
         $(
-            if $at <= $state.ran && let Some(filter) = &$self.$name {
+            if $at <= $state.ran && let Some(filter) = &$filters.$name {
                 $crate::Filter::response(&**filter, $rsp, $ctx, &$state.$name);
             }
             $at -= 1;

@@ -88,6 +88,8 @@ impl Sent {
 #[derive(Debug, Default)]
 pub(crate) struct Upstream {
     pub(crate) picked: Option<Picked>,
+    /// When it was picked: the start of its first attempt, so that the clock is read once.
+    pub(crate) picked_at: Option<Instant>,
     pub(crate) tried: SmallVec<[SocketAddr; 2]>,
     pub(crate) attempts: Attempts,
     pub(crate) count: u32,
@@ -128,13 +130,13 @@ impl RequestContext {
         snapshot: Arc<Snapshot>,
     ) -> Box<Self> {
         Box::new(Self {
+            started: exchange.begun(),
             exchange,
             telemetry,
             snapshot,
             listener: None,
             identity: None,
             in_flight: None,
-            started: Instant::now(),
             sent: Sent::default(),
             rule: None,
             share: None,

@@ -28,8 +28,9 @@ pub(crate) const IDLE: Duration = Duration::from_secs(60);
 pub(crate) const HEAD: Duration = Duration::from_secs(10);
 /// How long a TLS handshake or an HTTP/2 preface exchange may take.
 pub(crate) const HANDSHAKE: Duration = Duration::from_secs(10);
-/// While draining, a connection that was quiet for this long is closed at once; one that was not gets its next request
-/// answered with `connection: close`, because a client that is sending right now would lose it.
-pub(crate) const LULL: Duration = Duration::from_secs(1);
+/// How long a connection that drains waits for one more request, whose answer says `connection: close`. A client that
+/// sends in the moment in which its connection is closed loses the request, so only those are closed that would not have
+/// sent for long: the longer the wait, the fewer are lost, and the later the process ends.
+pub(crate) const LULL: Duration = Duration::from_secs(5);
 /// How long a client may leave a write, or a body it has begun, without progress.
 pub(crate) const STALL: Duration = Duration::from_secs(300);

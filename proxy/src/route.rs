@@ -30,6 +30,7 @@ pub(crate) mod host;
 pub(crate) mod hosts;
 pub(crate) mod map;
 pub(crate) mod matches;
+pub(crate) mod name;
 pub(crate) mod pattern;
 pub(crate) mod precedence;
 mod regexes;
@@ -96,9 +97,9 @@ impl ListenerTable {
 }
 
 impl Keyed for ListenerTable {
-    type Key = str;
+    type Key = [u8];
 
-    fn key(&self) -> &str {
-        &self.host
+    fn key(&self) -> &[u8] {
+        self.host.as_bytes()
     }
 }

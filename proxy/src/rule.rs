@@ -10,17 +10,19 @@ use crate::telemetry::{RouteStats, StreamStats};
 
 /// One compiled rule; immutable, shared by snapshots as long as its route does not change.
 #[derive(Debug)]
+// What a request reads comes first and lies together.
+#[repr(C)]
 pub struct Rule {
-    /// Which rule this is, for logs, metrics and traces.
-    pub name: RuleName,
-    /// Replies speak gRPC (trailers-only, `grpc-status`).
-    pub is_grpc: bool,
-    /// Policies of the rule.
-    pub chain: Chain,
-    /// Who answers.
-    pub action: Action,
     /// Counters; they outlive recompiles.
     pub stats: Arc<RouteStats>,
+    /// Policies of the rule.
+    pub chain: Chain,
+    /// Replies speak gRPC (trailers-only, `grpc-status`).
+    pub is_grpc: bool,
+    /// Who answers.
+    pub action: Action,
+    /// Which rule this is, for logs, metrics and traces.
+    pub name: RuleName,
 }
 
 /// The compiled rule of a TLSRoute, TCPRoute or UDPRoute.

@@ -13,14 +13,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use policies::Chain;
+use smallvec::SmallVec;
 
 use crate::upstream::Cluster;
 
 /// A weighted choice.
 #[derive(Debug)]
 pub struct Split {
-    shares: Box<[Share]>,
     wheel: Wheel,
+    /// One lies here itself: no step to another place in memory.
+    shares: SmallVec<[Share; 1]>,
 }
 
 /// One share of a split.
@@ -36,8 +38,8 @@ impl Split {
     /// A split of `(weight, share)`; shares of weight 0 are never picked.
     #[must_use]
     pub fn new(shares: Vec<(u32, Share)>) -> Self {
-        let (weights, shares): (Vec<u32>, Vec<Share>) = shares.into_iter().unzip();
-        Self { wheel: Wheel::new(&weights), shares: shares.into_boxed_slice() }
+        let (weights, shares): (Vec<u32>, SmallVec<[Share; 1]>) = shares.into_iter().unzip();
+        Self { wheel: Wheel::new(&weights), shares }
     }
 
     /// The share of the next request; `None` when there are no shares or all weigh 0.
@@ -60,12 +62,16 @@ enum Wheel {
     Never,
     /// One share has all the weight: no counter to contend for.
     Always(usize),
-    Turning {
-        /// Where each share's places end.
-        ends: Box<[u64]>,
-        step: u64,
-        turn: AtomicU64,
-    },
+    Turning(Box<Turning>),
+}
+
+/// A wheel of several shares.
+#[derive(Debug)]
+struct Turning {
+    /// Where each share's places end.
+    ends: SmallVec<[u64; 4]>,
+    step: u64,
+    turn: AtomicU64,
 }
 
 impl Wheel {
@@ -86,25 +92,29 @@ impl Wheel {
                 total
             })
             .collect();
-        Self::Turning { ends, step: step(total), turn: AtomicU64::new(start()) }
+        Self::Turning(Box::new(Turning { ends, step: step(total), turn: AtomicU64::new(start()) }))
     }
 
     fn next(&self) -> Option<usize> {
         match self {
             Self::Never => None,
             Self::Always(only) => Some(*only),
-            Self::Turning { ends, step, turn } => {
-                let total = *ends.last()?;
-                let turn = turn.fetch_add(1, Ordering::Relaxed) % total;
-                let place = if total <= u64::from(u32::MAX) {
-                    turn * step % total
-                } else {
-                    (u128::from(turn) * u128::from(*step) % u128::from(total)) as u64
-                };
-                // A share of weight 0 ends where the one before it does, so it is never the first beyond `place`.
-                Some(ends.partition_point(|end| *end <= place))
-            }
+            Self::Turning(turning) => turning.next(),
         }
+    }
+}
+
+impl Turning {
+    fn next(&self) -> Option<usize> {
+        let total = *self.ends.last()?;
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % total;
+        let place = if total <= u64::from(u32::MAX) {
+            turn * self.step % total
+        } else {
+            (u128::from(turn) * u128::from(self.step) % u128::from(total)) as u64
+        };
+        // A share of weight 0 ends where the one before it does, so it is never the first beyond `place`.
+        Some(self.ends.partition_point(|end| *end <= place))
     }
 }
 

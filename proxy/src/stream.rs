@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use crate::route::hosts::{HostPattern, Hosts};
 use crate::route::map::{Keyed, Vacant};
+use crate::route::name::Name;
 use crate::route::precedence::RouteAge;
 use crate::rule::StreamRule;
 use crate::upstream::ClientIdentity;
@@ -50,7 +51,7 @@ pub struct StreamTable {
 /// The routes of one host name, in order of precedence; the first is served.
 #[derive(Debug, Clone)]
 pub(crate) struct StreamHost {
-    host: Box<str>,
+    host: Name,
     rules: BTreeMap<RouteAge, Arc<StreamRule>>,
 }
 
@@ -73,7 +74,7 @@ impl StreamTable {
 
 impl StreamHost {
     pub(crate) fn new(host: &str) -> Self {
-        Self { host: host.into(), rules: BTreeMap::new() }
+        Self { host: Name::new(host), rules: BTreeMap::new() }
     }
 
     /// Puts the rule of a route in, or takes it out.
@@ -90,10 +91,10 @@ impl StreamHost {
 }
 
 impl Keyed for StreamHost {
-    type Key = str;
+    type Key = [u8];
 
-    fn key(&self) -> &str {
-        &self.host
+    fn key(&self) -> &[u8] {
+        self.host.as_bytes()
     }
 }
 

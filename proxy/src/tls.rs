@@ -30,6 +30,8 @@ mod clients;
 #[derive(Debug, Default, Clone)]
 pub struct TlsTable {
     listeners: Hosts<Entry>,
+    /// One of the listeners takes requests.
+    has_requests: bool,
 }
 
 #[derive(Debug)]
@@ -62,10 +64,10 @@ pub(crate) struct Settings {
 }
 
 impl Keyed for Entry {
-    type Key = str;
+    type Key = [u8];
 
-    fn key(&self) -> &str {
-        &self.host
+    fn key(&self) -> &[u8] {
+        self.host.as_bytes()
     }
 }
 
@@ -98,7 +100,13 @@ impl TlsTable {
         entry.map(|entry| &entry.handshake)
     }
 
+    /// True when one of the listeners ends TLS for requests; else a name that is not served is no matter of TLS.
+    pub(crate) const fn has_requests(&self) -> bool {
+        self.has_requests
+    }
+
     pub(crate) fn insert(&mut self, pattern: HostPattern<'_>, handshake: Handshake) {
+        self.has_requests |= matches!(handshake, Handshake::Http(_));
         self.listeners.insert(pattern, Arc::new(Entry { host: pattern.key().into(), handshake }));
     }
 }

@@ -28,13 +28,14 @@ use pingora_core::upstreams::peer::HttpPeer;
 use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 
-use self::health::{Average, Gate, Health, Millis, Rise};
+use self::health::{Average, Gate, Health, Rise};
 use self::peer::Dialer;
 use self::pins::Pins;
 use crate::telemetry::BackendStats;
 
 pub(crate) use self::client::ClientIdentity;
 pub(crate) use self::dial::DialError;
+pub(crate) use self::health::Millis;
 pub(crate) use self::pins::IDENTITY;
 pub use self::trust::trust_file;
 
@@ -173,7 +174,11 @@ impl Cluster {
         self.pick_at(now(), entropy, tried, self.dialer.streams())
     }
 
-    fn pick_at(
+    /// As [`pick`](Self::pick), for who has read the clock.
+    ///
+    /// # Errors
+    /// When no endpoint can take the request.
+    pub(crate) fn pick_at(
         self: &Arc<Self>,
         now: Millis,
         entropy: u64,
@@ -259,11 +264,14 @@ impl policies::Upstream for Cluster {
     }
 }
 
-/// Milliseconds since the first call in this process.
-fn now() -> Millis {
+/// A moment as clusters count time: milliseconds since the first call in this process.
+pub(crate) fn millis(at: Instant) -> Millis {
     static START: OnceLock<Instant> = OnceLock::new();
-    let now = Instant::now();
-    now.saturating_duration_since(*START.get_or_init(|| now)).as_millis() as Millis
+    at.saturating_duration_since(*START.get_or_init(|| at)).as_millis() as Millis
+}
+
+fn now() -> Millis {
+    millis(Instant::now())
 }
 
 /// One endpoint as it is now.
@@ -348,7 +356,8 @@ impl Picked {
         self.record_at(now(), outcome, latency);
     }
 
-    fn record_at(&self, now: Millis, outcome: Outcome, latency: Duration) {
+    /// As [`record`](Self::record), for who has read the clock.
+    pub(crate) fn record_at(&self, now: Millis, outcome: Outcome, latency: Duration) {
         self.endpoint.health.record(now, outcome, latency);
         // One sample in 16 ms is enough for the mean, and all endpoints write it.
         if outcome == Outcome::Success && !self.cluster.load.mean.is_fresh(now) {

@@ -7,7 +7,7 @@ use tokio::runtime::Builder;
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
-use crate::args::Controller;
+use crate::args::{Controller, Period};
 
 pub(crate) fn run(args: Controller) -> anyhow::Result<bool> {
     // What kube's parts say of failures we say ourselves, with the object.
@@ -29,6 +29,10 @@ pub(crate) fn run(args: Controller) -> anyhow::Result<bool> {
         image: args.gateway_image.unwrap_or_else(|| Installation::default().gateway_image),
         trust_domain: args.trust_domain,
         epoch: args.epoch,
+        authority_period: match args.authority_period {
+            Period::Never => None,
+            Period::Every(period) => Some(period),
+        },
     };
     let runtime = Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     let done = runtime.block_on(async {

@@ -13,14 +13,11 @@ pub(crate) fn run(args: &Install) -> anyhow::Result<bool> {
         gateway_image: args.gateway_image.clone().unwrap_or(default.gateway_image),
         replicas: args.replicas,
         log: default.log,
+        authority_period: default.authority_period,
     };
     let crds = if args.skip_crds { Vec::new() } else { install::crds() };
     let objects = if args.crds_only { Vec::new() } else { install::objects(&installation) };
-    let mut text = String::new();
-    for object in crds.iter().chain(&objects) {
-        text.push_str("---\n");
-        text.push_str(&serde_saphyr::to_string(object)?);
-    }
+    let text = install::yaml(crds.iter().chain(&objects))?;
     output::line(text.trim_end());
     Ok(true)
 }

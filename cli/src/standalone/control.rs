@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use config::source::Publisher;
 use config::{Rejection, Update};
+use controller::local::{self, IdleParameters};
 use controller::manifests::{Finding, Loader, Reload};
 use controller::{Options, Resources, Statuses, Translator, program};
 use proxy::admin;
@@ -71,6 +72,8 @@ pub(crate) struct Control {
     served: config::Resources,
     statuses: Statuses,
     broken: Vec<Finding>,
+    /// FairwayProxies, which are told once.
+    idle: Vec<IdleParameters>,
 }
 
 impl Control {
@@ -92,6 +95,7 @@ impl Control {
             served: config::Resources::new(),
             statuses: Statuses::default(),
             broken: Vec::new(),
+            idle: Vec::new(),
         }
     }
 
@@ -108,7 +112,16 @@ impl Control {
         for finding in &self.broken {
             output::line(&report::refused(finding));
         }
+        self.tell_idle();
         Ok(())
+    }
+
+    fn tell_idle(&mut self) {
+        let idle = local::idle_parameters(&self.loader.objects());
+        for parameters in idle.iter().filter(|parameters| !self.idle.contains(parameters)) {
+            output::line(&report::idle(parameters));
+        }
+        self.idle = idle;
     }
 
     /// Applies a change and tells what it did.
@@ -121,6 +134,7 @@ impl Control {
         if !reload.changes.is_empty() {
             let flips = self.publish().await?;
             output::line(&report::changed(self.version, started.elapsed(), &reload.changes, &flips));
+            self.tell_idle();
         }
         self.tell_findings(&reload);
         Ok(())

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use controller::local::IdleParameters;
 use controller::manifests::{Change, ChangeKind, Finding};
 use controller::status::{Condition, ConditionStatus, Status};
 use controller::{ObjectKey, Statuses};
@@ -93,6 +94,22 @@ impl std::fmt::Display for Flip {
     }
 }
 
+/// A FairwayProxy that nobody follows here, and what there is instead.
+pub(crate) fn idle(parameters: &IdleParameters) -> String {
+    let instead = |field: &String| match &**field {
+        "spec.drain.seconds" => format!("{field} (instead: --drain)"),
+        "spec.logging.accessLog" => format!("{field} (instead: --access-log)"),
+        "spec.logging.level" => format!("{field} (instead: RUST_LOG)"),
+        _ => field.clone(),
+    };
+    let fields: Vec<String> = parameters.fields.iter().map(instead).collect();
+    format!(
+        "{} has no effect here, where one process serves every Gateway: {}",
+        parameters.object,
+        fields.join(", ")
+    )
+}
+
 /// A file that is refused.
 pub(crate) fn refused(finding: &Finding) -> String {
     format!("refused {finding}\n  what this file said last serves on")
@@ -123,6 +140,19 @@ mod tests {
         };
         let status = Status::Route(RouteStatus { parents: vec![parent] });
         Statuses([(ObjectKey::new(ObjectKind::HttpRoute, "n", "r"), Arc::new(status))].into())
+    }
+
+    #[test]
+    fn what_is_not_followed_is_told_with_what_there_is_instead() {
+        let parameters = IdleParameters {
+            object: ObjectKey::new(ObjectKind::FairwayProxy, "shop", "edge"),
+            fields: vec!["spec.replicas".into(), "spec.drain.seconds".into()],
+        };
+        assert_eq!(
+            idle(&parameters),
+            "FairwayProxy/shop/edge has no effect here, where one process serves every Gateway: spec.replicas, \
+             spec.drain.seconds (instead: --drain)"
+        );
     }
 
     #[test]

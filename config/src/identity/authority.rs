@@ -16,8 +16,6 @@ use crate::Redacted;
 
 /// Certificates start to be valid this long ago: clocks of nodes differ.
 const BACKDATE: Duration = Duration::from_secs(300);
-/// Of the authority itself.
-const AUTHORITY_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// The authority's name. Fixed, so that the authority is its key and nothing else.
 const NAME: &str = "Fairway controller";
 
@@ -52,19 +50,27 @@ pub struct Serving {
 impl Authority {
     /// Life of proxies' certificates unless [`Authority::with_lifetime`] says otherwise.
     pub const LIFETIME: Duration = Duration::from_secs(3600);
+    /// Life of an authority that is not exchanged: ten years.
+    pub const YEARS: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
-    /// A new authority with a new key.
+    /// A new authority with a new key, for [`Authority::YEARS`].
     ///
     /// # Errors
     /// When the system has no randomness.
     pub fn generate() -> Result<Self, AuthorityError> {
+        Self::generate_for(Self::YEARS)
+    }
+
+    /// A new authority with a new key, for so long.
+    ///
+    /// # Errors
+    /// When the system has no randomness.
+    pub fn generate_for(lifetime: Duration) -> Result<Self, AuthorityError> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-        let certificate = params(SystemTime::now())?.self_signed(&key)?.pem();
-        Ok(Self {
-            issuer: Issuer::new(params(SystemTime::now())?, key),
-            certificate,
-            lifetime: Self::LIFETIME,
-        })
+        let mut params = params()?;
+        valid(&mut params, SystemTime::now(), lifetime);
+        let certificate = params.self_signed(&key)?.pem();
+        Ok(Self { issuer: Issuer::new(params, key), certificate, lifetime: Self::LIFETIME })
     }
 
     /// The authority that was kept as [`Authority::certificate`] and [`Authority::key`].
@@ -84,7 +90,7 @@ impl Authority {
         if parsed.public_key().raw != key.subject_public_key_info() {
             return Err(foreign("its certificate is not that of its key"));
         }
-        let issuer = Issuer::new(params(SystemTime::now())?, key);
+        let issuer = Issuer::new(params()?, key);
         Ok(Self { issuer, certificate: certificate.to_owned(), lifetime: Self::LIFETIME })
     }
 
@@ -130,12 +136,12 @@ impl Authority {
     }
 }
 
-fn params(now: SystemTime) -> Result<CertificateParams, rcgen::Error> {
+/// Whoever issues is known by its name and key; the dates of its own certificate say nothing about what it signs.
+fn params() -> Result<CertificateParams, rcgen::Error> {
     let mut params = CertificateParams::new(Vec::<String>::new())?;
     params.distinguished_name.push(DnType::CommonName, NAME);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
-    valid(&mut params, now, AUTHORITY_LIFETIME);
     Ok(params)
 }
 

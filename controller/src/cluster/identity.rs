@@ -3,5 +3,5 @@
 mod authority;
 mod tokens;
 
-pub(crate) use self::authority::{Authorities, SECRET};
+pub(crate) use self::authority::{Authorities, Rotation, Running, SECRET};
 pub(crate) use self::tokens::Tokens;

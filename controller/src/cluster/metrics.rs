@@ -48,6 +48,7 @@ pub(crate) struct Metrics {
     pub(crate) rejections: Gauge,
     pub(crate) leader: Gauge,
     pub(crate) generation: Gauge<u64, AtomicU64>,
+    pub(crate) authority_expiry: Gauge,
 }
 
 impl Metrics {
@@ -68,6 +69,7 @@ impl Metrics {
             rejections: Gauge::default(),
             leader: Gauge::default(),
             generation: Gauge::default(),
+            authority_expiry: Gauge::default(),
         };
         let r = &mut registry;
         r.register("watch_events", "Events of watches", metrics.events.clone());
@@ -100,6 +102,12 @@ impl Metrics {
         );
         r.register("leader", "1 when this replica leads", metrics.leader.clone());
         r.register("generation", "Revision of the published configuration", metrics.generation.clone());
+        r.register_with_unit(
+            "authority_expiry_timestamp",
+            "When the authority that signs certificates between controller and proxies ends, since 1970",
+            Unit::Seconds,
+            metrics.authority_expiry.clone(),
+        );
         Self { registry, ..metrics }
     }
 

@@ -9,6 +9,7 @@
 
 mod apply;
 mod deployment;
+mod handover;
 mod scaling;
 mod service;
 
@@ -47,6 +48,8 @@ pub(crate) struct Provision {
     pub(crate) objects: Vec<Value>,
     /// Must not be there: kind and name.
     pub(crate) absent: Vec<(&'static str, String)>,
+    /// How many proxies an autoscaler begins with, if one decides how many there are.
+    pub(crate) fewest: Option<i64>,
 }
 
 /// How the proxies of a Gateway run; `None` when it is not ours to run, or must be left as it is until its references
@@ -79,7 +82,8 @@ pub(crate) fn provision(
         Some(autoscaler) => objects.push(autoscaler),
         None => absent.push(("HorizontalPodAutoscaler", making.name)),
     }
-    Provision { objects, absent }
+    let fewest = parameters.autoscaling.as_ref().map(|autoscaling| autoscaling.min_replicas.into());
+    Provision { objects, absent, fewest }
 }
 
 /// The objects of one Gateway in the making.

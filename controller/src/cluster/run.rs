@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use super::admin::{self, Admin};
 use super::control::{Control, View};
 use super::grants::Granter;
-use super::identity::{Authorities, Tokens};
+use super::identity::{Authorities, Rotation, Running, Tokens};
 use super::leader::Campaign;
 use super::metrics::Metrics;
 use super::provision::{Environment, Provisioner, Refusals};
@@ -57,6 +57,8 @@ pub struct Settings {
     pub trust_domain: String,
     /// Of configurations; see `config::Generation`.
     pub epoch: u64,
+    /// How often the certificate authority is exchanged; `None`: only when it ends.
+    pub authority_period: Option<Duration>,
 }
 
 /// Why a controller cannot run.
@@ -103,7 +105,7 @@ pub async fn run(settings: Settings, end: watch::Receiver<bool>) -> Result<(), E
     let shared = Shared::new(settings, client);
     let Shared { settings, client, state, metrics, hub, .. } = &shared;
 
-    let authorities = Authorities::open(client, &settings.namespace, shared.dns_names());
+    let authorities = Authorities::open(shared.running());
     let authorities = authorities.await.map_err(|error| Error::Authority(Box::new(error)))?;
     let listener = TcpListener::bind(settings.listen).await.map_err(|e| Error::Listen(settings.listen, e))?;
     let told = Admin { metrics: metrics.clone(), state: state.clone(), views: shared.views.subscribe() };
@@ -168,6 +170,17 @@ impl Shared {
         let advertised = advertised.and_then(|url| Some(url.host()?.trim_matches(['[', ']']).to_owned()));
         let names = [format!("{host}.cluster.local"), self.settings.service.clone(), host];
         names.into_iter().chain(advertised).collect()
+    }
+
+    fn running(&self) -> Running {
+        Running {
+            client: self.client.clone(),
+            namespace: self.settings.namespace.clone(),
+            dns_names: self.dns_names(),
+            rotation: Rotation { period: self.settings.authority_period },
+            leads: self.leads.subscribe(),
+            metrics: self.metrics.clone(),
+        }
     }
 
     fn environment(&self, trust: &watch::Receiver<String>) -> Environment {

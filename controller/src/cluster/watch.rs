@@ -178,7 +178,7 @@ pub(crate) async fn crds(client: Client, changes: tokio::sync::watch::Sender<u64
 pub(crate) struct Versions(parking_lot::Mutex<std::collections::BTreeMap<String, String>>);
 
 /// On each CRD of Gateway API.
-const BUNDLE_VERSION: &str = "gateway.networking.k8s.io/bundle-version";
+pub(crate) const BUNDLE_VERSION: &str = "gateway.networking.k8s.io/bundle-version";
 
 impl Versions {
     fn note(&self, meta: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) -> bool {

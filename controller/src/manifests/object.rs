@@ -45,7 +45,7 @@ macro_rules! entries {
 
 const GATEWAY: &str = schema::gateway::GATEWAY_GROUP;
 
-static KINDS: [Entry; 15] = entries! {
+static KINDS: [Entry; 16] = entries! {
     GatewayClass, GATEWAY, ["v1", "v1beta1"], false, schema::gateway::gateway_class;
     Gateway, GATEWAY, ["v1", "v1beta1"], true, schema::gateway::gateway;
     ListenerSet, GATEWAY, ["v1"], true, schema::gateway::listener_set;
@@ -56,6 +56,7 @@ static KINDS: [Entry; 15] = entries! {
     UdpRoute, GATEWAY, ["v1"], true, schema::route::stream_route;
     ReferenceGrant, GATEWAY, ["v1", "v1beta1"], true, schema::policy::reference_grant;
     BackendTlsPolicy, GATEWAY, ["v1"], true, schema::policy::backend_tls_policy;
+    FairwayProxy, "fairway.dev", ["v1alpha1"], true, schema::fairway_proxy::fairway_proxy;
     Service, "", ["v1"], true, schema::core::service;
     EndpointSlice, "discovery.k8s.io", ["v1"], true, schema::core::endpoint_slice;
     Secret, "", ["v1"], true, schema::core::secret;
@@ -164,11 +165,7 @@ fn find(
         return Err(("apiVersion", reason, format!("use {}", api_version(entry))));
     }
     let names = same_group().map(|entry| entry.kind.as_str());
-    // How pods run; files have none.
-    if group == "fairway.dev" && kind == ObjectKind::FairwayProxy.as_str() {
-        return Ok(None);
-    }
-    let near = schema::nearest(kind, names.clone());
+    let near = schema::nearest(kind, names);
     let is_ours =
         group == GATEWAY || group == "gateway.networking.x-k8s.io" || group.ends_with("fairway.dev");
     if is_ours || (group.is_empty() && !CORE.contains(&kind)) {

@@ -6,6 +6,7 @@
 
 mod check;
 pub(super) mod core;
+pub(super) mod fairway_proxy;
 mod filters;
 mod formats;
 pub(super) mod gateway;

@@ -60,7 +60,7 @@ async fn one(
     tls: bool,
     with_upstream: bool,
 ) -> Result<(f64, IdleFigure)> {
-    let proxy = Running::start(peer, Job { h2c: false, routes: 0 }, bench).await?;
+    let proxy = Running::start(peer, Job::PLAIN, bench).await?;
     let start_mib = proxy.pss_kib() as f64 / 1024.0;
     let certificate = bench.certificate;
     let address = Address {

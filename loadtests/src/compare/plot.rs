@@ -24,7 +24,7 @@ struct Bar {
 
 const WIDTH: usize = 1120;
 const PANEL: usize = 520;
-const LABEL: usize = 140;
+const LABEL: usize = 200;
 /// Room to the right of the longest bar for its figure.
 const NOTE: usize = 130;
 const BAR: usize = 22;

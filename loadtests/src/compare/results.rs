@@ -166,8 +166,8 @@ mod tests {
     use super::*;
     use crate::scenario;
 
-    fn contestant(kind: Kind, routes: usize, cpu: &[f64]) -> Contestant {
-        let mut contestant = Contestant::new(kind, Job { h2c: false, routes });
+    fn contestant(kind: Kind, job: Job, cpu: &[f64]) -> Contestant {
+        let mut contestant = Contestant::new(kind, job);
         contestant.closed = cpu
             .iter()
             .map(|cpu| Sample {
@@ -186,14 +186,16 @@ mod tests {
     fn ratios_are_taken_within_a_round_so_a_slow_round_does_not_show() {
         let mut outcome = Outcome::new(&scenario::ALL[6], 1.0);
         outcome.contestants = vec![
-            contestant(Kind::Fairway, 10, &[10.0, 30.0, 11.0]),
-            contestant(Kind::Floor, 10, &[10.0, 30.0, 10.0]),
-            contestant(Kind::Fairway, 5000, &[12.0, 36.0, 12.0]),
+            contestant(Kind::Fairway, Job::routes(10, 10), &[10.0, 30.0, 11.0]),
+            contestant(Kind::Floor, Job::routes(10, 10), &[10.0, 30.0, 10.0]),
+            contestant(Kind::Fairway, Job::routes(5000, 10), &[12.0, 36.0, 12.0]),
+            contestant(Kind::Fairway, Job::routes(5000, 5000), &[13.0, 39.0, 14.3]),
         ];
-        let [small, floor, large] = &outcome.contestants[..] else { panic!() };
+        let [small, floor, large, spread] = &outcome.contestants[..] else { panic!() };
         assert_eq!(outcome.ratio(small, Kind::Floor), Some(1.0));
         assert_eq!(outcome.ratio(large, Kind::Floor), None, "the floor has no such job");
         assert_eq!(outcome.growth(large), Some(1.2));
+        assert_eq!(outcome.growth(spread), Some(1.3));
         assert_eq!(outcome.growth(floor), None);
     }
 
@@ -201,8 +203,10 @@ mod tests {
     fn a_run_with_errors_has_no_ratio_and_is_not_valid() {
         let mut report = Report::new(1, false);
         let mut outcome = Outcome::new(&scenario::ALL[0], 1.0);
-        outcome.contestants =
-            vec![contestant(Kind::Fairway, 0, &[10.0]), contestant(Kind::Floor, 0, &[10.0])];
+        outcome.contestants = vec![
+            contestant(Kind::Fairway, Job::PLAIN, &[10.0]),
+            contestant(Kind::Floor, Job::PLAIN, &[10.0]),
+        ];
         outcome.contestants[0].fail("3 requests failed".to_owned());
         assert_eq!(outcome.ratio(&outcome.contestants[0], Kind::Floor), None);
         assert_eq!(outcome.ratio(&outcome.contestants[1], Kind::Fairway), None);

@@ -79,8 +79,8 @@ fn errors(outcome: &Outcome) -> impl Iterator<Item = (String, &str)> {
 fn outcome_table(outcome: &Outcome) -> Table {
     let mut headings = vec!["proxy".to_owned(), "CPU µs".to_owned(), "best".to_owned()];
     headings.extend(REFERENCES.map(|k| format!("× {}", k.name())));
-    if outcome.jobs > 1 {
-        headings.push("× fewer routes".to_owned());
+    if let (2.., Some(first)) = (outcome.jobs, outcome.contestants.first()) {
+        headings.push(format!("× {} routes", first.job.routes));
     }
     headings.extend(["req/s".to_owned(), format!("p50 µs at {}/s", outcome.rate), "p99 µs".to_owned()]);
     headings.extend(["MiB start".to_owned(), "loaded".to_owned()]);
@@ -137,11 +137,12 @@ fn json(report: &Report) -> Value {
         json!({
             "peer": c.kind.name(),
             "routes": c.job.routes,
+            "asked": c.job.asked,
             "error": c.error,
             "cpuMicrosPerRequest": c.closed(|s| s.cpu_micros_per_request),
             "bestCpuMicrosPerRequest": c.best(),
             "ratios": REFERENCES.iter().map(|k| (k.name().to_owned(), json!(outcome.ratio(c, *k)))).collect::<serde_json::Map<_, _>>(),
-            "toFewerRoutes": outcome.growth(c),
+            "toFirstJob": outcome.growth(c),
             "requestsPerSecond": c.closed(|s| s.requests_per_second),
             "p50Micros": c.open(|s| s.p50_micros),
             "p99Micros": c.open(|s| s.p99_micros),

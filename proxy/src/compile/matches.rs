@@ -60,7 +60,8 @@ impl Unruled {
             rule: at,
             index: self.index,
         };
-        Match { precedence, path: self.path, conditions, rule }
+        let conditions = (!conditions.is_empty()).then(|| Box::new(conditions));
+        Match { rule, conditions, precedence, path: self.path }
     }
 }
 

@@ -78,7 +78,7 @@ async fn decide(
 ) -> Result<(), Reply> {
     ctx.is_grpc = is_grpc(&req.headers);
     route(ctx, req)?;
-    let Some(rule) = ctx.rule.clone() else { return Err(text(StatusCode::NOT_FOUND, "route_not_found")) };
+    let Some(rule) = &ctx.rule else { return Err(text(StatusCode::NOT_FOUND, "route_not_found")) };
     rule.chain.request(req, &mut ctx.policy, &mut ctx.rule_state).await?;
     let split = match &rule.action {
         Action::Forward(split) => split,
@@ -101,19 +101,22 @@ async fn decide(
 /// Finds the rule; in the context afterwards.
 fn route(ctx: &mut RequestContext, req: &Request) -> Result<(), Reply> {
     let not_found = || text(StatusCode::NOT_FOUND, "route_not_found");
-    let exchange = ctx.exchange.clone();
-    let connection = &exchange.connection;
+    let connection = &ctx.exchange.connection;
     let bind = connection.gate.bind;
+    let kept;
     let port = match ctx.snapshot.ports.get(&bind) {
-        Some(port) => port.clone(),
+        Some(port) => port,
         // The port is closing: what still comes over its connections is served as it was.
-        None => connection.gate.kept().ok_or_else(not_found)?,
+        None => {
+            kept = connection.gate.kept().ok_or_else(not_found)?;
+            &kept
+        }
     };
     let host = ctx.sent.host.as_ref().map_or("", head::Host::as_str);
     let listener = port.routes.listener(host);
     ctx.listener = listener.map(|listener| listener.name().clone());
     if let Some(asked) = listener {
-        if connection.sni().is_some_and(|sni| is_misdirected(&port, connection, sni, host, asked)) {
+        if connection.sni().is_some_and(|sni| is_misdirected(port, connection, sni, host, asked)) {
             return Err(text(StatusCode::MISDIRECTED_REQUEST, "misdirected_request"));
         }
         ctx.identity = asked.identity.clone();

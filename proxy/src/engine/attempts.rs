@@ -18,7 +18,7 @@ use crate::attempt::{Facts, Failure, Next, Sent, Stage};
 use crate::context::RequestContext;
 use crate::reply::text;
 use crate::telemetry::entropy;
-use crate::upstream::{IDENTITY, NoEndpoint, Outcome};
+use crate::upstream::{IDENTITY, NoEndpoint, Outcome, millis};
 
 /// An attempt of its own limit ends here, so that it can be repeated; the loop around the request cuts later.
 const SLACK: Duration = Duration::from_millis(50);
@@ -45,8 +45,8 @@ pub(super) async fn peer(
         ctx.upstream.reply = Some(reply);
         return Err(Error::new(Custom(REFUSED)));
     }
-    let now = Instant::now();
     let upstream = &mut ctx.upstream;
+    let now = upstream.picked_at.take().unwrap_or_else(Instant::now);
     upstream.count += 1;
     upstream.started = Some(now);
     upstream.recorded = false;
@@ -88,7 +88,8 @@ pub(super) fn pick(ctx: &mut RequestContext) -> Result<(), Reply> {
     let Some(cluster) = ctx.cluster() else {
         return Err(text(StatusCode::INTERNAL_SERVER_ERROR, "invalid_backend"));
     };
-    let picked = cluster.pick(entropy(), &ctx.upstream.tried).map_err(|none| {
+    let now = Instant::now();
+    let picked = cluster.pick_at(millis(now), entropy(), &ctx.upstream.tried, 1).map_err(|none| {
         let reason = match none {
             NoEndpoint::None => "no_endpoints",
             NoEndpoint::Full => "connection_limit",
@@ -97,6 +98,7 @@ pub(super) fn pick(ctx: &mut RequestContext) -> Result<(), Reply> {
     })?;
     ctx.upstream.tried.push(picked.address());
     ctx.upstream.picked = Some(picked);
+    ctx.upstream.picked_at = Some(now);
     Ok(())
 }
 
@@ -142,8 +144,8 @@ pub(super) fn answered(
         return Ok(());
     }
     let status = head.status.as_u16();
-    record(ctx, if status < 500 { Outcome::Success } else { Outcome::ServerError }, status);
-    ctx.upstream.duration = ctx.upstream.started.map(|started| started.elapsed());
+    let latency = record(ctx, if status < 500 { Outcome::Success } else { Outcome::ServerError }, status);
+    ctx.upstream.duration = latency.or(ctx.upstream.duration);
     if status < 400 || ctx.policy.retry.is_none() {
         return Ok(());
     }
@@ -256,14 +258,16 @@ fn is_late(ctx: &RequestContext) -> bool {
     ctx.limit().is_some_and(|at| at <= Instant::now())
 }
 
-/// Tells the endpoint and the backend's counters how the attempt went, once.
-pub(super) fn record(ctx: &mut RequestContext, outcome: Outcome, status: u16) {
+/// Tells the endpoint and the backend's counters how the attempt went, once; then says how long it took.
+pub(super) fn record(ctx: &mut RequestContext, outcome: Outcome, status: u16) -> Option<Duration> {
     let upstream = &mut ctx.upstream;
-    let (Some(picked), Some(started)) = (&upstream.picked, upstream.started) else { return };
+    let (picked, started) = upstream.picked.as_ref().zip(upstream.started)?;
     if std::mem::replace(&mut upstream.recorded, true) {
-        return;
+        return None;
     }
-    let latency = started.elapsed();
-    picked.record(outcome, latency);
+    let now = Instant::now();
+    let latency = now.saturating_duration_since(started);
+    picked.record_at(millis(now), outcome, latency);
     picked.cluster().stats.attempt(outcome, status, latency);
+    Some(latency)
 }

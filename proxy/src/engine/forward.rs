@@ -1,5 +1,6 @@
 //! Fields the proxy adds to what it forwards, as Envoy does for an edge proxy.
 
+use http::header::Entry;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use policies::Scheme;
 
@@ -11,6 +12,8 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// How many there are, with `traceparent`.
+const FIELDS: usize = 5;
 
 /// Adds them. `trusted`: the client is another proxy, whose word on scheme and host holds; an edge overwrites them,
 /// because anybody can send them.
@@ -21,6 +24,8 @@ pub(crate) fn add(
     trace: TraceContext,
     trusted: bool,
 ) {
+    // Room for all at once: a map that grows hashes every name again, and would twice.
+    headers.reserve(FIELDS);
     append_peer(headers, &connection.forwarded_for);
     if !(trusted && headers.contains_key(FORWARDED_PROTO)) {
         let scheme = match connection.scheme() {
@@ -32,9 +37,7 @@ pub(crate) fn add(
     if !(trusted && headers.contains_key(FORWARDED_HOST)) {
         headers.insert(FORWARDED_HOST, host.sent().clone());
     }
-    if !headers.contains_key(REQUEST_ID) {
-        headers.insert(REQUEST_ID, ascii(&request_id(trace.trace_id)));
-    }
+    headers.entry(REQUEST_ID).or_insert_with(|| ascii(&request_id(trace.trace_id)));
     headers.insert(TRACEPARENT, trace.header_value());
     if trace.is_root() {
         headers.remove(TRACESTATE);
@@ -42,19 +45,17 @@ pub(crate) fn add(
 }
 
 fn append_peer(headers: &mut HeaderMap, peer: &HeaderValue) {
-    let mut before = headers.get_all(FORWARDED_FOR).iter();
-    let Some(first) = before.next() else {
-        headers.insert(FORWARDED_FOR, peer.clone());
-        return;
+    let mut sent = match headers.entry(FORWARDED_FOR) {
+        Entry::Occupied(sent) => sent,
+        Entry::Vacant(none) => {
+            none.insert(peer.clone());
+            return;
+        }
     };
     // One field, oldest hop first, whatever number of fields the client sent.
-    let mut joined = first.as_bytes().to_vec();
-    for more in before.chain([peer]) {
-        joined.extend_from_slice(b", ");
-        joined.extend_from_slice(more.as_bytes());
-    }
+    let joined = sent.iter().chain([peer]).map(HeaderValue::as_bytes).collect::<Vec<_>>().join(&b", "[..]);
     if let Ok(joined) = HeaderValue::try_from(joined) {
-        headers.insert(FORWARDED_FOR, joined);
+        sent.insert(joined);
     }
 }
 

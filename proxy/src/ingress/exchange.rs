@@ -29,14 +29,24 @@ tokio::task_local! {
 /// How long after its deadline a request that did not end is dropped.
 const GRACE: Duration = Duration::from_millis(100);
 
-/// Deadlines are microseconds since this moment, so that they fit an atomic.
+/// Moments are microseconds since this one, so that they fit an atomic.
 static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+fn micros(at: Instant) -> u64 {
+    u64::try_from(at.saturating_duration_since(*EPOCH).as_micros()).unwrap_or(u64::MAX)
+}
+
+fn moment(micros: u64) -> Option<Instant> {
+    EPOCH.checked_add(Duration::from_micros(micros))
+}
 
 /// One request; an HTTP/1 connection uses the same one again and again.
 #[derive(Debug)]
 pub(crate) struct Exchange {
     /// Its connection.
     pub(crate) connection: Arc<Connection>,
+    /// When its first byte was there.
+    begun: AtomicU64,
     /// The engine has the request: its head is complete.
     taken: AtomicBool,
     /// Nothing more of the request is to be read.
@@ -57,6 +67,7 @@ impl Exchange {
     pub(crate) fn new(connection: Arc<Connection>) -> Self {
         Self {
             connection,
+            begun: AtomicU64::new(micros(Instant::now())),
             taken: AtomicBool::new(false),
             read: AtomicBool::new(false),
             answered: AtomicBool::new(false),
@@ -75,13 +86,19 @@ impl Exchange {
         Some(exchange)
     }
 
-    /// Makes it ready for the next request.
-    pub(crate) fn reset(&self) {
+    /// Makes it ready for the next request, which begins now.
+    pub(crate) fn reset(&self, begun: Instant) {
+        self.begun.store(micros(begun), Ordering::Relaxed);
         self.taken.store(false, Ordering::Relaxed);
         self.read.store(false, Ordering::Relaxed);
         self.answered.store(false, Ordering::Relaxed);
         self.deadline.store(0, Ordering::Relaxed);
         self.expired.store(false, Ordering::Relaxed);
+    }
+
+    /// When the request began.
+    pub(crate) fn begun(&self) -> Instant {
+        moment(self.begun.load(Ordering::Relaxed)).unwrap_or(*EPOCH)
     }
 
     /// True once the engine has the request.
@@ -130,16 +147,13 @@ impl Exchange {
 
     /// Sets or clears when the request must have ended. Called while the request is polled, so the loop sees it next.
     pub(crate) fn set_deadline(&self, at: Option<Instant>) {
-        let micros = at.map_or(0, |at| {
-            u64::try_from(at.saturating_duration_since(*EPOCH).as_micros()).unwrap_or(u64::MAX).max(1)
-        });
-        self.deadline.store(micros, Ordering::Relaxed);
+        self.deadline.store(at.map_or(0, |at| micros(at).max(1)), Ordering::Relaxed);
     }
 
     fn deadline(&self) -> Option<Instant> {
         match self.deadline.load(Ordering::Relaxed) {
             0 => None,
-            micros => EPOCH.checked_add(Duration::from_micros(micros)),
+            micros => moment(micros),
         }
     }
 

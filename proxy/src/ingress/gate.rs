@@ -1,13 +1,14 @@
 //! One listening port as its connections see it: who is connected, and whether it is closing.
 
 use std::collections::hash_map::Entry;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::connection::Connection;
 use crate::snapshot::{Bind, Port};
@@ -21,7 +22,8 @@ pub(crate) struct Gate {
     /// `address:port`: what is counted here is not known to belong to one listener.
     pub(crate) name: Box<str>,
     stats: Arc<ListenerStats>,
-    draining: AtomicBool,
+    /// When that began.
+    draining: OnceLock<Instant>,
     next: AtomicUsize,
     open: Mutex<FxHashMap<usize, Arc<Connection>>>,
     empty: Notify,
@@ -37,7 +39,7 @@ impl Gate {
             bind,
             stats: telemetry.listener(&name),
             name: name.into(),
-            draining: AtomicBool::new(false),
+            draining: OnceLock::new(),
             next: AtomicUsize::new(0),
             open: Mutex::default(),
             empty: Notify::new(),
@@ -59,7 +61,12 @@ impl Gate {
     }
 
     pub(crate) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Acquire)
+        self.draining_since().is_some()
+    }
+
+    /// When it began to drain.
+    pub(crate) fn draining_since(&self) -> Option<Instant> {
+        self.draining.get().copied()
     }
 
     /// Keeps the configuration to serve what is left with.
@@ -74,7 +81,7 @@ impl Gate {
 
     /// From now on answers close their connections; those that wait for a request are woken to see it.
     pub(crate) fn drain(&self) {
-        self.draining.store(true, Ordering::Release);
+        self.draining.get_or_init(Instant::now);
         for connection in self.open.lock().values() {
             connection.waker.wake();
         }

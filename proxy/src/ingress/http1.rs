@@ -22,12 +22,10 @@ use super::{HEAD, IDLE, LULL, STALL};
 pub(crate) async fn serve(mut stream: Box<ClientStream>, exchange: Arc<Exchange>, server: &Server) {
     let mut timer = Timer::default();
     while next(&mut stream, &exchange.connection, &mut timer).await {
-        exchange.reset();
-        stream.begin();
-        let mut session = ServerSession::new_http1(stream);
-        session.set_write_timeout(Some(STALL));
-        let request = server.proxy.process_new_http(session, &server.never);
         let begun = Instant::now();
+        exchange.reset(begun);
+        stream.begin();
+        let request = server.proxy.process_new_http(session(stream), &server.never);
         let head_by = begun + HEAD;
         let ended = run(request, &exchange, &mut timer, Some(head_by)).await;
         let Ended::Reusable(reused) = ended else {
@@ -41,6 +39,13 @@ pub(crate) async fn serve(mut stream: Box<ClientStream>, exchange: Arc<Exchange>
         stream = returned;
         stream.rest();
     }
+}
+
+/// In a function of its own: what is borrowed here would take room in the task while it waits.
+fn session(stream: Box<ClientStream>) -> ServerSession {
+    let mut session = ServerSession::new_http1(stream);
+    session.set_write_timeout(Some(STALL));
+    session
 }
 
 /// Accounts for a head that never became a request of the engine's.
@@ -72,7 +77,8 @@ async fn next(stream: &mut ClientStream, connection: &Connection, timer: &mut Ti
     .await
 }
 
-/// True when the port drains and the connection, waiting `since` then, should be closed. Else the task is woken in time.
+/// True when the port has been draining for long enough and the connection, waiting `since` then, should be closed. Else
+/// the task is woken in time.
 pub(crate) fn is_quiet(
     connection: &Connection,
     since: Instant,
@@ -81,5 +87,5 @@ pub(crate) fn is_quiet(
 ) -> bool {
     // In this order: a drain after the look wakes the task.
     connection.waker.register(cx.waker());
-    connection.is_draining() && timer.poll(since + LULL, cx).is_ready()
+    connection.gate.draining_since().is_some_and(|began| timer.poll(since.max(began) + LULL, cx).is_ready())
 }

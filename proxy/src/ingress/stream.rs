@@ -25,7 +25,6 @@ use super::exchange::Exchange;
 use super::farewell::{self, LINGER};
 use super::preface::Preface;
 use super::watch::Watch;
-use super::wire::Wire;
 
 /// What is written in smaller pieces is sent once this much is there, at a flush, or when the response stalls.
 const BUFFER: usize = 16 * 1024;
@@ -72,7 +71,7 @@ impl ClientStream {
         Self::new(Io::Tls(Box::new(stream)))
     }
 
-    const fn new(io: Io) -> Self {
+    fn new(io: Io) -> Self {
         Self {
             io,
             read: Vec::new(),
@@ -82,7 +81,7 @@ impl ClientStream {
             written_at: 0,
             busy: false,
             exchange: None,
-            watch: Watch::Request(Wire::Open),
+            watch: Watch::idle(),
         }
     }
 
@@ -134,7 +133,7 @@ impl ClientStream {
     /// A request begins.
     pub(crate) fn begin(&mut self) {
         self.busy = true;
-        self.watch = Watch::Request(Wire::default());
+        self.watch.request();
     }
 
     /// The request has ended: gives memory back that only an active one needs.

@@ -14,8 +14,8 @@ use super::wire::frames::Frames;
 /// What to look for.
 #[derive(Debug)]
 pub(super) enum Watch {
-    /// HTTP/1: one request.
-    Request(Wire),
+    /// HTTP/1: one request. In a place of its own, since streams lie in several states of their tasks.
+    Request(Box<Wire>),
     Frames(Box<Counted>),
 }
 
@@ -29,6 +29,19 @@ pub(super) struct Counted {
 }
 
 impl Watch {
+    /// HTTP/1, before the first request.
+    pub(super) fn idle() -> Self {
+        Self::Request(Box::new(Wire::Open))
+    }
+
+    /// HTTP/1: a request follows.
+    pub(super) fn request(&mut self) {
+        match self {
+            Self::Request(wire) => **wire = Wire::default(),
+            Self::Frames(_) => *self = Self::Request(Box::default()),
+        }
+    }
+
     pub(super) fn frames(connection: Arc<Connection>) -> Self {
         Self::Frames(Box::new(Counted { frames: Frames::default(), connection, has_ended: false }))
     }

@@ -43,6 +43,10 @@ pub(crate) enum ValueCondition {
 type Buffer = SmallVec<[u8; 256]>;
 
 impl Conditions {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.method.is_none() && self.headers.is_empty() && self.query.is_empty()
+    }
+
     pub(crate) fn hold(&self, probe: &Probe<'_>) -> bool {
         self.method.as_ref().is_none_or(|method| *method == probe.req.method)
             && self

@@ -10,12 +10,14 @@ use super::tree::Node;
 
 /// The routes of one host name.
 #[derive(Debug, Clone)]
+// In the order in which a request reads it.
+#[repr(C)]
 pub(crate) struct HostTable {
-    host: Arc<str>,
     exact: CowMap<Bucket>,
-    tree: Node,
     /// Number of regular expressions in the tree.
     regexes: usize,
+    /// Its root is named by the host.
+    tree: Node,
     methods: CowMap<Bucket>,
 }
 
@@ -27,10 +29,10 @@ pub(crate) struct Edits {
 }
 
 impl Keyed for HostTable {
-    type Key = str;
+    type Key = [u8];
 
-    fn key(&self) -> &str {
-        &self.host
+    fn key(&self) -> &[u8] {
+        self.tree.key()
     }
 }
 
@@ -42,18 +44,14 @@ impl Vacant for HostTable {
 
 impl HostTable {
     pub(crate) fn new(host: &str) -> Self {
-        Self {
-            host: host.into(),
-            exact: CowMap::default(),
-            tree: Node::new(""),
-            regexes: 0,
-            methods: CowMap::default(),
-        }
+        Self { exact: CowMap::default(), regexes: 0, tree: Node::new(host), methods: CowMap::default() }
     }
 
     /// The winning match, and the length of the path prefix it stands for (`policies::Context::matched_prefix`).
     pub(crate) fn find(&self, probe: &Probe<'_>) -> Option<(&Arc<Match>, usize)> {
-        if let Some(found) = self.exact.get(probe.path).and_then(|bucket| bucket.matches.first(probe)) {
+        if let Some(found) =
+            self.exact.get(probe.path.as_bytes()).and_then(|bucket| bucket.matches.first(probe))
+        {
             return Some((found, probe.path.len()));
         }
         if self.regexes > 0
@@ -64,7 +62,7 @@ impl HostTable {
         if let Some(found) = self.tree.longest_prefix(probe.path, 0, probe) {
             return Some(found);
         }
-        let method = || self.methods.get(grpc_method(probe.path)?)?.matches.first(probe);
+        let method = || self.methods.get(grpc_method(probe.path)?.as_bytes())?.matches.first(probe);
         if !self.methods.is_empty()
             && let Some(found) = method()
         {
@@ -82,25 +80,37 @@ impl HostTable {
             let precedence = &old.precedence;
             match &old.path {
                 MatchPath::Exact(path) => {
-                    self.exact.edit(path, || Bucket::new(path), |bucket| bucket.matches.remove(precedence));
+                    self.exact.edit(
+                        path.as_bytes(),
+                        || Bucket::new(path),
+                        |bucket| bucket.matches.remove(precedence),
+                    );
                 }
                 MatchPath::Prefix(path) => self.tree.edit(path, |node| node.prefixes.remove(precedence)),
                 MatchPath::Regex(_, prefix) => regexes.entry(prefix).or_default().0.push(old),
                 MatchPath::GrpcMethod(name) => {
-                    self.methods.edit(name, || Bucket::new(name), |bucket| bucket.matches.remove(precedence));
+                    self.methods.edit(
+                        name.as_bytes(),
+                        || Bucket::new(name),
+                        |bucket| bucket.matches.remove(precedence),
+                    );
                 }
             }
         }
         for new in &edits.added {
             match &new.path {
                 MatchPath::Exact(path) => {
-                    self.exact.edit(path, || Bucket::new(path), |bucket| bucket.matches.insert(new.clone()));
+                    self.exact.edit(
+                        path.as_bytes(),
+                        || Bucket::new(path),
+                        |bucket| bucket.matches.insert(new.clone()),
+                    );
                 }
                 MatchPath::Prefix(path) => self.tree.edit(path, |node| node.prefixes.insert(new.clone())),
                 MatchPath::Regex(_, prefix) => regexes.entry(prefix).or_default().1.push(new),
                 MatchPath::GrpcMethod(name) => {
                     self.methods.edit(
-                        name,
+                        name.as_bytes(),
                         || Bucket::new(name),
                         |bucket| bucket.matches.insert(new.clone()),
                     );

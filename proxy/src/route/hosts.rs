@@ -53,7 +53,7 @@ impl<T> Clone for Hosts<T> {
     }
 }
 
-impl<T: Keyed<Key = str>> Hosts<T> {
+impl<T: Keyed<Key = [u8]>> Hosts<T> {
     /// The first answer of the entries that serve `host`, the most specific asked first.
     ///
     /// Gateway API: "Hostnames that are prefixed with a wildcard label (`*.`) are interpreted as a suffix match", and
@@ -64,13 +64,13 @@ impl<T: Keyed<Key = str>> Hosts<T> {
         host: &str,
         mut ask: impl FnMut(&'t Arc<T>) -> Option<R>,
     ) -> Option<R> {
-        if let Some(found) = self.exact.get(host).and_then(&mut ask) {
+        if let Some(found) = self.exact.get(host.as_bytes()).and_then(&mut ask) {
             return Some(found);
         }
         if !self.wildcard.is_empty() {
             let mut rest = host;
             while let Some((_, suffix)) = rest.split_once('.') {
-                if let Some(found) = self.wildcard.get(suffix).and_then(&mut ask) {
+                if let Some(found) = self.wildcard.get(suffix.as_bytes()).and_then(&mut ask) {
                     return Some(found);
                 }
                 rest = suffix;
@@ -82,8 +82,8 @@ impl<T: Keyed<Key = str>> Hosts<T> {
     /// The entry of exactly this pattern.
     pub(crate) fn get(&self, pattern: HostPattern<'_>) -> Option<&Arc<T>> {
         match pattern {
-            HostPattern::Exact(name) => self.exact.get(name),
-            HostPattern::Wildcard(suffix) => self.wildcard.get(suffix),
+            HostPattern::Exact(name) => self.exact.get(name.as_bytes()),
+            HostPattern::Wildcard(suffix) => self.wildcard.get(suffix.as_bytes()),
             HostPattern::Any => self.any.as_ref(),
         }
     }
@@ -98,7 +98,7 @@ impl<T: Keyed<Key = str>> Hosts<T> {
     }
 }
 
-impl<T: Keyed<Key = str> + Vacant + Clone> Hosts<T> {
+impl<T: Keyed<Key = [u8]> + Vacant + Clone> Hosts<T> {
     /// Changes the entry of a pattern, made by `vacant` if there is none, and drops it when nothing is left in it.
     pub(crate) fn edit(
         &mut self,
@@ -107,8 +107,8 @@ impl<T: Keyed<Key = str> + Vacant + Clone> Hosts<T> {
         change: impl FnOnce(&mut T),
     ) {
         match pattern {
-            HostPattern::Exact(name) => self.exact.edit(name, vacant, change),
-            HostPattern::Wildcard(suffix) => self.wildcard.edit(suffix, vacant, change),
+            HostPattern::Exact(name) => self.exact.edit(name.as_bytes(), vacant, change),
+            HostPattern::Wildcard(suffix) => self.wildcard.edit(suffix.as_bytes(), vacant, change),
             HostPattern::Any => {
                 let any = self.any.get_or_insert_with(|| Arc::new(vacant()));
                 let item = Arc::make_mut(any);

@@ -32,21 +32,46 @@ pub(crate) trait Vacant {
 
 /// A hash map of shared entries, cheap to clone.
 #[derive(Debug)]
-pub(crate) struct CowMap<T> {
+pub(crate) enum CowMap<T> {
+    Empty,
+    /// Most tables below a host name: nothing to hash, and nothing between the map and its entry.
+    One(Arc<T>),
+    Many(Box<Shards<T>>),
+}
+
+/// Two or more entries.
+#[derive(Debug)]
+pub(crate) struct Shards<T> {
     /// None, or a power of two.
-    shards: Box<[Arc<HashTable<Arc<T>>>]>,
+    tables: Box<[Arc<HashTable<Arc<T>>>]>,
     len: usize,
 }
 
 impl<T> Default for CowMap<T> {
     fn default() -> Self {
-        Self { shards: Box::default(), len: 0 }
+        Self::Empty
     }
 }
 
 impl<T> Clone for CowMap<T> {
     fn clone(&self) -> Self {
-        Self { shards: self.shards.clone(), len: self.len }
+        match self {
+            Self::Empty => Self::Empty,
+            Self::One(item) => Self::One(item.clone()),
+            Self::Many(shards) => Self::Many(shards.clone()),
+        }
+    }
+}
+
+impl<T> Default for Shards<T> {
+    fn default() -> Self {
+        Self { tables: Box::default(), len: 0 }
+    }
+}
+
+impl<T> Clone for Shards<T> {
+    fn clone(&self) -> Self {
+        Self { tables: self.tables.clone(), len: self.len }
     }
 }
 
@@ -59,34 +84,115 @@ fn place(hash: u64, shards: usize) -> usize {
     (hash >> 32) as usize & shards.wrapping_sub(1)
 }
 
-impl<T: Keyed> CowMap<T> {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.len == 0
+impl<T> CowMap<T> {
+    pub(crate) const fn is_empty(&self) -> bool {
+        matches!(self, Self::Empty)
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.len
+        match self {
+            Self::Empty => 0,
+            Self::One(_) => 1,
+            Self::Many(shards) => shards.len,
+        }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<T>> {
-        self.shards.iter().flat_map(|shard| shard.iter())
+        let (one, many) = match self {
+            Self::Empty => (None, None),
+            Self::One(item) => (Some(item), None),
+            Self::Many(shards) => (None, Some(shards.iter())),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
     }
+}
 
+impl<T: Keyed> CowMap<T> {
     pub(crate) fn get(&self, key: &T::Key) -> Option<&Arc<T>> {
-        if self.len == 0 {
-            return None;
+        match self {
+            Self::Empty => None,
+            Self::One(item) => (item.key() == key).then_some(item),
+            Self::Many(shards) => shards.get(key),
         }
-        let hash = hash(key);
-        let shard = self.shards.get(place(hash, self.shards.len()))?;
-        shard.find(hash, |item| item.key() == key)
     }
 
     /// Puts an entry in, in the place of one with the same key.
     pub(crate) fn insert(&mut self, item: Arc<T>) {
+        match self {
+            Self::Empty => *self = Self::One(item),
+            Self::One(one) if one.key() == item.key() => *one = item,
+            Self::One(_) | Self::Many(_) => self.with_shards(|shards| shards.insert(item)),
+        }
+    }
+
+    /// Takes an entry out.
+    pub(crate) fn remove(&mut self, key: &T::Key) -> Option<Arc<T>> {
+        self.get(key)?;
+        self.with_shards(|shards| shards.remove(key))
+    }
+
+    fn with_shards<R>(&mut self, change: impl FnOnce(&mut Shards<T>) -> R) -> R {
+        let mut shards = match std::mem::take(self) {
+            Self::Empty => Box::default(),
+            Self::One(item) => {
+                let mut shards: Box<Shards<T>> = Box::default();
+                shards.insert(item);
+                shards
+            }
+            Self::Many(shards) => shards,
+        };
+        let changed = change(&mut shards);
+        let first = shards.iter().next().cloned();
+        *self = match first {
+            None => Self::Empty,
+            Some(item) if shards.len == 1 => Self::One(item),
+            Some(_) => Self::Many(shards),
+        };
+        changed
+    }
+}
+
+impl<T: Keyed + Vacant + Clone> CowMap<T> {
+    /// Changes the entry of `key`, made by `vacant` if there is none, and drops it when nothing is left in it.
+    pub(crate) fn edit(&mut self, key: &T::Key, vacant: impl FnOnce() -> T, change: impl FnOnce(&mut T)) {
+        match self {
+            Self::Empty => {
+                let mut item = vacant();
+                change(&mut item);
+                if !item.is_vacant() {
+                    *self = Self::One(Arc::new(item));
+                }
+            }
+            Self::One(one) if one.key() == key => {
+                let item = Arc::make_mut(one);
+                change(item);
+                if item.is_vacant() {
+                    *self = Self::Empty;
+                }
+            }
+            Self::One(_) | Self::Many(_) => self.with_shards(|shards| shards.edit(key, vacant, change)),
+        }
+    }
+}
+
+impl<T> Shards<T> {
+    fn iter(&self) -> impl Iterator<Item = &Arc<T>> {
+        self.tables.iter().flat_map(|table| table.iter())
+    }
+}
+
+impl<T: Keyed> Shards<T> {
+    fn get(&self, key: &T::Key) -> Option<&Arc<T>> {
+        let hash = hash(key);
+        let table = self.tables.get(place(hash, self.tables.len()))?;
+        table.find(hash, |item| item.key() == key)
+    }
+
+    fn insert(&mut self, item: Arc<T>) {
         self.fit(self.len + 1);
         let hash = hash(item.key());
-        let Some(shard) = self.shard_mut(hash) else { return };
-        match shard.entry(hash, |other| other.key() == item.key(), rehash) {
+        let Some(table) = self.table_mut(hash) else { return };
+        match table.entry(hash, |other| other.key() == item.key(), rehash) {
             Entry::Occupied(mut entry) => *entry.get_mut() = item,
             Entry::Vacant(entry) => {
                 entry.insert(item);
@@ -95,25 +201,23 @@ impl<T: Keyed> CowMap<T> {
         }
     }
 
-    /// Takes an entry out.
-    pub(crate) fn remove(&mut self, key: &T::Key) -> Option<Arc<T>> {
-        self.get(key)?;
+    fn remove(&mut self, key: &T::Key) -> Option<Arc<T>> {
         let hash = hash(key);
-        let entry = self.shard_mut(hash)?.find_entry(hash, |item| item.key() == key).ok()?;
+        let entry = self.table_mut(hash)?.find_entry(hash, |item| item.key() == key).ok()?;
         let (item, _) = entry.remove();
         self.len -= 1;
         self.fit(self.len);
         Some(item)
     }
 
-    fn shard_mut(&mut self, hash: u64) -> Option<&mut HashTable<Arc<T>>> {
-        let place = place(hash, self.shards.len());
-        self.shards.get_mut(place).map(Arc::make_mut)
+    fn table_mut(&mut self, hash: u64) -> Option<&mut HashTable<Arc<T>>> {
+        let place = place(hash, self.tables.len());
+        self.tables.get_mut(place).map(Arc::make_mut)
     }
 
-    /// Spreads the entries over as many shards as `len` of them want, with slack so that this is rare.
+    /// Spreads the entries over as many tables as `len` of them want, with slack so that this is rare.
     fn fit(&mut self, len: usize) {
-        let shards = self.shards.len();
+        let shards = self.tables.len();
         if len == 0 {
             *self = Self::default();
         } else if shards == 0 || len > shards * SHARD || (shards > 1 && len * 8 < shards * SHARD) {
@@ -127,18 +231,17 @@ impl<T: Keyed> CowMap<T> {
                     table.insert_unique(hash, item.clone(), rehash);
                 }
             }
-            self.shards = tables.into_iter().map(Arc::new).collect();
+            self.tables = tables.into_iter().map(Arc::new).collect();
         }
     }
 }
 
-impl<T: Keyed + Vacant + Clone> CowMap<T> {
-    /// Changes the entry of `key`, made by `vacant` if there is none, and drops it when nothing is left in it.
-    pub(crate) fn edit(&mut self, key: &T::Key, vacant: impl FnOnce() -> T, change: impl FnOnce(&mut T)) {
+impl<T: Keyed + Vacant + Clone> Shards<T> {
+    fn edit(&mut self, key: &T::Key, vacant: impl FnOnce() -> T, change: impl FnOnce(&mut T)) {
         self.fit(self.len + 1);
         let hash = hash(key);
-        let Some(shard) = self.shard_mut(hash) else { return };
-        match shard.entry(hash, |item| item.key() == key, rehash) {
+        let Some(table) = self.table_mut(hash) else { return };
+        match table.entry(hash, |item| item.key() == key, rehash) {
             Entry::Occupied(mut entry) => {
                 let item = Arc::make_mut(entry.get_mut());
                 change(item);

@@ -6,17 +6,28 @@ use smallvec::SmallVec;
 
 use super::condition::{Conditions, Probe};
 use super::map::{Keyed, Vacant};
+use super::name::Name;
 use super::pattern::Pattern;
 use super::precedence::Precedence;
 use crate::rule::Rule;
 
 /// One match of a rule.
 #[derive(Debug)]
+// What a plain request reads comes first and lies together.
+#[repr(C)]
 pub(crate) struct Match {
+    pub(crate) rule: Arc<Rule>,
+    /// Beside its path; none for most.
+    pub(crate) conditions: Option<Box<Conditions>>,
     pub(crate) precedence: Precedence,
     pub(crate) path: MatchPath,
-    pub(crate) conditions: Conditions,
-    pub(crate) rule: Arc<Rule>,
+}
+
+impl Match {
+    /// Whether its conditions beside the path hold.
+    pub(crate) fn holds(&self, probe: &Probe<'_>) -> bool {
+        self.conditions.as_ref().is_none_or(|conditions| conditions.hold(probe))
+    }
 }
 
 /// Where in a host's table a match lies.
@@ -38,7 +49,7 @@ pub(crate) struct Matches(SmallVec<[Arc<Match>; 1]>);
 impl Matches {
     /// The match that wins.
     pub(crate) fn first(&self, probe: &Probe<'_>) -> Option<&Arc<Match>> {
-        self.0.iter().find(|candidate| candidate.conditions.hold(probe))
+        self.0.iter().find(|candidate| candidate.holds(probe))
     }
 
     pub(crate) fn insert(&mut self, new: Arc<Match>) {
@@ -64,21 +75,21 @@ impl Matches {
 /// Matches with one exact path, or one gRPC method.
 #[derive(Debug, Clone)]
 pub(crate) struct Bucket {
-    key: Arc<str>,
+    key: Name,
     pub(crate) matches: Matches,
 }
 
 impl Bucket {
     pub(crate) fn new(key: &str) -> Self {
-        Self { key: key.into(), matches: Matches::default() }
+        Self { key: Name::new(key), matches: Matches::default() }
     }
 }
 
 impl Keyed for Bucket {
-    type Key = str;
+    type Key = [u8];
 
-    fn key(&self) -> &str {
-        &self.key
+    fn key(&self) -> &[u8] {
+        self.key.as_bytes()
     }
 }
 

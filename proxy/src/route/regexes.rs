@@ -91,7 +91,7 @@ impl Chunk {
             .iter()
             .take_while(|m| goes_before(&m.precedence))
             // Cheap conditions first.
-            .find(|m| m.conditions.hold(probe) && m.matches_path(probe.path));
+            .find(|m| m.holds(probe) && m.matches_path(probe.path));
         found.or(best)
     }
 }

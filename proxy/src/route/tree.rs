@@ -8,24 +8,27 @@ use std::sync::Arc;
 use super::condition::Probe;
 use super::map::{CowMap, Keyed, Vacant};
 use super::matches::{Match, Matches};
+use super::name::Name;
 use super::regexes::Regexes;
 
-/// One path segment; the root stands for `/`.
+/// One path segment; the root stands for `/`, and its segment for the host name.
 #[derive(Debug, Clone)]
+// What a plain request reads comes first and lies together.
+#[repr(C)]
 pub(crate) struct Node {
-    segment: Arc<str>,
+    segment: Name,
+    children: CowMap<Self>,
     /// Prefixes that end here.
     pub(crate) prefixes: Matches,
     /// Patterns all of whose paths pass here.
     pub(crate) regexes: Regexes,
-    children: CowMap<Self>,
 }
 
 impl Keyed for Node {
-    type Key = str;
+    type Key = [u8];
 
-    fn key(&self) -> &str {
-        &self.segment
+    fn key(&self) -> &[u8] {
+        self.segment.as_bytes()
     }
 }
 
@@ -44,7 +47,7 @@ fn split(path: &str) -> Option<(&str, &str)> {
 impl Node {
     pub(crate) fn new(segment: &str) -> Self {
         Self {
-            segment: segment.into(),
+            segment: Name::new(segment),
             prefixes: Matches::default(),
             regexes: Regexes::default(),
             children: CowMap::default(),
@@ -58,7 +61,11 @@ impl Node {
             Some((segment, rest)) => {
                 // Boxed: each level of the recursion would otherwise be another type.
                 let change: Box<dyn FnOnce(&mut Self) + '_> = Box::new(change);
-                self.children.edit(segment, || Self::new(segment), |child| child.edit(rest, change));
+                self.children.edit(
+                    segment.as_bytes(),
+                    || Self::new(segment),
+                    |child| child.edit(rest, change),
+                );
             }
             None => change(self),
         }
@@ -69,7 +76,7 @@ impl Node {
             return None;
         }
         let (segment, rest) = split(path)?;
-        Some((self.children.get(segment)?, rest))
+        Some((self.children.get(segment.as_bytes())?, rest))
     }
 
     /// The winning match of the longest prefix below this node that has one, with the length of that prefix. `path` is

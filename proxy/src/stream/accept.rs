@@ -100,7 +100,13 @@ pub(crate) async fn accept_tls(
         Some(Handshake::Terminate(Some(settings), table)) => (Some(settings), table),
         Some(Handshake::Pass(table)) => (None, table),
         Some(Handshake::Http(None) | Handshake::Terminate(None, _)) | None => {
-            let _ = tcp.write_all(&UNRECOGNIZED_NAME).await;
+            // Where only TLSRoutes are served, no connection comes about, as for a name without a route: an alert would
+            // say that TLS is spoken here. The conformance suite takes an alert for a connection.
+            if port.tls.as_ref().is_some_and(|table| table.has_requests()) {
+                let _ = tcp.write_all(&UNRECOGNIZED_NAME).await;
+            } else {
+                let _ = tcp.set_zero_linger();
+            }
             return Err(io::Error::new(io::ErrorKind::NotFound, "no listener or certificate for this name"));
         }
     };

@@ -63,10 +63,16 @@ fn seconds(nanos: u64) -> f64 {
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Table<const N: usize> {
-    /// 0: free. A claimed slot is never given back.
-    keys: [AtomicU32; N],
-    counts: [AtomicU64; N],
+    slots: [Slot; N],
     other: AtomicU64,
+}
+
+/// One row: key and count beside each other, so that counting touches one cache line.
+#[derive(Debug)]
+struct Slot {
+    count: AtomicU64,
+    /// 0: free. A claimed slot is never given back.
+    key: AtomicU32,
 }
 
 /// What a row of a [`Table`] counts.
@@ -81,8 +87,7 @@ pub(crate) enum Row {
 impl<const N: usize> Default for Table<N> {
     fn default() -> Self {
         Self {
-            keys: [const { AtomicU32::new(0) }; N],
-            counts: [const { AtomicU64::new(0) }; N],
+            slots: [const { Slot { count: AtomicU64::new(0), key: AtomicU32::new(0) } }; N],
             other: AtomicU64::new(0),
         }
     }
@@ -96,7 +101,7 @@ impl<const N: usize> Table<N> {
 
     fn slot(&self, code: u16, reason: &'static str) -> Option<&AtomicU64> {
         let wanted = key(code, reason)?;
-        for (key, count) in self.keys.iter().zip(&self.counts) {
+        for Slot { key, count } in &self.slots {
             let mut found = key.load(Ordering::Relaxed);
             if found == 0 {
                 // Two threads may race for the slot: the loser sees what the winner put there.
@@ -114,11 +119,16 @@ impl<const N: usize> Table<N> {
 
     /// Rows that count something.
     pub(crate) fn rows(&self) -> impl Iterator<Item = (Row, u64)> {
-        let rows = self.keys.iter().zip(&self.counts).filter_map(|(key, count)| {
+        let rows = self.slots.iter().filter_map(|Slot { key, count }| {
             let (code, reason) = unkey(key.load(Ordering::Relaxed))?;
             Some((Row::Of(code, reason), count.load(Ordering::Relaxed)))
         });
         rows.chain([(Row::Other, self.other.load(Ordering::Relaxed))]).filter(|(_, count)| *count > 0)
+    }
+
+    /// True as long as nothing was counted.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows().next().is_none()
     }
 
     /// Sum of all rows.

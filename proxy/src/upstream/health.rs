@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::Outcome;
 
 /// Milliseconds since the process started.
-pub(super) type Millis = u64;
+pub(crate) type Millis = u64;
 
 /// Latencies halve in this time without news, so that a shunned endpoint is tried again.
 const LATENCY_HALF_LIFE: f32 = 3_000.0;

@@ -114,6 +114,26 @@ async fn a_drain_closes_idle_connections_and_waits_for_busy_ones() {
 }
 
 #[tokio::test]
+async fn a_connection_that_was_quiet_when_the_drain_began_may_send_one_more_request() {
+    let origin = Origin::named("a").await;
+    let mesh = Mesh::start(&one_backend("http", &[origin.address])).await;
+    let address = mesh.address();
+    let mut tcp = TcpStream::connect(address).await.unwrap();
+    tcp.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    assert_ne!(read_one(&mut tcp).await.field("connection"), Some("close"));
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    let draining = tokio::spawn(mesh.proxy.drain());
+    // It has begun: the port is closed.
+    while TcpStream::connect(address).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    tcp.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    let last = read_one(&mut tcp).await;
+    assert_eq!((last.status, last.field("connection")), (200, Some("close")));
+    within(draining).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_drain_cuts_what_does_not_end_in_time() {
     let (origin, _never) = held().await;
     let options = fairway_proxy::Options {

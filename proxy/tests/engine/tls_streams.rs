@@ -1,5 +1,6 @@
 //! Whole connections by the name in their ClientHello: TLSRoute, passed on and ended here, beside HTTPS on one port.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -173,6 +174,25 @@ async fn tls_ends_here_and_its_bytes_go_on_both_ways() {
     let tcp_route = stream_route("TcpRoute", "r", "tls", "*", &split(&[("a", 1)]));
     mesh.serve(&(listener + &tcp_route)).await;
     assert_eq!(exchange(mesh.address(), "a.test", &a, "x").await.unwrap(), "plain:x");
+}
+
+#[tokio::test]
+async fn a_name_no_listener_has_is_reset_where_only_whole_connections_are_served() {
+    let (a, origin) = (identity("a.test"), Origin::named("http").await);
+    let passing = passing("pass", "*.b.test") + &ending("end", "c.test", "a") + &secret("a", &a);
+    let mut mesh = Mesh::start(&passing).await;
+    // The first two have a listener and no route.
+    for name in ["x.b.test", "c.test", "d.test"] {
+        let refused = connect(mesh.address(), name, &a, &[]).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::ConnectionReset, "{name}: {refused}");
+    }
+    // Beside HTTPS, TLS is what clients of the port expect to hear.
+    let https = "---\nkey: Listener/default/gw/https\nresource: {kind: Listener, port: 0, protocol: HTTPS, hostname: \
+                 \"a.test\", tls: {certificates: [default/a]}, scope: gateway}\n";
+    let route = route_on("ra", "https", "a.test", &format!("  - action: {}", forward("a")));
+    mesh.serve(&(passing + https + &backend("a", "http", &[origin.address]) + &route)).await;
+    let refused = connect(mesh.address(), "d.test", &a, &[]).await.unwrap_err();
+    assert!(refused.to_string().contains("UnrecognisedName"), "{refused}");
 }
 
 #[tokio::test]

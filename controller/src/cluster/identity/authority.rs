@@ -1,32 +1,34 @@
 //! The certificate authority: a Secret in the controller's namespace that all its replicas share.
 //!
-//! Removing the Secret exchanges the authority: a running controller makes a new one and keeps the old certificate beside
-//! it, so that what the old one signed is accepted while it lasts. Proxies trust the new one as soon as it is mounted,
-//! about a minute later; streams stay open, and whoever has to connect in between serves on with what it has.
+//! The leader exchanges it from time to time, see [`rotation`]: the new one is trusted before it signs, and the old one
+//! while anything it signed lasts. Removing the Secret exchanges it at once: a running controller makes a new one and
+//! keeps the old certificate beside it. Proxies trust that one as soon as it is mounted, about a minute later; streams
+//! stay open, and whoever has to connect in between serves on with what it has.
+
+mod kept;
+mod rotation;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use config::Redacted;
 use config::identity::{Authority, AuthorityError, Identity, Issue, Refusal};
 use config::xds::{ServerTls, TlsError};
-use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::jiff::Timestamp;
 use kube::api::PostParams;
 use kube::{Api, Client};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
+use self::kept::Kept;
+pub(crate) use self::rotation::Rotation;
+use crate::cluster::metrics::Metrics;
 use crate::cluster::write;
 
 /// In the controller's namespace.
 pub(crate) const SECRET: &str = "fairway-authority";
-const CERTIFICATE: &str = "ca.crt";
-const KEY: &str = "ca.key";
-/// Of the authority before, which is trusted while its certificates last.
-const PREVIOUS: &str = "previous.crt";
 
 /// How often the Secret is looked at.
 const LOOK: Duration = Duration::from_secs(15);
@@ -63,11 +65,21 @@ impl Issue for Issuer {
     }
 }
 
+/// What the authorities of a controller are run with.
+pub(crate) struct Running {
+    pub(crate) client: Client,
+    pub(crate) namespace: String,
+    /// What our own certificate is for.
+    pub(crate) dns_names: Vec<String>,
+    pub(crate) rotation: Rotation,
+    pub(crate) leads: watch::Receiver<bool>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
 /// What is made of the Secret.
 pub(crate) struct Authorities {
     api: Api<Secret>,
-    namespace: String,
-    dns_names: Vec<String>,
+    running: Running,
     pub(crate) issuer: Arc<Issuer>,
     pub(crate) tls: watch::Sender<Arc<ServerTls>>,
     /// What proxies have to trust, PEM.
@@ -80,28 +92,25 @@ pub(crate) struct Authorities {
 
 impl Authorities {
     /// Reads the Secret, or makes it.
-    pub(crate) async fn open(
-        client: &Client,
-        namespace: &str,
-        dns_names: Vec<String>,
-    ) -> Result<Self, Error> {
-        let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
-        let secret = read(&api, namespace, None).await?;
-        let kept = Kept::of(&secret)?;
+    pub(crate) async fn open(running: Running) -> Result<Self, Error> {
+        let api: Api<Secret> = Api::namespaced(running.client.clone(), &running.namespace);
+        let secret = running.read(&api, None).await?;
+        let kept = Kept::read(&secret)?;
+        running.tell(&kept);
         Ok(Self {
             certificate: kept.authority.certificate().to_owned(),
             issuer: Arc::new(Issuer(Mutex::new(Arc::clone(&kept.authority)))),
-            tls: watch::Sender::new(Arc::new(kept.tls(&dns_names)?)),
-            trust: watch::Sender::new(kept.trust),
+            tls: watch::Sender::new(Arc::new(kept.tls(&running.dns_names)?)),
+            trust: watch::Sender::new(kept.trust()),
             version: secret.metadata.resource_version.unwrap_or_default(),
             renewed: Instant::now(),
             api,
-            namespace: namespace.to_owned(),
-            dns_names,
+            running,
         })
     }
 
-    /// Follows the Secret and renews our own certificate, until the future is dropped.
+    /// Follows the Secret, exchanges the authority when it is time, and renews our own certificate, until the future is
+    /// dropped.
     pub(crate) async fn run(mut self) {
         loop {
             sleep(LOOK).await;
@@ -112,16 +121,18 @@ impl Authorities {
     }
 
     async fn look(&mut self) -> Result<(), Error> {
-        let secret = read(&self.api, &self.namespace, Some(&self.certificate)).await?;
+        let secret = self.running.read(&self.api, Some(&self.certificate)).await?;
+        let secret = self.running.step(&self.api, secret).await?;
         let version = secret.metadata.resource_version.clone().unwrap_or_default();
         if version == self.version && self.renewed.elapsed() < RENEW {
             return Ok(());
         }
-        let kept = Kept::of(&secret)?;
-        let tls = kept.tls(&self.dns_names)?;
+        let kept = Kept::read(&secret)?;
+        self.running.tell(&kept);
+        // Both ways of checking know the new one before it signs: the order matters only when it came unannounced.
+        self.tls.send_replace(Arc::new(kept.tls(&self.running.dns_names)?));
         *self.issuer.0.lock() = Arc::clone(&kept.authority);
-        self.tls.send_replace(Arc::new(tls));
-        let trust = kept.trust;
+        let trust = kept.trust();
         self.trust.send_if_modified(|old| {
             let is_new = *old != trust;
             *old = trust;
@@ -133,48 +144,51 @@ impl Authorities {
     }
 }
 
-/// What a Secret holds.
-struct Kept {
-    authority: Arc<Authority>,
-    trust: String,
-}
-
-impl Kept {
-    fn of(secret: &Secret) -> Result<Self, AuthorityError> {
-        let text = |key: &str| {
-            let bytes = secret.data.as_ref().and_then(|data| data.get(key));
-            bytes.and_then(|bytes| String::from_utf8(bytes.0.clone()).ok()).unwrap_or_default()
+impl Running {
+    /// Does what is due to the authority, as leader, and returns the Secret of then.
+    async fn step(&self, api: &Api<Secret>, secret: Secret) -> Result<Secret, Error> {
+        if !*self.leads.borrow() {
+            return Ok(secret);
+        }
+        let kept = Kept::read(&secret)?;
+        let Some(step) = self.rotation.due(&kept.dates(), Timestamp::now().as_second()) else {
+            return Ok(secret);
         };
-        let certificate = text(CERTIFICATE);
-        let authority = Arc::new(Authority::load(&certificate, &Redacted::new(text(KEY)))?);
-        Ok(Self { authority, trust: format!("{certificate}{}", text(PREVIOUS)) })
+        let new = kept.after(step, self.rotation)?.write(Some(&secret));
+        match api.replace(SECRET, &PostParams::default(), &new).await {
+            Ok(new) => {
+                tracing::info!(?step, "the certificate authority is exchanged, step by step");
+                Ok(new)
+            }
+            // Somebody else wrote it: it is looked at again.
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(secret),
+            Err(error) => Err(self.failed(&error)),
+        }
     }
 
-    fn tls(&self, dns_names: &[String]) -> Result<ServerTls, Error> {
-        let serving = self.authority.serving(dns_names)?;
-        Ok(ServerTls::new(&serving.chain, &serving.key, &self.trust)?)
+    /// The Secret, made if there is none, with the certificate of the authority before. Of several replicas that make
+    /// one, the first wins.
+    async fn read(&self, api: &Api<Secret>, previous: Option<&str>) -> Result<Secret, Error> {
+        if let Some(secret) = api.get_opt(SECRET).await.map_err(|error| self.failed(&error))? {
+            return Ok(secret);
+        }
+        let secret = Kept::made(self.rotation, previous)?.write(None);
+        match api.create(&PostParams::default(), &secret).await {
+            Ok(secret) => Ok(secret),
+            Err(kube::Error::Api(status)) if status.code == 409 => {
+                api.get(SECRET).await.map_err(|error| self.failed(&error))
+            }
+            Err(error) => Err(self.failed(&error)),
+        }
     }
-}
 
-/// The Secret, made if there is none, with the certificate of the authority before. Of several replicas that make one,
-/// the first wins.
-async fn read(api: &Api<Secret>, namespace: &str, previous: Option<&str>) -> Result<Secret, Error> {
-    let fail =
-        |error: kube::Error| Error::Api { namespace: namespace.to_owned(), message: write::message(&error) };
-    if let Some(secret) = api.get_opt(SECRET).await.map_err(fail)? {
-        return Ok(secret);
+    fn tell(&self, kept: &Kept) {
+        if let Some(current) = kept.dates().current {
+            self.metrics.authority_expiry.set(current.ends);
+        }
     }
-    let authority = Authority::generate()?;
-    let mut secret = Secret { type_: Some("Opaque".into()), ..Secret::default() };
-    secret.metadata.name = Some(SECRET.into());
-    let key = authority.key();
-    let texts = [(CERTIFICATE, authority.certificate()), (KEY, key.reveal())];
-    let texts = texts.into_iter().chain(previous.map(|certificate| (PREVIOUS, certificate)));
-    secret.data =
-        Some(texts.map(|(key, text)| (key.to_owned(), ByteString(text.as_bytes().to_vec()))).collect());
-    match api.create(&PostParams::default(), &secret).await {
-        Ok(secret) => Ok(secret),
-        Err(kube::Error::Api(status)) if status.code == 409 => api.get(SECRET).await.map_err(fail),
-        Err(error) => Err(fail(error)),
+
+    fn failed(&self, error: &kube::Error) -> Error {
+        Error::Api { namespace: self.namespace.clone(), message: write::message(error) }
     }
 }

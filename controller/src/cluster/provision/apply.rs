@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::{Environment, GATEWAY_NAME, Port, Provision, parameters_of, provision};
+use super::{Environment, GATEWAY_NAME, Port, Provision, handover, parameters_of, provision};
 use crate::api::Gateway;
 use crate::cluster::control::View;
 use crate::cluster::metrics::{Metrics, Outcome};
@@ -161,7 +161,10 @@ impl Provisioner {
     async fn apply(&self, key: &ObjectKey, todo: &Provision) -> Option<(String, String)> {
         for object in &todo.objects {
             let kind = kind_of(object);
-            let done = write::apply(&self.client, object).await;
+            let done = match todo.fewest.filter(|_| kind == "Deployment") {
+                Some(fewest) => handover::apply(&self.client, object, fewest).await,
+                None => write::apply(&self.client, object).await,
+            };
             self.count(kind, done.is_ok());
             match done {
                 Ok(_) => tracing::debug!(gateway = %key, kind, "applied"),
@@ -253,7 +256,8 @@ impl Provision {
     /// Without what is known to hold.
     fn without(&self, old: &Self, done: &BTreeSet<String>) -> Self {
         let holds = |object: &&Value| !(done.contains(kind_of(object)) && old.objects.contains(object));
-        Self { objects: self.objects.iter().filter(holds).cloned().collect(), absent: self.absent.clone() }
+        let objects = self.objects.iter().filter(holds).cloned().collect();
+        Self { objects, absent: self.absent.clone(), fewest: self.fewest }
     }
 }
 

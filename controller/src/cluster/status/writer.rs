@@ -123,7 +123,7 @@ impl Writer {
     /// CRDs of another version than ours may have fields that we would ignore.
     fn judge_versions(&self, said: &mut Assembled) {
         let foreign: Vec<String> =
-            self.versions.all().into_iter().filter(|v| !v.starts_with("v1.6.")).collect();
+            self.versions.all().into_iter().filter(|v| !crate::features::knows(v)).collect();
         if foreign.is_empty() {
             return;
         }

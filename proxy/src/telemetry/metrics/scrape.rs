@@ -95,20 +95,20 @@ impl Scrape {
     fn encode_routes(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let mut requests = Open::new(encoder, &families::REQUESTS)?;
         for ([role, kind, route, rule], stats) in self.routes() {
-            for (row, count) in stats.counters().iter().flat_map(|counters| counters.replies.rows()) {
+            for (row, count) in stats.replies.rows() {
                 let (code, reason) = row_labels(row);
                 requests.counter(&[role, kind, route, rule, ("code", &code), ("reason", reason)], &count)?;
             }
         }
         let mut durations = Open::new(encoder, &families::DURATIONS)?;
         for (labels, stats) in self.routes() {
-            if let Some(counters) = stats.counters() {
-                durations.histogram(&labels, &counters.durations)?;
+            if stats.is_seen() {
+                durations.histogram(&labels, &stats.durations)?;
             }
         }
         let mut in_flight = Open::new(encoder, &families::IN_FLIGHT)?;
         for (labels, stats) in self.routes() {
-            if stats.in_flight() != 0 || stats.counters().is_some() {
+            if stats.in_flight() != 0 || stats.is_seen() {
                 in_flight.gauge(&labels, &stats.in_flight())?;
             }
         }
