@@ -134,7 +134,7 @@ fn take(headers: &mut HeaderMap, name: &HeaderName) -> SmallVec<[HeaderValue; 1]
     }
 }
 
-/// RFC 10.1.1 of RFC 9110: we answer for the backend, which is not asked. True when the client waits.
+/// RFC 9110 section 10.1.1: we answer for the backend, which is not asked. True when the client waits.
 ///
 /// # Errors
 /// 417 for any other expectation.
