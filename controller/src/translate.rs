@@ -157,7 +157,9 @@ impl Translator {
         tcp_routes.prepare((&then.tcp_routes, &resources.tcp_routes), &news, &surroundings, common);
         udp_routes.prepare((&then.udp_routes, &resources.udp_routes), &news, &surroundings, common);
         common.rivalry.settle(http_routes, grpc_routes);
-        (tls_routes.rank(), tcp_routes.rank(), udp_routes.rank());
+        tls_routes.rank();
+        tcp_routes.rank();
+        udp_routes.rank();
         http_routes.finish(&surroundings, common);
         grpc_routes.finish(&surroundings, common);
         tls_routes.finish(&surroundings, common);

@@ -102,7 +102,7 @@ fn explain(key: &ObjectKey, input: &Input) -> Explained {
     Explained {
         route: key.to_string(),
         file: file.unwrap_or_default(),
-        hostnames: sources.hostnames.clone(),
+        hostnames: sources.hostnames,
         parents: parents(key, input),
         rules,
     }

@@ -211,10 +211,12 @@ impl Backends {
     pub(crate) fn used(&mut self, id: usize, route: ObjectKind, by: isize) {
         self.touched.insert(id);
         if let Some(entry) = self.slots.get_mut(id) {
-            let count = match route {
-                ObjectKind::GrpcRoute => &mut entry.used.grpc,
-                _ if is_stream(route) => &mut entry.used.stream,
-                _ => &mut entry.used.http,
+            let count = if route == ObjectKind::GrpcRoute {
+                &mut entry.used.grpc
+            } else if is_stream(route) {
+                &mut entry.used.stream
+            } else {
+                &mut entry.used.http
             };
             *count = count.saturating_add_signed(by);
         }

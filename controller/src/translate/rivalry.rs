@@ -85,16 +85,15 @@ impl Rivalry {
             }
             let Some(contest) = &mut place.contest else { continue };
             for id in new {
-                let contestant = match id.0.0 {
-                    ObjectKind::GrpcRoute => contestant(id, grpc),
-                    _ => contestant(id, http),
-                };
+                let contestant =
+                    if id.0.0 == ObjectKind::GrpcRoute { contestant(id, grpc) } else { contestant(id, http) };
                 contestant.into_iter().for_each(|contestant| contest.add(id, contestant));
             }
             for (((kind, slot), candidate), owner) in contest.settle() {
-                match kind {
-                    ObjectKind::GrpcRoute => grpc.lose(slot, candidate, owner),
-                    _ => http.lose(slot, candidate, owner),
+                if kind == ObjectKind::GrpcRoute {
+                    grpc.lose(slot, candidate, owner);
+                } else {
+                    http.lose(slot, candidate, owner);
                 }
             }
             if !is_rivalry {

@@ -78,7 +78,7 @@ fn take_body(message: &mut Message, rest: &[u8], side: Side, ended: bool) -> usi
     let status = message.status();
     let none = match side {
         Side::Request => false,
-        Side::Answer(is_head) => (is_head && status >= 200) || status < 200 || matches!(status, 204 | 304),
+        Side::Answer(is_head) => is_head || status < 200 || matches!(status, 204 | 304),
     };
     if none {
         message.is_complete = true;

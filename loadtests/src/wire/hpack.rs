@@ -35,7 +35,7 @@ pub(crate) fn status(block: &[u8], table: &mut Vec<u16>) -> Option<u16> {
     let block = if block.first().is_some_and(|b| b & 0xe0 == 0x20) { block.get(1..)? } else { block };
     let (&first, rest) = block.split_first()?;
     match first {
-        0x88..=0x8e => Some([200, 204, 206, 304, 400, 404, 500][usize::from(first - 0x88)]),
+        0x88..=0x8e => [200, 204, 206, 304, 400, 404, 500].get(usize::from(first - 0x88)).copied(),
         // Anything later in the table: the newest status is good enough for one answer a vector.
         0xbe..=0xff => table.last().copied(),
         0x48..=0x4e | 0x08..=0x0e | 0x18..=0x1e => {

@@ -65,7 +65,7 @@ impl Origin {
 async fn serve(mut tcp: TcpStream, state: &Mutex<State>) {
     let _ = tcp.set_nodelay(true);
     let (mut turn, mut at, mut answered) = (0, 0, 0);
-    let mut chunk = [0; 16 * 1024];
+    let mut chunk = vec![0; 16 * 1024];
     while let Ok(read @ 1..) = tcp.read(&mut chunk).await {
         let reply = {
             let mut state = state.lock();

@@ -65,14 +65,15 @@ impl Due {
     }
 
     fn of_kind(&mut self, kind: ObjectKind) -> &mut BTreeSet<(Instant, ObjectKey)> {
-        match kind {
+        let is_route = matches!(
+            kind,
             ObjectKind::HttpRoute
-            | ObjectKind::GrpcRoute
-            | ObjectKind::TlsRoute
-            | ObjectKind::TcpRoute
-            | ObjectKind::UdpRoute => &mut self.routes,
-            _ => &mut self.first,
-        }
+                | ObjectKind::GrpcRoute
+                | ObjectKind::TlsRoute
+                | ObjectKind::TcpRoute
+                | ObjectKind::UdpRoute
+        );
+        if is_route { &mut self.routes } else { &mut self.first }
     }
 }
 
