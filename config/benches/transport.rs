@@ -55,6 +55,7 @@ fn resources(routes: usize) -> Resources {
         hostname: None,
         tls: None,
         backend_certificate: None,
+        traffic: None,
         scope,
     };
     let mut all = Resources::new();

@@ -1,7 +1,9 @@
 //! Ports to listen on and the certificates they show.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use policies::client_traffic::ClientTraffic;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +32,9 @@ pub struct Listener {
     /// TLS (`tls.backend` of the Gateway). Default: none is shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backend_certificate: Option<String>,
+    /// How it treats its clients: what ClientTrafficPolicies come to for it. Default: every default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<Arc<ClientTraffic>>,
     /// Which routes requests of this listener see.
     pub scope: Scope,
 }

@@ -87,8 +87,16 @@ fn resources(port: u16, endpoint: SocketAddr, routes: usize) -> Resources {
     let mut resources = Resources::new();
     let address = Some([127, 0, 0, 1].into());
     let (protocol, scope) = (Protocol::Http, Scope::Gateway);
-    let listener =
-        Listener { address, port, protocol, hostname: None, tls: None, backend_certificate: None, scope };
+    let listener = Listener {
+        address,
+        port,
+        protocol,
+        hostname: None,
+        tls: None,
+        backend_certificate: None,
+        traffic: None,
+        scope,
+    };
     resources.insert(Key::new(Kind::Listener, "shop", "edge/http"), Arc::new(Resource::Listener(listener)));
     for n in 1..=routes {
         let name = if n == routes { "last".to_owned() } else { format!("route-{n}") };

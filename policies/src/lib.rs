@@ -19,6 +19,7 @@ mod policy;
 mod registry;
 mod sample;
 
+pub mod client_traffic;
 pub mod cors;
 pub mod mirror;
 pub mod redirect;

@@ -96,6 +96,7 @@ impl Shape {
             hostname: None,
             tls: None,
             backend_certificate: None,
+            traffic: None,
             scope: Scope::Gateway,
         };
         let mut upserts: Resources = (0..routes).map(|at| self.route(at, "a")).collect();

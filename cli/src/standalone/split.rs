@@ -217,6 +217,7 @@ mod tests {
             hostname: None,
             tls: None,
             backend_certificate: None,
+            traffic: None,
             scope,
         })
     }

@@ -338,6 +338,7 @@ pub(crate) fn resources(drafts: &[Draft<'_>], certificates: &Certificates, out: 
                         client_validation: listener.client_validation.clone(),
                     }),
                     backend_certificate: draft.backend_certificate.clone(),
+                    traffic: None,
                     scope: Scope::Gateway,
                 }),
             );

@@ -201,6 +201,7 @@ impl Capture {
                         hostname: None,
                         tls: None,
                         backend_certificate: None,
+                        traffic: None,
                         scope: Scope::Service(captured.backend(port)),
                     }),
                 );

@@ -34,6 +34,7 @@ fn listener() -> impl Strategy<Value = (Key, Resource)> {
                 hostname: hostname.map(str::to_owned),
                 tls: None,
                 backend_certificate: None,
+                traffic: None,
                 scope,
             };
             (Key::new(Kind::Listener, "infra", format!("gw/{section}")), Resource::Listener(listener))

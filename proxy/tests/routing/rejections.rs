@@ -128,6 +128,7 @@ fn listeners_that_cannot_share_a_port_are_told_and_the_first_is_served() {
             hostname: None,
             tls: None,
             backend_certificate: None,
+            traffic: None,
             scope: Scope::Service(backend_ref(name)),
         };
         (Key::new(Kind::Listener, "ns", format!("{name}:80")), Resource::Listener(listener))

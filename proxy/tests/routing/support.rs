@@ -56,6 +56,7 @@ pub(super) fn listener(section: &str, port: u16, hostname: Option<&str>) -> (Key
         hostname: hostname.map(str::to_owned),
         tls: None,
         backend_certificate: None,
+        traffic: None,
         scope: Scope::Gateway,
     };
     (Key::new(Kind::Listener, "infra", format!("gw/{section}")), Resource::Listener(listener))

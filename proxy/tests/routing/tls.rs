@@ -42,6 +42,7 @@ fn listener(section: &str, hostname: Option<&str>, certificates: &[&str]) -> (Ke
         hostname: hostname.map(str::to_owned),
         tls: Some(ListenerTls { certificates, client_validation: None }),
         backend_certificate: None,
+        traffic: None,
         scope: Scope::Gateway,
     };
     (Key::new(Kind::Listener, "infra", format!("gw/{section}")), Resource::Listener(listener))

@@ -16,6 +16,7 @@ fn resources(listeners: &[(&str, u16)]) -> Resources {
             hostname: None,
             tls: None,
             backend_certificate: None,
+            traffic: None,
             scope,
         }))
     };

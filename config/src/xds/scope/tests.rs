@@ -42,6 +42,7 @@ fn listener(scope: Scope, certificate: Option<&str>) -> Resource {
         hostname: None,
         tls,
         backend_certificate: None,
+        traffic: None,
         scope,
     })
 }

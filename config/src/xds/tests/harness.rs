@@ -266,6 +266,7 @@ pub(super) fn gateway(name: &str, backends: &[&str]) -> Resources {
         hostname: None,
         tls,
         backend_certificate: None,
+        traffic: None,
         scope: Scope::Gateway,
     };
     let certificate = Certificate { chain: "chain".into(), key: Redacted::new(format!("key of {name}")) };

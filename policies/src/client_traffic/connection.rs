@@ -1,0 +1,77 @@
+//! How many connections, how long they last, and what one client may take.
+
+use super::{ByteSize, group};
+use crate::Duration;
+
+group! {
+    /// Connections of a port. Listeners that share one share these.
+    Connection {
+        /// How many, and how long.
+        connection_limit: ConnectionLimit,
+        /// Most bytes of one connection that wait in the proxy in each direction. 8Ki to 16Mi. Default: 64Ki.
+        buffer_limit: ByteSize,
+        /// Receive and send buffers of the socket (`SO_RCVBUF`, `SO_SNDBUF`). Default: the kernel's.
+        socket_buffer_limit: ByteSize,
+    }
+}
+
+group! {
+    /// How many connections, and how long.
+    ConnectionLimit {
+        /// Most connections open at once in each proxy. What is more is closed. Default: 10000.
+        #[schemars(range(min = 1))]
+        value: u32,
+        /// How long what is more stays open before it is closed, so that clients do not come again at once. Default: 0s.
+        close_delay: Duration,
+        /// After this a connection takes no more requests; those under way end. Default: no limit.
+        max_connection_duration: Duration,
+        /// After so many requests a connection takes no more. Default: no limit.
+        #[schemars(range(min = 1))]
+        max_requests_per_connection: u32,
+        /// Longest a request may last in all, its response included. 504 or a reset when over. Default: no limit.
+        max_stream_duration: Duration,
+    }
+}
+
+group! {
+    /// What one client may take.
+    Limits {
+        /// Most connections of one address (IPv6: of one /64) open at once in each proxy. Default: 1000. 0: no limit.
+        connections_per_address: u32,
+        /// Most bytes of a request head. 431 when over, 414 for the target. 1Ki to 1Mi. Default: 60Ki (HTTP/2: 64Ki).
+        request_headers_bytes: ByteSize,
+        /// Most fields of a request head. 431 when over. Default: 100.
+        #[schemars(range(min = 1, max = 250))]
+        request_headers_count: u32,
+        /// Most bytes of a request body. 413 when over. Default: no limit.
+        request_body_bytes: ByteSize,
+        /// Least bytes per second of a request body, on average after its first 10 seconds. 408 when under. Default: 100.
+        /// 0: no limit.
+        request_body_rate: ByteSize,
+        /// Most frames of HTTP/2 in 10 seconds that carry nothing (PING, SETTINGS, PRIORITY, WINDOW_UPDATE beyond what answers
+        /// ours). GOAWAY when over. Default: 1000.
+        #[schemars(range(min = 10, max = 1_000_000))]
+        http2_control_frames: u32,
+    }
+}
+
+group! {
+    /// PROXY protocol, version 1 or 2, before anything else of a connection; it says who the client is.
+    ProxyProtocol {
+        /// Connections without it are served, too. Only where no client can reach the port itself. Default: false.
+        optional: bool,
+    }
+}
+
+group! {
+    /// Probes of silent connections (`SO_KEEPALIVE`).
+    TcpKeepalive {
+        /// How many go unanswered before the connection is closed. Default: the kernel's, 9.
+        #[schemars(range(min = 1, max = 127))]
+        probes: u32,
+        /// How long a connection is silent before the first. Whole seconds. Default: the kernel's, 2h.
+        idle_time: Duration,
+        /// Between two. Whole seconds. Default: the kernel's, 75s.
+        interval: Duration,
+    }
+}

@@ -1,0 +1,145 @@
+//! What is done to the fields of requests and responses.
+
+use super::{Deserialize, JsonSchema, Serialize, group};
+
+group! {
+    /// What is done to fields.
+    Headers {
+        /// Fields with `_` in their name. Default: RejectRequest.
+        with_underscores_action: Underscores,
+        /// What becomes of `x-request-id`. Default: PreserveOrGenerate.
+        #[serde(rename = "requestID")]
+        request_id: RequestId,
+        /// `x-forwarded-client-cert`. Default: Sanitize.
+        x_forwarded_client_cert: XForwardedClientCert,
+        /// Changes before anything is matched.
+        early_request_headers: EarlyRequestHeaders,
+        /// Changes after everything else.
+        late_response_headers: LateResponseHeaders,
+        /// The host.
+        host: HostHeader,
+    }
+}
+
+/// Fields with `_` in their name: backends confuse them with `-`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Underscores {
+    /// They are passed on.
+    Allow,
+    /// 400.
+    RejectRequest,
+    /// They are removed.
+    DropHeader,
+}
+
+/// What becomes of `x-request-id`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum RequestId {
+    /// The client's, else a new one.
+    PreserveOrGenerate,
+    /// The client's, else none.
+    Preserve,
+    /// Always a new one.
+    Generate,
+    /// It is left alone and means nothing.
+    Disable,
+}
+
+group! {
+    /// `x-forwarded-client-cert`: what a client's certificate says, for backends.
+    XForwardedClientCert {
+        /// What becomes of it. Default: Sanitize.
+        mode: XfccMode,
+        /// What of the certificate is said, beside its hash; with `AppendForward` and `SanitizeSet`.
+        #[schemars(length(max = 5))]
+        cert_details_to_add: Vec<CertificateDetail>,
+    }
+}
+
+/// What becomes of `x-forwarded-client-cert`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum XfccMode {
+    /// Removed.
+    Sanitize,
+    /// Passed on where the client showed a certificate, else removed.
+    ForwardOnly,
+    /// Ours is appended where the client showed a certificate, else removed.
+    AppendForward,
+    /// Ours replaces it where the client showed a certificate, else removed.
+    SanitizeSet,
+    /// Passed on whoever the client is.
+    AlwaysForwardOnly,
+}
+
+/// What of a client's certificate is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum CertificateDetail {
+    /// The subject's distinguished name.
+    Subject,
+    /// The certificate, PEM in URL encoding.
+    Cert,
+    /// The chain, PEM in URL encoding.
+    Chain,
+    /// DNS names.
+    #[serde(rename = "DNS")]
+    Dns,
+    /// URI names.
+    #[serde(rename = "URI")]
+    Uri,
+}
+
+/// A field and its value.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HeaderValue {
+    /// Name, in any case.
+    #[schemars(length(min = 1, max = 256))]
+    pub name: String,
+    /// Value.
+    #[schemars(length(max = 4096))]
+    pub value: String,
+}
+
+group! {
+    /// Changes to requests before anything is matched. At most 64 fields in each list.
+    EarlyRequestHeaders {
+        /// Replace what there is.
+        #[schemars(length(max = 64))]
+        set: Vec<HeaderValue>,
+        /// Come beside what there is.
+        #[schemars(length(max = 64))]
+        add: Vec<HeaderValue>,
+        /// Come where there is none.
+        #[schemars(length(max = 64))]
+        add_if_absent: Vec<HeaderValue>,
+        /// Names of fields to remove.
+        #[schemars(length(max = 64))]
+        remove: Vec<String>,
+    }
+}
+
+group! {
+    /// Changes to responses after everything else. At most 64 fields in each list.
+    LateResponseHeaders {
+        /// Replace what there is.
+        #[schemars(length(max = 64))]
+        set: Vec<HeaderValue>,
+        /// Come beside what there is.
+        #[schemars(length(max = 64))]
+        add: Vec<HeaderValue>,
+        /// Come where there is none.
+        #[schemars(length(max = 64))]
+        add_if_absent: Vec<HeaderValue>,
+        /// Names of fields to remove.
+        #[schemars(length(max = 64))]
+        remove: Vec<String>,
+    }
+}
+
+group! {
+    /// The host.
+    HostHeader {
+        /// Backends get the host without the dot at its end. Routes never see it. Default: false.
+        strip_trailing_host_dot: bool,
+    }
+}
