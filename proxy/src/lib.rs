@@ -40,6 +40,7 @@ pub mod store;
 pub mod stream;
 pub mod telemetry;
 pub mod tls;
+mod traffic;
 pub mod upstream;
 mod workers;
 

@@ -19,6 +19,7 @@ use policies::Request;
 
 use crate::rule::Rule;
 use crate::tls::Trust;
+use crate::traffic::Traffic;
 use crate::upstream::ClientIdentity;
 use condition::Probe;
 use host::HostTable;
@@ -52,6 +53,8 @@ pub struct ListenerTable {
     pub(crate) trust: Option<Trust>,
     /// What its requests show to backends.
     pub(crate) identity: Option<Arc<ClientIdentity>>,
+    /// What its requests are held to.
+    pub(crate) traffic: Arc<Traffic>,
     pub(crate) hosts: Hosts<HostTable>,
 }
 

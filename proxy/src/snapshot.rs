@@ -11,6 +11,7 @@ use crate::route::RouteTable;
 use crate::route::map::{CowMap, Keyed};
 use crate::stream::StreamTable;
 use crate::tls::TlsTable;
+use crate::traffic::Traffic;
 use crate::upstream::Cluster;
 
 /// Everything a request needs. A request loads it once and keeps it.
@@ -69,6 +70,8 @@ pub struct Port {
     pub tls: Option<Arc<TlsTable>>,
     /// The routes of its only listener, when `protocol` is TCP or UDP.
     pub streams: Option<Arc<StreamTable>>,
+    /// What its connections are held to: that of its first listener by key.
+    pub(crate) traffic: Arc<Traffic>,
 }
 
 /// Every backend; cheap to clone.

@@ -13,6 +13,7 @@ use crate::route::hosts::{HostPattern, Hosts};
 use crate::snapshot::{Bind, Transport};
 use crate::stream::{StreamHost, StreamTable};
 use crate::tls::{Settings, Trust};
+use crate::traffic::Traffic;
 use crate::upstream::ClientIdentity;
 
 /// A listener as it is served: the last version of it that could be.
@@ -36,6 +37,7 @@ pub(super) struct Served {
     /// `namespace/name` of what is shown to backends.
     pub(super) backend_certificate: Option<String>,
     pub(super) identity: Option<Arc<ClientIdentity>>,
+    pub(super) traffic: Arc<Traffic>,
     /// What a captured Service serves without routes.
     default: Hosts<HostTable>,
     default_streams: Hosts<StreamHost>,
@@ -65,6 +67,7 @@ impl Served {
         if matches!(spec.protocol, Protocol::Tcp | Protocol::Udp) && host != "*" {
             return Err("hostname: a TCP or UDP listener is told none: leave it out".to_owned());
         }
+        let traffic = Traffic::compile(spec.traffic.as_deref()).map_err(|e| format!("traffic.{e}"))?;
         let transport = if spec.protocol == Protocol::Udp { Transport::Udp } else { Transport::Tcp };
         let name = format!("{}/{}", key.namespace, key.name);
         let parent = match &spec.scope {
@@ -84,6 +87,7 @@ impl Served {
             tls: None,
             backend_certificate: spec.backend_certificate.clone(),
             identity: None,
+            traffic,
             default: Hosts::default(),
             default_streams: Hosts::default(),
             is_placed: false,
@@ -124,6 +128,7 @@ impl Served {
             name: self.name.clone(),
             trust: Trust::of(self.clients.as_ref()),
             identity: self.identity.clone(),
+            traffic: self.traffic.clone(),
             hosts: hosts.clone(),
         })
     }

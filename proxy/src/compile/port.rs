@@ -189,6 +189,7 @@ impl Ports {
                 routes: Arc::default(),
                 tls: matches!(served.protocol, Protocol::Https | Protocol::Tls).then(Arc::default),
                 streams: None,
+                traffic: served.traffic.clone(),
             });
             if served.protocol == Protocol::Tls {
                 port.protocol = Protocol::Tls;
