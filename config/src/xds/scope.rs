@@ -235,8 +235,16 @@ fn needs(resource: &Resource) -> HashSet<Key> {
     match resource {
         Resource::Listener(listener) => {
             // Every field by name: a new one that refers to something has to be looked at here.
-            let Listener { address: _, port: _, protocol: _, hostname: _, tls, backend_certificate, scope } =
-                listener;
+            let Listener {
+                address: _,
+                port: _,
+                protocol: _,
+                hostname: _,
+                tls,
+                backend_certificate,
+                scope,
+                traffic: _,
+            } = listener;
             needs.extend(backend_certificate.iter().filter_map(|name| certificate(name)));
             if let Some(ListenerTls { certificates, client_validation: _ }) = tls {
                 needs.extend(certificates.iter().filter_map(|name| certificate(name)));
