@@ -2,9 +2,10 @@
 //!
 //! One struct is the policy's spec, the effective settings of a listener in the IR, and the schema. Every field is
 //! optional: what nobody says has the default written beside it. Names are Envoy Gateway's where it has the field; `limits`
-//! is ours. Nothing here acts; listeners do.
+//! is ours. Nothing here acts but [`HeaderChanges`]; listeners do.
 
 mod bytes;
+mod changes;
 mod client_ip;
 mod connection;
 mod headers;
@@ -16,6 +17,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::bytes::ByteSize;
+pub use self::changes::HeaderChanges;
 pub use self::client_ip::{ClientIpDetection, CustomHeader, DirectSourceIp, XForwardedFor};
 pub use self::connection::{Connection, ConnectionLimit, Limits, ProxyProtocol, TcpKeepalive};
 pub use self::headers::{
