@@ -4,7 +4,7 @@ use fairway_proxy::telemetry::{AccessLog, Settings, Telemetry};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::certs::{Authority, client, connect, indented};
+use crate::certs::{Authority, Issued, client, connect, indented};
 use crate::harness::{
     Http2, Mesh, Origin, Raw, backend, forward, full, get, listener, one_backend, parse, raw, read_one,
     route, route_on, text, within,
@@ -199,23 +199,40 @@ async fn heads_are_as_large_as_the_port_says() {
     }
 }
 
+/// An HTTPS listener for `a.test` that asks clients for certificates in this mode, and tells of them in that.
+fn verifying(own: &Issued, clients: &Authority, mode: &str, xfcc: &str, origin: &Origin) -> String {
+    own.resource("a")
+        + &format!(
+            "---\nkey: Listener/default/gw/a\nresource:\n  kind: Listener\n  port: 0\n  protocol: HTTPS\n  hostname: \
+             a.test\n  scope: gateway\n  traffic: {{headers: {{xForwardedClientCert: {{mode: {xfcc}, \
+             certDetailsToAdd: [DNS, Subject]}}}}}}\n  tls:\n    certificates: [default/a]\n    clientValidation:\n      \
+             mode: {mode}\n      ca: |\n{}",
+            indented(&clients.pem(), 8)
+        )
+        + &backend("a", "http", &[origin.address])
+        + &route_on("ra", "a", "a.test", &format!("  - action: {}", forward("a")))
+}
+
+#[tokio::test]
+async fn a_certificate_says_nothing_once_nobody_is_verified() {
+    let (ca, clients) = (Authority::new("servers"), Authority::new("clients"));
+    let (own, me, origin) = (ca.issue(&["a.test"]), clients.issue(&["me.test"]), Origin::named("o").await);
+    let mut mesh = Mesh::start(&verifying(&own, &clients, "AllowValidOnly", "SanitizeSet", &origin)).await;
+    let tls = connect(&client(&ca, Some(&me), &[b"h2"]), mesh.address(), "a.test").await.unwrap();
+    let mut http2 = Http2::over(tls).await;
+    let field = "seen-x-forwarded-client-cert";
+    assert!(http2.get("https://a.test/").await.unwrap().headers().contains_key(field));
+    mesh.serve(&verifying(&own, &clients, "AllowInsecureFallback", "SanitizeSet", &origin)).await;
+    let response = http2.get("https://a.test/").await.unwrap();
+    assert_eq!((response.status().as_u16(), response.headers().get(field)), (200, None));
+}
+
 /// What a verified client has shown, over both versions; and nothing where nobody was verified.
 #[tokio::test]
 async fn a_verified_certificate_is_told_to_backends() {
     let (ca, clients) = (Authority::new("servers"), Authority::new("clients"));
     let (own, origin) = (ca.issue(&["a.test"]), Origin::named("o").await);
-    let yaml = |mode: &str, xfcc: &str| {
-        own.resource("a")
-            + &format!(
-                "---\nkey: Listener/default/gw/a\nresource:\n  kind: Listener\n  port: 0\n  protocol: HTTPS\n  hostname: \
-                 a.test\n  scope: gateway\n  traffic: {{headers: {{xForwardedClientCert: {{mode: {xfcc}, \
-                 certDetailsToAdd: [DNS, Subject]}}}}}}\n  tls:\n    certificates: [default/a]\n    clientValidation:\n      \
-                 mode: {mode}\n      ca: |\n{}",
-                indented(&clients.pem(), 8)
-            )
-            + &backend("a", "http", &[origin.address])
-            + &route_on("ra", "a", "a.test", &format!("  - action: {}", forward("a")))
-    };
+    let yaml = |mode: &str, xfcc: &str| verifying(&own, &clients, mode, xfcc, &origin);
     let me = clients.issue(&["me.test"]);
     for (mode, xfcc, sent, theirs) in [
         ("AllowValidOnly", "SanitizeSet", true, false),
