@@ -9,6 +9,7 @@ mod client_ip;
 mod connection;
 mod headers;
 mod http;
+mod problems;
 mod timeout;
 mod tls;
 
@@ -16,7 +17,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::bytes::ByteSize;
-pub use self::client_ip::{ClientIpDetection, CustomHeader, DirectSourceIp, XForwardedFor};
+pub use self::client_ip::{Cidr, ClientIpDetection, CustomHeader, DirectSourceIp, XForwardedFor};
 pub use self::connection::{Connection, ConnectionLimit, Limits, ProxyProtocol, TcpKeepalive};
 pub use self::headers::{
     CertificateDetail, EarlyRequestHeaders, HeaderValue, Headers, HostHeader, LateResponseHeaders, RequestId,
@@ -24,7 +25,9 @@ pub use self::headers::{
 };
 pub use self::http::{EscapedSlashes, HealthCheck, Http2, InvalidMessage, Keepalive, Path};
 pub use self::timeout::{HttpTimeout, TcpTimeout, Timeout};
-pub use self::tls::{AlpnProtocol, ClientTls, ResumptionKind, Session, SessionResumption, TlsVersion};
+pub use self::tls::{
+    AlpnProtocol, ClientTls, ResumptionKind, Session, SessionResumption, TlsVersion, cipher,
+};
 
 /// Declares a group of optional fields: all absent by default, unknown ones refused.
 macro_rules! group {
@@ -42,6 +45,7 @@ macro_rules! group {
     };
 }
 use group;
+use problems::Problems;
 
 group! {
     /// How a listener treats its clients.
