@@ -37,7 +37,7 @@ pub struct HeaderEdits {
 }
 
 /// Fields that belong to one connection or frame the message: the proxy's own business (RFC 9110 §7.6.1, RFC 9112 §6).
-const RESERVED: [&str; 11] = [
+pub(crate) const RESERVED: [&str; 11] = [
     "connection",
     "content-length",
     "expect",

@@ -10,6 +10,7 @@ mod client_ip;
 mod connection;
 mod headers;
 mod http;
+mod problems;
 mod timeout;
 mod tls;
 
@@ -26,7 +27,9 @@ pub use self::headers::{
 };
 pub use self::http::{EscapedSlashes, HealthCheck, Http2, InvalidMessage, Keepalive, Path};
 pub use self::timeout::{HttpTimeout, TcpTimeout, Timeout};
-pub use self::tls::{AlpnProtocol, ClientTls, ResumptionKind, Session, SessionResumption, TlsVersion};
+pub use self::tls::{
+    AlpnProtocol, ClientTls, ResumptionKind, Session, SessionResumption, TlsVersion, cipher,
+};
 
 /// Declares a group of optional fields: all absent by default, unknown ones refused.
 macro_rules! group {
@@ -44,6 +47,7 @@ macro_rules! group {
     };
 }
 use group;
+use problems::Problems;
 
 group! {
     /// How a listener treats its clients.
