@@ -29,6 +29,7 @@ mod datagram;
 mod engine;
 mod ingress;
 mod listeners;
+mod overload;
 pub mod process;
 mod reply;
 pub mod route;

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::request::Parts;
-use http::{HeaderMap, Request as HttpRequest, StatusCode};
+use http::{HeaderMap, HeaderValue, Request as HttpRequest, StatusCode};
 use pingora_core::protocols::http::ServerSession;
 use pingora_error::Result;
 use pingora_http::RequestHeader;
@@ -13,7 +13,7 @@ use policies::{Reply, Request};
 
 use super::head::{Checked, Setting};
 use super::path::PathRules;
-use super::{Engine, attempts, forward, head};
+use super::{Engine, attempts, body, forward, head};
 use crate::context::{RequestContext, Sent};
 use crate::ingress::connection::Connection;
 use crate::reply::{self, text};
@@ -35,7 +35,9 @@ pub(super) async fn admit(engine: &Engine, session: &mut Session, ctx: &mut Requ
     ctx.sent = Sent::of(&parts);
     let setting =
         Setting { trusted: engine.trusts_clients, is_upgrade: ctx.is_upgrade, paths: &PathRules::DEFAULT };
-    let checked = formed.and_then(|()| head::check(&mut parts, &setting));
+    let checked = formed
+        .and_then(|()| head::check(&mut parts, &setting))
+        .and_then(|checked| body::announced(ctx, &parts.headers).map(|()| checked));
     if let Ok(Checked { host, .. }) = &checked {
         forward::add(&mut parts.headers, &ctx.exchange.connection, host, ctx.trace, engine.trusts_clients);
     }
@@ -77,6 +79,9 @@ async fn decide(
     has_body: bool,
 ) -> Result<(), Reply> {
     ctx.is_grpc = is_grpc(&req.headers);
+    if engine.load.sheds() {
+        return Err(overloaded());
+    }
     route(ctx, req)?;
     let Some(rule) = &ctx.rule else { return Err(text(StatusCode::NOT_FOUND, "route_not_found")) };
     rule.chain.request(req, &mut ctx.policy, &mut ctx.rule_state).await?;
@@ -96,6 +101,13 @@ async fn decide(
     attempts::pick(ctx)?;
     mirror(engine, ctx, req, has_body);
     Ok(())
+}
+
+/// What is turned away so that others are served in time.
+fn overloaded() -> Reply {
+    let mut reply = text(StatusCode::SERVICE_UNAVAILABLE, "overloaded");
+    reply.headers.push((RETRY_AFTER, HeaderValue::from_static("1")));
+    reply
 }
 
 /// Finds the rule; in the context afterwards.

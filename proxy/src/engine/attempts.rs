@@ -71,9 +71,12 @@ pub(super) async fn peer(
 fn limit(session: &mut Session, ctx: &RequestContext, peer: &mut HttpPeer, now: Instant) {
     let one = ctx.upstream.deadline.map(|at| at + SLACK);
     ctx.exchange.set_deadline(ctx.deadline.map_or(one, |all| Some(one.map_or(all, |one| all.min(one)))));
+    let options = &mut peer.options;
+    if let Some(idle) = ctx.exchange.connection.rules().times.stream_idle.filter(|_| !ctx.is_upgrade) {
+        options.read_timeout = Some(options.read_timeout.map_or(idle, |own| own.min(idle)));
+    }
     let Some(at) = ctx.limit() else { return };
     let left = at.saturating_duration_since(now);
-    let options = &mut peer.options;
     options.total_connection_timeout =
         Some(options.total_connection_timeout.map_or(left, |own| own.min(left)));
     // An upgraded connection lives on after the limit, with the limits of its beginning.

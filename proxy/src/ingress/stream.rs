@@ -63,8 +63,11 @@ impl Io {
 }
 
 impl ClientStream {
-    pub(crate) fn plain(stream: TcpStream) -> Self {
-        Self::new(Io::Plain(stream))
+    /// `seen`: what was read of it already.
+    pub(crate) fn plain(stream: TcpStream, seen: Vec<u8>) -> Self {
+        let mut plain = Self::new(Io::Plain(stream));
+        plain.read = seen;
+        plain
     }
 
     pub(crate) fn tls(stream: TlsStream<TcpStream>) -> Self {
@@ -115,6 +118,11 @@ impl ClientStream {
     pub(crate) fn poll_preface(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Preface>> {
         let Io::Plain(tcp) = &mut self.io else { return Poll::Ready(Ok(Preface::Http1)) };
         loop {
+            if !self.read.is_empty()
+                && let Some(preface) = Preface::of(&self.read)
+            {
+                return Poll::Ready(Ok(preface));
+            }
             ready!(tcp.poll_read_ready(cx))?;
             // Room for an ordinary head: HTTP/1 then reads it from here, without another system call.
             self.read.reserve(2 * FIRST);
@@ -123,9 +131,6 @@ impl ClientStream {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
                 Err(error) => return Poll::Ready(Err(error)),
-            }
-            if let Some(preface) = Preface::of(&self.read) {
-                return Poll::Ready(Ok(preface));
             }
         }
     }
@@ -185,6 +190,19 @@ impl ClientStream {
     fn note_answer(&self) {
         if let Some(exchange) = &self.exchange {
             exchange.answered();
+            exchange.pace.moves();
+        }
+    }
+
+    /// Takes note of whether more of a body was there.
+    fn note_read(&self, is_there: bool) {
+        let reading = |exchange: &&Arc<Exchange>| exchange.is_taken() && !exchange.is_read();
+        if let Some(exchange) = self.exchange.as_ref().filter(reading) {
+            if is_there {
+                exchange.pace.fed();
+            } else {
+                exchange.pace.waits();
+            }
         }
     }
 
@@ -249,14 +267,16 @@ impl AsyncRead for ClientStream {
             }
             return this.watch.look(this.exchange.as_deref(), buf, before);
         }
-        match &mut this.io {
+        let read = match &mut this.io {
             Io::Plain(tcp) => {
                 let read = Pin::new(tcp).poll_read(cx, buf);
                 this.unsure = buf.remaining() == 0;
-                ready!(read)?;
+                read
             }
-            Io::Tls(tls) => ready!(Pin::new(tls.as_mut()).poll_read(cx, buf))?,
-        }
+            Io::Tls(tls) => Pin::new(tls.as_mut()).poll_read(cx, buf),
+        };
+        this.note_read(read.is_ready());
+        ready!(read)?;
         this.watch.look(this.exchange.as_deref(), buf, before)
     }
 }

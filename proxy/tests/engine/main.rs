@@ -18,4 +18,5 @@ mod streams;
 mod timeouts;
 mod tls;
 mod tls_streams;
+mod traffic;
 mod websocket;
