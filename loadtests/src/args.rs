@@ -39,6 +39,12 @@ pub(crate) enum Command {
         loadtests churn --quick"
     )]
     Churn(ChurnArgs),
+    /// Far more requests than the gateway can serve: what is served of them, how fast, and how soon all is as before.
+    #[command(
+        after_help = "Examples:\n  loadtests overload\n  loadtests overload --times 5 --connections 4000\n  \
+        loadtests overload --fairway target/dist/fairway-gateway --json overload.json\n  loadtests overload --quick"
+    )]
+    Overload(OverloadArgs),
     /// Attacks on the wire, each with its clause or advisory: what Fairway, nginx and HAProxy make of them.
     #[command(after_help = "Examples:\n  loadtests wire\n  loadtests wire --only chunk\n  \
         loadtests wire --peers fairway,nginx,haproxy --markdown wire.md\n  \
@@ -156,6 +162,28 @@ pub(crate) struct ChurnArgs {
     #[arg(long)]
     pub(crate) json: Option<PathBuf>,
     /// 10 changes, 2 restarts, 2,000 requests.
+    #[arg(long)]
+    pub(crate) quick: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OverloadArgs {
+    /// fairway-gateway to measure [default: built with `cargo build --profile dist`].
+    #[arg(long)]
+    pub(crate) fairway: Option<PathBuf>,
+    /// How many times the peak is offered.
+    #[arg(long, default_value_t = 3.0)]
+    pub(crate) times: f64,
+    /// Connections it comes over.
+    #[arg(long, default_value_t = 1000)]
+    pub(crate) connections: usize,
+    /// Seconds of each load.
+    #[arg(long, default_value_t = 10.0)]
+    pub(crate) seconds: f64,
+    /// Writes the figures there as JSON.
+    #[arg(long)]
+    pub(crate) json: Option<PathBuf>,
+    /// A second of each load over few connections: proves that it works, judges only that all is as before afterwards.
     #[arg(long)]
     pub(crate) quick: bool,
 }

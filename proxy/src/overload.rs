@@ -135,10 +135,43 @@ impl Overload {
     }
 }
 
+#[cfg(test)]
+impl Overload {
+    /// As if these had been found, for ever.
+    pub(crate) fn found(used: u64, limit: u64, delay: u32) -> Self {
+        let (pressure, load) = (Arc::new(Pressure::default()), Arc::new(Load::default()));
+        pressure.set(used, limit);
+        load.set_late(ALL / 4, &pressure);
+        load.delay.store(delay, Ordering::Relaxed);
+        Self { pressure, loads: vec![load], tasks: Vec::new() }
+    }
+}
+
 impl Drop for Overload {
     fn drop(&mut self) {
         for task in &self.tasks {
             task.abort();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scarce_memory_turns_every_request_away_and_a_late_worker_some() {
+        let (load, pressure) = (Load::default(), Pressure::default());
+        let shed = || (0..1000).filter(|_| load.sheds()).count();
+        assert_eq!(shed(), 0);
+        pressure.set(96, 100);
+        load.set_late(0, &pressure);
+        assert_eq!(shed(), 1000);
+        pressure.set(93, 100);
+        load.set_late(ALL / 2, &pressure);
+        assert!((300..700).contains(&shed()));
+        assert!(pressure.ends_connections() && !pressure.closes_connections());
+        load.set_late(0, &pressure);
+        assert_eq!(shed(), 0);
     }
 }

@@ -72,7 +72,10 @@ fn limit(session: &mut Session, ctx: &RequestContext, peer: &mut HttpPeer, now: 
     let one = ctx.upstream.deadline.map(|at| at + SLACK);
     ctx.exchange.set_deadline(ctx.deadline.map_or(one, |all| Some(one.map_or(all, |one| all.min(one)))));
     let options = &mut peer.options;
-    if let Some(idle) = ctx.exchange.connection.rules().times.stream_idle.filter(|_| !ctx.is_upgrade) {
+    // While a body goes up, that moves, and Pingora's limit would not know.
+    let answers_next = !ctx.is_upgrade && session.as_mut().is_body_done();
+    let idle = ctx.exchange.connection.rules().times.stream_idle;
+    if let Some(idle) = idle.filter(|_| answers_next) {
         options.read_timeout = Some(options.read_timeout.map_or(idle, |own| own.min(idle)));
     }
     let Some(at) = ctx.limit() else { return };

@@ -96,20 +96,13 @@ fn reply(ctx: &mut RequestContext, error: &Error) -> Option<Reply> {
     Some(text(status, reason))
 }
 
-/// Nothing has moved for too long. Whose fault it is depends on whether the client has anything left to say.
-fn silent(ctx: &RequestContext) -> (StatusCode, &'static str) {
-    let over = if ctx.exchange.is_waiting() { Over::Silent } else { Over::Idle };
-    let status = StatusCode::from_u16(over.status()).unwrap_or(StatusCode::GATEWAY_TIMEOUT);
-    (status, over.reason())
-}
-
 #[allow(clippy::wildcard_enum_match_arm, reason = "as above")]
 fn upstream(ctx: &RequestContext, error: &Error) -> (StatusCode, &'static str) {
     let is_late = ctx.limit().is_some_and(|at| at <= Instant::now());
     match error.etype {
-        // Of two limits the nearer one was given to Pingora.
+        // Of two limits the nearer one was given to Pingora: the request's own, or that something has to move.
         ReadTimedout | WriteTimedout if ctx.limit().is_none_or(|at| at > Instant::now() + NEAR) => {
-            silent(ctx)
+            (StatusCode::GATEWAY_TIMEOUT, Over::Idle.reason())
         }
         ReadTimedout | WriteTimedout => (StatusCode::GATEWAY_TIMEOUT, late(ctx).reason),
         ConnectTimedout | TLSHandshakeTimedout if is_late => (StatusCode::GATEWAY_TIMEOUT, late(ctx).reason),

@@ -163,11 +163,6 @@ impl Exchange {
         }
     }
 
-    /// We wait for more of the body.
-    pub(crate) fn is_waiting(&self) -> bool {
-        !self.is_read() && self.pace.is_waiting()
-    }
-
     /// The limit that was over, once one was.
     pub(crate) fn over(&self) -> Option<Over> {
         Over::of(self.over.load(Ordering::Relaxed))

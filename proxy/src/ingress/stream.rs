@@ -200,6 +200,7 @@ impl ClientStream {
         if let Some(exchange) = self.exchange.as_ref().filter(reading) {
             if is_there {
                 exchange.pace.fed();
+                exchange.pace.moves();
             } else {
                 exchange.pace.waits();
             }

@@ -68,6 +68,20 @@ async fn a_port_a_process_and_an_address_take_so_many_connections() {
 }
 
 #[tokio::test]
+async fn without_memory_connections_are_closed() {
+    // What this process has is more than that.
+    let options = Options { max_memory: Some(1 << 20), ..Options::new("gateway") };
+    let (mesh, telemetry, _origin) = mesh(options, "{}").await;
+    within(async {
+        while served(mesh.address(), ip(1)).await.is_some() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    assert!(turned_away(&telemetry, "memory") >= 1);
+}
+
+#[tokio::test]
 async fn an_address_behind_a_proxy_is_counted_by_what_the_header_says() {
     let (mesh, telemetry, _origin) =
         mesh(Options::new("gateway"), "{proxyProtocol: {}, limits: {connectionsPerAddress: 1}}").await;
