@@ -30,6 +30,7 @@ mod egress;
 mod engine;
 mod ingress;
 mod listeners;
+mod overload;
 pub mod process;
 mod reply;
 pub mod route;

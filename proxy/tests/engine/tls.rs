@@ -61,6 +61,15 @@ pub(crate) async fn connect(
     trusted: &Identity,
     alpn: &[&[u8]],
 ) -> std::io::Result<TlsStream<TcpStream>> {
+    over(TcpStream::connect(address).await?, name, trusted, alpn).await
+}
+
+pub(crate) async fn over(
+    tcp: TcpStream,
+    name: &'static str,
+    trusted: &Identity,
+    alpn: &[&[u8]],
+) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     roots.add(trusted.der.clone()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -70,7 +79,6 @@ pub(crate) async fn connect(
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
-    let tcp = TcpStream::connect(address).await?;
     let name = ServerName::try_from(name).unwrap();
     within(TlsConnector::from(Arc::new(config)).connect(name, tcp)).await
 }
