@@ -292,7 +292,7 @@ mod tests {
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let mut stream = ClientStream::plain(listener.accept().await.unwrap().0, Vec::new());
         let exchange = Arc::new(Exchange::default());
-        stream.serve(exchange.clone(), None);
+        stream.serve(exchange.clone());
         stream.begin();
         (client, stream, exchange)
     }
