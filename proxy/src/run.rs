@@ -167,11 +167,11 @@ fn server(options: &Options, load: Arc<Load>, telemetry: Arc<Telemetry>, reader:
         telemetry: telemetry.clone(),
         net: Net::new(idle_upstreams.min(128)),
         trusts_clients,
-        load,
+        load: load.clone(),
     };
     let mut proxy = pingora_proxy::http_proxy(&Arc::new(conf), engine);
     proxy.server_options = Some(HttpServerOptions::default());
-    Server::new(proxy, reader, telemetry)
+    Server::new(proxy, reader, telemetry, load)
 }
 
 /// The one task that changes what is served.

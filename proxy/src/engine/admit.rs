@@ -80,6 +80,7 @@ async fn decide(
 ) -> Result<(), Reply> {
     ctx.is_grpc = is_grpc(&req.headers);
     if engine.load.sheds() {
+        ctx.exchange.shed();
         return Err(overloaded());
     }
     route(ctx, req)?;

@@ -21,6 +21,7 @@ use super::stream::ClientStream;
 use super::timer::Timer;
 use super::{http1, http2, proxy_protocol, tls};
 use crate::engine::Engine;
+use crate::overload::Load;
 use crate::snapshot::{Port, Reader};
 use crate::stream::{self, Accepted, Opaque};
 use crate::telemetry::{Spoken, Telemetry};
@@ -30,6 +31,8 @@ pub(crate) struct Server {
     pub(crate) proxy: Arc<HttpProxy<Engine>>,
     pub(crate) reader: Reader,
     pub(crate) telemetry: Arc<Telemetry>,
+    /// How much its worker can take.
+    pub(crate) load: Arc<Load>,
     /// Pingora wants to be told of a shutdown; gates do that here, so this one never changes.
     pub(crate) never: ShutdownWatch,
     _never: watch::Sender<bool>,
@@ -42,9 +45,14 @@ impl std::fmt::Debug for Server {
 }
 
 impl Server {
-    pub(crate) fn new(proxy: HttpProxy<Engine>, reader: Reader, telemetry: Arc<Telemetry>) -> Self {
+    pub(crate) fn new(
+        proxy: HttpProxy<Engine>,
+        reader: Reader,
+        telemetry: Arc<Telemetry>,
+        load: Arc<Load>,
+    ) -> Self {
         let (sender, never) = watch::channel(false);
-        Self { proxy: Arc::new(proxy), reader, telemetry, never, _never: sender }
+        Self { proxy: Arc::new(proxy), reader, telemetry, load, never, _never: sender }
     }
 
     /// A port as configured now.
