@@ -18,7 +18,7 @@ use crate::install;
 use crate::origin::{Origin, SMALL};
 use crate::peers::{Job, Kind, Peer};
 use crate::proxy::{Bench, Running, Scratch};
-use crate::report::{Table, figure, say};
+use crate::report::{Table, complain, figure, say};
 
 /// Connections of the closed loop, and of what is no overload.
 const CALM: usize = 64;
@@ -49,7 +49,11 @@ pub(crate) async fn run(args: &OverloadArgs) -> Result<bool> {
     let length = Duration::from_secs_f64(if args.quick { 1.0 } else { args.seconds });
     let connections = if args.quick { 2 * CALM } else { args.connections };
 
-    let peak = rate(&send(&proxy, CALM, Drive::Closed(length)).await?);
+    let closed = send(&proxy, CALM, Drive::Closed(length)).await?;
+    if let Some(error) = &closed.first_error {
+        complain(format_args!("{} errors in the closed loop, such as: {error}", closed.errors));
+    }
+    let peak = rate(&closed);
     let unloaded = send(&proxy, CALM, Drive::Open(peak / 2.0, length)).await?;
     let before = proxy.pss_kib();
     let loaded = send(&proxy, connections, Drive::Open(peak * args.times, length)).await?;
@@ -64,6 +68,7 @@ pub(crate) async fn run(args: &OverloadArgs) -> Result<bool> {
         ("peak, requests/s", Some(peak)),
         ("offered / peak", Some(offered)),
         ("goodput / peak", Some(goodput)),
+        ("turned away / peak", Some(loaded.errors as f64 / loaded.elapsed.as_secs_f64() / peak)),
         ("p99 unloaded, µs", Some(p99)),
         ("p99 of admitted / unloaded", Some(latency)),
         ("memory before, MiB", Some(before as f64 / 1024.0)),
@@ -103,7 +108,7 @@ async fn recover(proxy: &Running, rate: f64, p99: f64) -> Result<Option<Duration
     while begun.elapsed() < PATIENCE {
         let since = begun.elapsed();
         let tally = send(proxy, CALM, Drive::Open(rate, SLICE)).await?;
-        if tally.errors == 0 && tally.latency.micros(0.5) <= p99 {
+        if tally.errors == 0 && tally.latency.micros(0.5) <= LATENCY * p99 {
             return Ok(Some(since));
         }
     }

@@ -96,6 +96,11 @@ impl Load {
         }
     }
 
+    /// True while nothing is turned away.
+    pub(crate) fn is_calm(&self) -> bool {
+        self.shed.load(Ordering::Relaxed) == 0
+    }
+
     fn set_late(&self, late: u32, pressure: &Pressure) {
         self.late.store(late, Ordering::Relaxed);
         let shed = if pressure.at_least(Level::Scarce) { ALL } else { late };

@@ -182,9 +182,9 @@ fn server(
         telemetry: telemetry.clone(),
         net: Net::new(idle_upstreams.min(128)),
         trusts_clients,
-        load,
+        load: load.clone(),
     };
-    Ok(Server::new(frame(Arc::new(conf), engine, runtime)?, reader, telemetry))
+    Ok(Server::new(frame(Arc::new(conf), engine, runtime)?, reader, telemetry, load))
 }
 
 /// The one task that changes what is served.

@@ -106,6 +106,7 @@ async fn decide(
         return Err(reply);
     }
     if engine.load.sheds() {
+        ctx.exchange.shed();
         return Err(overloaded());
     }
     rules.early.request(req);

@@ -61,6 +61,8 @@ pub(crate) struct Exchange {
     fault: AtomicU8,
     /// 0: none.
     deadline: AtomicU64,
+    /// It was turned away, and told to come again later.
+    shed: AtomicBool,
     /// Which limit was over; 0: none was.
     over: AtomicU8,
     pub(crate) pace: Pace,
@@ -78,6 +80,7 @@ impl Exchange {
             refused: AtomicU16::new(0),
             fault: AtomicU8::new(0),
             deadline: AtomicU64::new(0),
+            shed: AtomicBool::new(false),
             over: AtomicU8::new(0),
             pace: Pace::default(),
             turn: Turn::default(),
@@ -98,6 +101,7 @@ impl Exchange {
         self.read.store(false, Ordering::Relaxed);
         self.answered.store(false, Ordering::Relaxed);
         self.deadline.store(0, Ordering::Relaxed);
+        self.shed.store(false, Ordering::Relaxed);
         self.over.store(0, Ordering::Relaxed);
         self.pace.reset();
     }
@@ -161,6 +165,15 @@ impl Exchange {
             0 => None,
             micros => moment(micros),
         }
+    }
+
+    /// Says that it is turned away and the client told to come again later.
+    pub(crate) fn shed(&self) {
+        self.shed.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_shed(&self) -> bool {
+        self.shed.load(Ordering::Relaxed)
     }
 
     /// The limit that was over, once one was.

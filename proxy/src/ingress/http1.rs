@@ -23,7 +23,7 @@ use super::timer::Timer;
 /// Serves requests until either side is done.
 pub(crate) async fn serve(mut stream: Box<ClientStream>, exchange: Arc<Exchange>, server: &Server) {
     let mut timer = Timer::default();
-    while next(&mut stream, &exchange.connection, &mut timer).await {
+    while next(&mut stream, &exchange, server, &mut timer).await {
         let begun = Instant::now();
         exchange.reset(begun);
         exchange.connection.begins_request();
@@ -67,10 +67,18 @@ fn account_refused(exchange: &Exchange, server: &Server, begun: Instant) {
     Refused { version: "HTTP/1.1", status, reason, begun }.account(&exchange.connection, server);
 }
 
+/// What a client is told in `Retry-After`. One that comes at once all the same is not read before: turning it away again and
+/// again would cost what is left for others.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
 /// Waits for the next request; false when there will be none.
-async fn next(stream: &mut ClientStream, connection: &Connection, timer: &mut Timer) -> bool {
+async fn next(stream: &mut ClientStream, exchange: &Exchange, server: &Server, timer: &mut Timer) -> bool {
     let since = Instant::now();
+    let connection = &exchange.connection;
     poll_fn(|cx| {
+        if exchange.is_shed() && !server.load.is_calm() && timer.poll(since + RETRY_AFTER, cx).is_pending() {
+            return Poll::Pending;
+        }
         // What is there is served, even when the time is up.
         if let Poll::Ready(more) = stream.poll_request(cx) {
             return Poll::Ready(more);

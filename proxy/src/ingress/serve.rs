@@ -20,6 +20,7 @@ use super::stream::ClientStream;
 use super::timer::Timer;
 use super::{http1, http2, proxy_protocol, tls};
 use crate::egress::Frame;
+use crate::overload::Load;
 use crate::snapshot::{Port, Reader};
 use crate::stream::{self, Accepted, Opaque};
 use crate::telemetry::{Spoken, Telemetry};
@@ -29,6 +30,8 @@ pub(crate) struct Server {
     pub(crate) proxy: Arc<Frame>,
     pub(crate) reader: Reader,
     pub(crate) telemetry: Arc<Telemetry>,
+    /// How much its worker can take.
+    pub(crate) load: Arc<Load>,
     /// Pingora wants to be told of a shutdown; gates do that here, so this one never changes.
     pub(crate) never: ShutdownWatch,
     _never: watch::Sender<bool>,
@@ -41,9 +44,9 @@ impl std::fmt::Debug for Server {
 }
 
 impl Server {
-    pub(crate) fn new(proxy: Arc<Frame>, reader: Reader, telemetry: Arc<Telemetry>) -> Self {
+    pub(crate) fn new(proxy: Arc<Frame>, reader: Reader, telemetry: Arc<Telemetry>, load: Arc<Load>) -> Self {
         let (sender, never) = watch::channel(false);
-        Self { proxy, reader, telemetry, never, _never: sender }
+        Self { proxy, reader, telemetry, load, never, _never: sender }
     }
 
     /// A port as configured now.
