@@ -24,6 +24,11 @@ impl Traffic {
     /// Field, reason and remedy.
     pub(crate) fn compile(spec: Option<&ClientTraffic>) -> Result<Arc<Self>, String> {
         let Some(spec) = spec else { return Ok(Arc::default()) };
+        // The controller refuses the same; what comes from elsewhere is judged here.
+        let problems = spec.problems();
+        if !problems.is_empty() {
+            return Err(problems.join("; "));
+        }
         let connection = ConnectionRules::compile(spec)?;
         Ok(Arc::new(Self { connection, request: RequestRules::compile(spec)? }))
     }

@@ -11,7 +11,7 @@ group! {
         /// Most bytes of one connection that wait in the proxy in each direction. Not supported: refused. What waits is bounded
         /// without it, by buffers of 64Ki and HTTP/2's windows.
         buffer_limit: ByteSize,
-        /// Receive and send buffers of the socket (`SO_RCVBUF`, `SO_SNDBUF`). 1Ki to 1Gi. Default: the kernel's.
+        /// Receive and send buffers of the socket (`SO_RCVBUF`, `SO_SNDBUF`). 4Ki to 64Mi. Default: the kernel's.
         socket_buffer_limit: ByteSize,
     }
 }
@@ -88,9 +88,11 @@ impl Connection {
             problems.number(&at("maxRequestsPerConnection"), limit.max_requests_per_connection, 1..=u32::MAX);
             problems.positive(&at("maxStreamDuration"), limit.max_stream_duration, remedy);
         }
-        problems.bytes("connection.bufferLimit", self.buffer_limit, 8 << 10..=16 << 20, "8Ki and 16Mi");
+        if self.buffer_limit.is_some() {
+            problems.add("connection.bufferLimit", "not supported, buffers are of fixed sizes: leave it out");
+        }
         let socket = self.socket_buffer_limit;
-        problems.bytes("connection.socketBufferLimit", socket, 1 << 10..=1 << 30, "1Ki and 1Gi");
+        problems.bytes("connection.socketBufferLimit", socket, 4 << 10..=64 << 20, "4Ki and 64Mi");
     }
 }
 

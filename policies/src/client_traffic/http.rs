@@ -80,9 +80,16 @@ impl Http2 {
         let connection = self.initial_connection_window_size;
         problems.bytes("http2.initialConnectionWindowSize", connection, range, words);
         problems.number("http2.maxConcurrentStreams", self.max_concurrent_streams, 1..=100_000);
+        if self.on_invalid_message == Some(InvalidMessage::TerminateConnection) {
+            // Most of them are reset inside the codec, which does not tell.
+            problems.add("http2.onInvalidMessage", "only TerminateStream is supported: leave it out");
+        }
         if let Some(keepalive) = &self.connection_keepalive {
             let (interval, timeout) = (keepalive.interval, keepalive.timeout);
-            problems.positive("http2.connectionKeepalive.interval", interval, "leave it out for no PINGs");
+            if interval.is_some_and(|interval| interval.0 < std::time::Duration::from_secs(1)) {
+                let message = "is too short: write 1s or more, or leave it out for no PINGs";
+                problems.add("http2.connectionKeepalive.interval", message);
+            }
             problems.positive("http2.connectionKeepalive.timeout", timeout, "no answer could come in time");
         }
     }

@@ -53,24 +53,20 @@ struct Probes {
 }
 
 impl ConnectionRules {
+    /// `spec` has no [problems](ClientTraffic::problems).
     pub(super) fn compile(spec: &ClientTraffic) -> Result<Self, String> {
-        let connection = spec.connection.as_ref();
-        if connection.is_some_and(|connection| connection.buffer_limit.is_some()) {
-            // Pingora's buffers are of fixed sizes: 64 KiB for each direction of a request, and less between.
-            return Err("connection.bufferLimit: cannot be chosen: leave it out".to_owned());
-        }
         let proxy_protocol = spec.proxy_protocol.as_ref().map(|header| match header.optional {
             Some(true) => ProxyProtocol::Optional,
             Some(false) | None => ProxyProtocol::Required,
         });
         Ok(Self {
             proxy_protocol,
-            limits: Limits::compile(spec)?,
-            times: Times::compile(spec.timeout.as_ref())?,
+            limits: Limits::compile(spec),
+            times: Times::compile(spec.timeout.as_ref()),
             body: BodyRules::compile(spec.limits.as_ref()),
-            http2: Http2Rules::compile(spec.http2.as_ref())?,
+            http2: Http2Rules::compile(spec.http2.as_ref()),
             tls: spec.tls.as_ref().map(TlsRules::compile).transpose()?.unwrap_or_default(),
-            socket: Socket::compile(spec)?,
+            socket: Socket::compile(spec),
         })
     }
 
@@ -109,50 +105,14 @@ impl ConnectionRules {
 }
 
 impl Socket {
-    fn compile(spec: &ClientTraffic) -> Result<Self, String> {
+    fn compile(spec: &ClientTraffic) -> Self {
         let buffer = spec.connection.as_ref().and_then(|connection| connection.socket_buffer_limit);
-        let buffer = buffer
-            .map(|size| match usize::try_from(size.0) {
-                Ok(bytes @ 4_096..=67_108_864) => Ok(bytes),
-                Ok(_) | Err(_) => {
-                    Err(format!("connection.socketBufferLimit: {size} is out of range: write 4Ki to 64Mi"))
-                }
-            })
-            .transpose()?;
-        let whole = |name: &str, duration: Option<policies::Duration>| match duration {
-            Some(duration) if duration.0.subsec_nanos() != 0 || duration.0.is_zero() => {
-                Err(format!("tcpKeepalive.{name}: {duration} is not whole seconds: write 1s or more"))
-            }
-            Some(duration) if duration.0 > Duration::from_secs(32_767) => {
-                Err(format!("tcpKeepalive.{name}: {duration} is more than the kernel takes: write up to 9h"))
-            }
-            duration => Ok(duration.map(|duration| duration.0)),
-        };
-        let keepalive = match &spec.tcp_keepalive {
-            None => None,
-            Some(keepalive) => {
-                if keepalive.probes.is_some_and(|probes| !(1..=127).contains(&probes)) {
-                    return Err("tcpKeepalive.probes: write 1 to 127".to_owned());
-                }
-                Some(Probes {
-                    probes: keepalive.probes,
-                    idle: whole("idleTime", keepalive.idle_time)?,
-                    interval: whole("interval", keepalive.interval)?,
-                })
-            }
-        };
-        Ok(Self { keepalive, buffer })
-    }
-}
-
-/// A duration that has to be more than nothing.
-fn positive(field: &str, given: Option<policies::Duration>, default: Duration) -> Result<Duration, String> {
-    match given {
-        Some(given) if given.0.is_zero() => {
-            Err(format!("{field}: zero would end every connection: write a longer time, or leave it out"))
-        }
-        Some(given) => Ok(given.0),
-        None => Ok(default),
+        let keepalive = spec.tcp_keepalive.as_ref().map(|keepalive| Probes {
+            probes: keepalive.probes,
+            idle: keepalive.idle_time.map(|time| time.0),
+            interval: keepalive.interval.map(|time| time.0),
+        });
+        Self { keepalive, buffer: buffer.and_then(|size| usize::try_from(size.0).ok()) }
     }
 }
 

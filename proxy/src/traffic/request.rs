@@ -7,18 +7,14 @@ pub(crate) mod path;
 use std::sync::LazyLock;
 
 use policies::Invalid;
-use policies::client_traffic::{
-    ByteSize, ClientTraffic, HeaderChanges, Headers, Limits, Path, RequestId, Underscores,
-};
+use policies::client_traffic::{ClientTraffic, HeaderChanges, Headers, Limits, Path, RequestId, Underscores};
 
 use self::certificate::CertificateRules;
 use self::client::Detection;
-use self::path::{PathRules, normal};
+use self::path::PathRules;
 
 /// Most fields of a head where nobody says how many (Envoy's default).
 const FIELDS: usize = 100;
-/// What may be said; the parser knows no more.
-const MOST_FIELDS: u32 = 250;
 
 /// What requests are held to.
 #[derive(Debug)]
@@ -71,6 +67,7 @@ impl RequestRules {
         &NOBODY
     }
 
+    /// `spec` has no [problems](ClientTraffic::problems).
     pub(super) fn compile(spec: &ClientTraffic) -> Result<Self, String> {
         let mut rules = Self::default();
         if let Some(detection) = &spec.client_ip_detection {
@@ -84,44 +81,22 @@ impl RequestRules {
             rules.paths.merge_slashes = !disable_merge_slashes.unwrap_or_default();
         }
         if let Some(limits) = &spec.limits {
-            rules.limit(limits)?;
+            rules.limit(limits);
         }
         if let Some(headers) = &spec.headers {
             rules.change(headers)?;
         }
         if let Some(check) = &spec.health_check {
-            let has_form = check.path.starts_with('/')
-                && check.path.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#'))
-                && normal(&check.path, &rules.paths).is_ok_and(|normal| normal.path == check.path);
-            if !has_form {
-                return Err(format!(
-                    "healthCheck.path: {:?} is no path of a request: begin with /, without query, dot segments, double \
-                     slashes and needless escapes",
-                    check.path
-                ));
-            }
             rules.health_check = Some(check.path.as_str().into());
         }
         Ok(rules)
     }
 
-    fn limit(&mut self, limits: &Limits) -> Result<(), String> {
+    fn limit(&mut self, limits: &Limits) {
         if let Some(count) = limits.request_headers_count {
-            if !(1..=MOST_FIELDS).contains(&count) {
-                return Err(format!(
-                    "limits.requestHeadersCount: {count} is out of range: write 1 to {MOST_FIELDS}"
-                ));
-            }
             self.most_fields = usize::try_from(count).unwrap_or(FIELDS);
         }
-        if let Some(bytes @ ByteSize(number)) = limits.request_headers_bytes {
-            let fits = (1 << 10..=1 << 20).contains(&number);
-            let number = usize::try_from(number).ok().filter(|_| fits);
-            self.head_bytes = Some(number.ok_or_else(|| {
-                format!("limits.requestHeadersBytes: {bytes} is out of range: write 1Ki to 1Mi")
-            })?);
-        }
-        Ok(())
+        self.head_bytes = limits.request_headers_bytes.and_then(|size| usize::try_from(size.0).ok());
     }
 
     fn change(&mut self, headers: &Headers) -> Result<(), String> {

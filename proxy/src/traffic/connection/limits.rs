@@ -40,27 +40,13 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// # Errors
-    /// Field, reason and remedy.
-    pub(super) fn compile(spec: &ClientTraffic) -> Result<Self, String> {
+    pub(super) fn compile(spec: &ClientTraffic) -> Self {
         let default = Self::default();
         let limit = spec.connection.as_ref().and_then(|connection| connection.connection_limit.clone());
         let limit = limit.unwrap_or_default();
         let limits = spec.limits.clone().unwrap_or_default();
         let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
-        if limit.value == Some(0) {
-            return Err("connection.connectionLimit.value: 0 serves nobody: write 1 or more".to_owned());
-        }
-        if limit.max_requests_per_connection == Some(0) {
-            return Err(
-                "connection.connectionLimit.maxRequestsPerConnection: write 1 or more, or leave it out"
-                    .to_owned(),
-            );
-        }
-        if limits.http2_control_frames.is_some_and(|frames| !(10..=1_000_000).contains(&frames)) {
-            return Err("limits.http2ControlFrames: write 10 to 1000000".to_owned());
-        }
-        Ok(Self {
+        Self {
             connections: limit.value.map_or(default.connections, size),
             close_delay: limit.close_delay.map_or(default.close_delay, |delay| delay.0),
             per_address: limits.connections_per_address.map(size),
@@ -68,7 +54,7 @@ impl Limits {
             requests: limit.max_requests_per_connection,
             request: for_ever(limit.max_stream_duration, None),
             control_frames: limits.http2_control_frames.unwrap_or(default.control_frames),
-        })
+        }
     }
 }
 

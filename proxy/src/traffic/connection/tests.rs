@@ -1,9 +1,11 @@
 use policies::client_traffic::ClientTraffic;
 
 use super::*;
+use crate::traffic::Traffic;
 
 fn compiled(yaml: &str) -> Result<ConnectionRules, String> {
-    ConnectionRules::compile(&serde_saphyr::from_str::<ClientTraffic>(yaml).unwrap())
+    let spec = serde_saphyr::from_str::<ClientTraffic>(yaml).unwrap();
+    Ok(Traffic::compile(Some(&spec))?.connection.clone())
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use policies::client_traffic::Timeout;
 
-use super::{for_ever, positive};
+use super::for_ever;
 
 /// How long things may take; `None`: for ever.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,32 +41,19 @@ impl Default for Times {
 }
 
 impl Times {
-    /// # Errors
-    /// Field, reason and remedy.
-    pub(super) fn compile(spec: Option<&Timeout>) -> Result<Self, String> {
+    pub(super) fn compile(spec: Option<&Timeout>) -> Self {
         let default = Self::default();
         let tcp = spec.and_then(|spec| spec.tcp.clone()).unwrap_or_default();
         let http = spec.and_then(|spec| spec.http.clone()).unwrap_or_default();
-        Ok(Self {
-            head: positive(
-                "timeout.http.requestHeadersReceivedTimeout",
-                http.request_headers_received_timeout,
-                default.head,
-            )?,
+        let or = |given: Option<policies::Duration>, default| given.map_or(default, |given| given.0);
+        Self {
+            head: or(http.request_headers_received_timeout, default.head),
             idle: for_ever(http.idle_timeout, default.idle),
-            handshake: positive(
-                "timeout.tcp.tlsHandshakeTimeout",
-                tcp.tls_handshake_timeout,
-                default.handshake,
-            )?,
-            inspection: positive(
-                "timeout.tcp.connectionInspectionTimeout",
-                tcp.connection_inspection_timeout,
-                default.inspection,
-            )?,
+            handshake: or(tcp.tls_handshake_timeout, default.handshake),
+            inspection: or(tcp.connection_inspection_timeout, default.inspection),
             request: for_ever(http.request_received_timeout, default.request),
             stream_idle: for_ever(http.stream_idle_timeout, default.stream_idle),
             tcp_idle: for_ever(tcp.idle_timeout, default.tcp_idle),
-        })
+        }
     }
 }

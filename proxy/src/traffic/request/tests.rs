@@ -1,14 +1,18 @@
+use std::sync::Arc;
+
 use policies::client_traffic::EscapedSlashes;
 
 use super::*;
+use crate::traffic::Traffic;
 
-fn compiled(yaml: &str) -> Result<RequestRules, String> {
-    RequestRules::compile(&serde_saphyr::from_str(yaml).unwrap())
+fn compiled(yaml: &str) -> Result<Arc<Traffic>, String> {
+    Traffic::compile(Some(&serde_saphyr::from_str(yaml).unwrap()))
 }
 
 #[test]
 fn what_nobody_says_is_the_default() {
     let said = compiled("{}").unwrap();
+    let said = &said.request;
     assert_eq!((said.most_fields, said.head_bytes, said.appends_peer), (100, None, true));
     assert_eq!((said.paths, said.underscores), (PathRules::DEFAULT, Underscores::RejectRequest));
     assert!(!said.strips_dot && said.certificate.is_none() && said.health_check.is_none());
@@ -23,6 +27,7 @@ fn what_is_said_is_held_to() {
          {stripTrailingHostDot: true}}, healthCheck: {path: /healthz}}",
     )
     .unwrap();
+    let said = &said.request;
     assert_eq!((said.most_fields, said.head_bytes, said.appends_peer), (7, Some(2048), false));
     let paths = PathRules { escaped_slashes: EscapedSlashes::KeepUnchanged, merge_slashes: false };
     assert_eq!(
