@@ -120,6 +120,7 @@ pub(crate) const REFUSED: &[(&str, &str)] = &[
     ("http1", REMOVE),
     ("http3", REMOVE),
     ("scheme", REMOVE),
+    ("connection.bufferLimit", "buffers are of fixed sizes: remove it"),
     ("connection.maxAcceptPerSocketEvent", REMOVE),
     ("headers.disableRateLimitHeaders", REMOVE),
     ("headers.enableEnvoyHeaders", REMOVE),

@@ -22,6 +22,7 @@ use crate::rule::{Action, Rule};
 use crate::snapshot::Snapshot;
 use crate::split::Share;
 use crate::telemetry::{Course, InFlight, Record, Telemetry, TraceContext};
+use crate::traffic::connection::ConnectionRules;
 use crate::traffic::request::RequestRules;
 use crate::upstream::{ClientIdentity, Cluster, Picked, RetryPermit};
 
@@ -126,6 +127,12 @@ pub(crate) struct Mirrors {
 }
 
 impl RequestContext {
+    /// What its connection is held to, and since its listener is known, that listener's share of it.
+    pub(crate) fn connection_rules(&self) -> &ConnectionRules {
+        let own = self.exchange.connection.rules();
+        self.listener.as_deref().map_or(own, |listener| &listener.traffic.connection)
+    }
+
     pub(crate) fn new(
         exchange: Arc<Exchange>,
         telemetry: Arc<Telemetry>,

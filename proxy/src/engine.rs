@@ -110,7 +110,7 @@ impl ProxyHttp for Engine {
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool> {
         let is_answered = admit::admit(self, session, ctx).await?;
-        body::begins(ctx);
+        body::begins(session, ctx);
         Ok(is_answered)
     }
 

@@ -8,9 +8,6 @@ group! {
     Connection {
         /// How many, and how long.
         connection_limit: ConnectionLimit,
-        /// Most bytes of one connection that wait in the proxy in each direction. Not supported: refused. What waits is bounded
-        /// without it, by buffers of 64Ki and HTTP/2's windows.
-        buffer_limit: ByteSize,
         /// Receive and send buffers of the socket (`SO_RCVBUF`, `SO_SNDBUF`). 4Ki to 64Mi. Default: the kernel's.
         socket_buffer_limit: ByteSize,
     }
@@ -87,9 +84,6 @@ impl Connection {
             problems.positive(&at("maxConnectionDuration"), limit.max_connection_duration, remedy);
             problems.number(&at("maxRequestsPerConnection"), limit.max_requests_per_connection, 1..=u32::MAX);
             problems.positive(&at("maxStreamDuration"), limit.max_stream_duration, remedy);
-        }
-        if self.buffer_limit.is_some() {
-            problems.add("connection.bufferLimit", "not supported, buffers are of fixed sizes: leave it out");
         }
         let socket = self.socket_buffer_limit;
         problems.bytes("connection.socketBufferLimit", socket, 4 << 10..=64 << 20, "4Ki and 64Mi");

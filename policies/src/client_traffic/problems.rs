@@ -159,7 +159,6 @@ mod tests {
                 "connection: {connectionLimit: {maxStreamDuration: 0s}}",
                 "connection.connectionLimit.maxStreamDuration: 0s",
             ),
-            ("connection: {bufferLimit: 1Ki}", "connection.bufferLimit: 1Ki"),
             ("connection: {socketBufferLimit: 4Gi}", "connection.socketBufferLimit: 4Gi"),
             ("limits: {requestHeadersBytes: 2Mi}", "limits.requestHeadersBytes: 2Mi"),
             ("limits: {requestHeadersCount: 251}", "limits.requestHeadersCount: 251"),
@@ -194,7 +193,8 @@ mod tests {
                 "headers.xForwardedClientCert.certDetailsToAdd: ",
             ),
             ("http2: {initialStreamWindowSize: 1Ki}", "http2.initialStreamWindowSize: 1Ki"),
-            ("http2: {connectionKeepalive: {interval: 0s}}", "http2.connectionKeepalive.interval: 0s"),
+            ("http2: {connectionKeepalive: {interval: 10ms}}", "http2.connectionKeepalive.interval: "),
+            ("http2: {onInvalidMessage: TerminateConnection}", "http2.onInvalidMessage: "),
             ("healthCheck: {path: healthz}", "healthCheck.path: "),
             ("healthCheck: {path: /a/../b}", "healthCheck.path: "),
             ("healthCheck: {path: '/a?b'}", "healthCheck.path: "),
@@ -213,7 +213,7 @@ proxyProtocol: {}
 timeout:
   tcp: {idleTimeout: 0s, tlsHandshakeTimeout: 1s, connectionInspectionTimeout: 1s}
   http: {requestReceivedTimeout: 0s, requestHeadersReceivedTimeout: 1s, idleTimeout: 0s, streamIdleTimeout: 0s}
-connection: {connectionLimit: {value: 1, closeDelay: 0s}, bufferLimit: 8Ki, socketBufferLimit: 1Mi}
+connection: {connectionLimit: {value: 1, closeDelay: 0s}, socketBufferLimit: 1Mi}
 limits: {connectionsPerAddress: 0, requestHeadersBytes: 1Mi, requestBodyBytes: 0, requestBodyRate: 0}
 tcpKeepalive: {}
 tls:

@@ -133,6 +133,9 @@ impl ClientTls {
             problems.add("tls.minVersion", message);
         }
         let ciphers = self.ciphers.as_deref();
+        if ciphers.is_some() && least > TlsVersion::V1_2 {
+            problems.add("tls.ciphers", "are those of TLS 1.2, which minVersion rules out: leave them out");
+        }
         for (index, name) in ciphers.unwrap_or_default().iter().enumerate() {
             if cipher(name).is_none() {
                 let names = CIPHERS.map(|(openssl, _)| openssl).join(", ");

@@ -250,7 +250,9 @@ fn conflict(port: &Port, members: &[(Key, Scope)], served: &Served) -> Option<St
 fn gives_in(port: &Port, members: &[(Key, Scope)], served: &Served) -> Option<String> {
     let (first, _) = members.first()?;
     let (theirs, ours) = (&port.traffic.connection, &served.traffic.connection);
-    (!theirs.agrees_with(ours)).then(|| {
+    // A head is read before its listener is known.
+    let heads_agree = port.traffic.request.head_bytes == served.traffic.request.head_bytes;
+    (!theirs.agrees_with(ours) || !heads_agree).then(|| {
         format!(
             "traffic: what it says of connections differs from {first}, which shares port {} and comes first: that \
              holds for both; say the same, or choose another port",

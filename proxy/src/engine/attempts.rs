@@ -74,7 +74,7 @@ fn limit(session: &mut Session, ctx: &RequestContext, peer: &mut HttpPeer, now: 
     let options = &mut peer.options;
     // While a body goes up, that moves, and Pingora's limit would not know.
     let answers_next = !ctx.is_upgrade && session.as_mut().is_body_done();
-    let idle = ctx.exchange.connection.rules().times.stream_idle;
+    let idle = ctx.connection_rules().times.stream_idle;
     if let Some(idle) = idle.filter(|_| answers_next) {
         options.read_timeout = Some(options.read_timeout.map_or(idle, |own| own.min(idle)));
     }

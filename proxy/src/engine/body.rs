@@ -20,15 +20,18 @@ fn too_large() -> Reply {
 /// # Errors
 /// The answer.
 pub(super) fn announced(ctx: &RequestContext, headers: &HeaderMap) -> Result<(), Reply> {
-    let Some(most) = ctx.exchange.connection.rules().body.most else { return Ok(()) };
+    let Some(most) = ctx.connection_rules().body.most else { return Ok(()) };
     let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
     // One that is no number was refused for it.
     let is_over = length.and_then(|length| length.parse::<u64>().ok()).is_some_and(|length| length > most);
     if is_over { Err(too_large()) } else { Ok(()) }
 }
 
-/// It is known what the request is: messages of gRPC and of WebSockets come when there are some.
-pub(super) fn begins(ctx: &RequestContext) {
+/// It is known what the request is, and whose: messages of gRPC and of WebSockets come when there are some.
+pub(super) fn begins(session: &mut Session, ctx: &RequestContext) {
+    let rules = ctx.connection_rules();
+    ctx.exchange.pace.hold_to(rules);
+    session.as_downstream_mut().set_write_timeout(rules.times.stream_idle);
     if ctx.is_upgrade || (ctx.is_grpc && is_http2(ctx)) {
         ctx.exchange.pace.open();
     }
@@ -60,7 +63,7 @@ pub(super) fn piece(session: &Session, ctx: &mut RequestContext, end: bool) -> R
             pace.waits();
         }
     }
-    let most = ctx.exchange.connection.rules().body.most;
+    let most = ctx.connection_rules().body.most;
     if ctx.is_upgrade || most.is_none_or(|most| received <= most) {
         return Ok(());
     }

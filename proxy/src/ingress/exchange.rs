@@ -71,6 +71,7 @@ pub(crate) struct Exchange {
 
 impl Exchange {
     pub(crate) fn new(connection: Arc<Connection>) -> Self {
+        let pace = Pace::of(connection.rules());
         Self {
             connection,
             begun: AtomicU64::new(micros(Instant::now())),
@@ -82,7 +83,7 @@ impl Exchange {
             deadline: AtomicU64::new(0),
             shed: AtomicBool::new(false),
             over: AtomicU8::new(0),
-            pace: Pace::default(),
+            pace,
             turn: Turn::default(),
         }
     }
@@ -103,7 +104,7 @@ impl Exchange {
         self.deadline.store(0, Ordering::Relaxed);
         self.shed.store(false, Ordering::Relaxed);
         self.over.store(0, Ordering::Relaxed);
-        self.pace.reset();
+        self.pace.reset(self.connection.rules());
     }
 
     /// When the request began.
@@ -192,8 +193,8 @@ impl Exchange {
 
     /// Whichever limit is over first. `moved`: when something did.
     fn limit(&self, moved: Instant) -> Option<(Instant, Over)> {
-        let rules = self.connection.rules();
-        let limit = self.pace.limit(rules, self.begun(), moved, self.is_read());
+        let lasting = self.connection.rules().limits.request;
+        let limit = self.pace.limit(self.begun(), moved, lasting, self.is_read());
         let deadline = self.deadline().map(|at| (at, Over::Deadline));
         match (deadline, limit) {
             (Some(deadline), Some(limit)) => Some(if limit.0 < deadline.0 { limit } else { deadline }),

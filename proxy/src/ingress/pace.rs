@@ -30,10 +30,34 @@ pub(crate) struct Pace {
     received: AtomicU64,
     /// The body is of no length that can be waited for: gRPC, WebSockets.
     is_open: AtomicBool,
+    /// Most microseconds for head and body; 0: for ever.
+    whole: AtomicU64,
+    /// Most microseconds in which nothing moves; 0: for ever.
+    idle: AtomicU64,
+    /// Least bytes of the body per second; 0: any number.
+    rate: AtomicU64,
 }
 
 impl Pace {
-    pub(super) fn reset(&self) {
+    /// None of it has come.
+    pub(super) fn of(rules: &ConnectionRules) -> Self {
+        let pace = Self::default();
+        pace.hold_to(rules);
+        pace
+    }
+
+    /// From now on these hold: those of the listener, once it is known.
+    pub(crate) fn hold_to(&self, rules: &ConnectionRules) {
+        let micros = |time: Option<Duration>| {
+            time.map_or(0, |time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
+        };
+        self.whole.store(micros(rules.times.request), Ordering::Relaxed);
+        self.idle.store(micros(rules.times.stream_idle), Ordering::Relaxed);
+        self.rate.store(rules.body.rate.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    pub(super) fn reset(&self, rules: &ConnectionRules) {
+        self.hold_to(rules);
         self.moved.store(false, Ordering::Relaxed);
         self.waiting.store(0, Ordering::Relaxed);
         self.waited.store(0, Ordering::Relaxed);
@@ -82,25 +106,29 @@ impl Pace {
         self.received.store(bytes, Ordering::Relaxed);
     }
 
-    /// Whichever limit is over first. `begun`: with the request; `moved`: when something did; `is_read`: the body was.
+    /// Whichever limit is over first. `begun`: with the request; `moved`: when something did; `lasting`: the longest it may
+    /// last; `is_read`: the body was.
     pub(super) fn limit(
         &self,
-        rules: &ConnectionRules,
         begun: Instant,
         moved: Instant,
+        lasting: Option<Duration>,
         is_read: bool,
     ) -> Option<(Instant, Over)> {
+        let after = |from: Instant, limit: &AtomicU64, over| {
+            let limit = Some(limit.load(Ordering::Relaxed)).filter(|limit| *limit != 0)?;
+            Some((from.checked_add(Duration::from_micros(limit))?, over))
+        };
         let waits = !is_read && self.is_waiting();
-        let idle =
-            rules.times.stream_idle.map(|idle| (moved + idle, if waits { Over::Silent } else { Over::Idle }));
-        let lasting = rules.limits.request.map(|most| (begun + most, Over::Lasting));
+        let idle = after(moved, &self.idle, if waits { Over::Silent } else { Over::Idle });
+        let lasting = lasting.map(|most| (begun + most, Over::Lasting));
         let first = earlier(idle, lasting);
         if is_read || self.is_open.load(Ordering::Relaxed) {
             return first;
         }
-        let body = rules.times.request.map(|most| (begun + most, Over::Body));
-        let rate =
-            rules.body.rate.filter(|_| waits).and_then(|rate| Some((self.too_slow_at(rate)?, Over::Rate)));
+        let body = after(begun, &self.whole, Over::Body);
+        let rate = Some(self.rate.load(Ordering::Relaxed)).filter(|rate| waits && *rate != 0);
+        let rate = rate.and_then(|rate| Some((self.too_slow_at(rate)?, Over::Rate)));
         earlier(first, earlier(body, rate))
     }
 
@@ -130,7 +158,7 @@ mod tests {
     use super::*;
 
     fn limit(pace: &Pace, begun: Instant, is_read: bool) -> (Duration, Over) {
-        let (at, over) = pace.limit(&ConnectionRules::default(), begun, begun, is_read).unwrap();
+        let (at, over) = pace.limit(begun, begun, None, is_read).unwrap();
         // Moments are kept in microseconds, and the first there is as 1.
         let millis = ((at - begun).as_micros() + 500) / 1000;
         (Duration::from_millis(u64::try_from(millis).unwrap()), over)
@@ -139,7 +167,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_body_has_ten_seconds_and_then_a_hundredth_for_each_byte() {
         tokio::time::advance(Duration::from_secs(1)).await;
-        let (pace, begun) = (Pace::default(), Instant::now());
+        let (pace, begun) = (Pace::of(&ConnectionRules::default()), Instant::now());
         pace.waits();
         assert_eq!(limit(&pace, begun, false), (Duration::from_secs(10), Over::Rate));
         pace.received(2000);
@@ -151,7 +179,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_a_backend_takes_is_not_the_clients() {
         tokio::time::advance(Duration::from_secs(1)).await;
-        let (pace, begun) = (Pace::default(), Instant::now());
+        let (pace, begun) = (Pace::of(&ConnectionRules::default()), Instant::now());
         pace.waits();
         tokio::time::advance(Duration::from_secs(4)).await;
         pace.fed();

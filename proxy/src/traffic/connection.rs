@@ -1,6 +1,7 @@
 //! What connections are held to, before it is known which listener of their port a request is for.
 //!
-//! Of TLS alone each listener has its own; of the rest those of a port's first listener hold.
+//! Each listener has its own of TLS, and of what is asked of a request's body and of time once its listener is known; of
+//! the rest those of a port's first listener hold.
 
 mod http2;
 mod limits;
@@ -72,7 +73,13 @@ impl ConnectionRules {
 
     /// True when listeners with these two can share a port without one of them giving in.
     pub(crate) fn agrees_with(&self, other: &Self) -> bool {
-        *self == Self { tls: self.tls.clone(), ..other.clone() }
+        let of_port = |rules: &Self| Self {
+            tls: TlsRules::default(),
+            body: BodyRules::default(),
+            times: Times { request: None, stream_idle: None, ..rules.times.clone() },
+            ..rules.clone()
+        };
+        of_port(self) == of_port(other)
     }
 
     /// Sets up an accepted socket. What the system refuses is left as it is: the connection works without.

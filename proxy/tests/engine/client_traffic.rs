@@ -201,11 +201,13 @@ async fn heads_are_as_large_as_the_port_says() {
 
 /// An HTTPS listener for `a.test` that asks clients for certificates in this mode, and tells of them in that.
 fn verifying(own: &Issued, clients: &Authority, mode: &str, xfcc: &str, origin: &Origin) -> String {
+    let adds = matches!(xfcc, "SanitizeSet" | "AppendForward");
+    let details = if adds { ", certDetailsToAdd: [DNS, Subject]" } else { "" };
     own.resource("a")
         + &format!(
             "---\nkey: Listener/default/gw/a\nresource:\n  kind: Listener\n  port: 0\n  protocol: HTTPS\n  hostname: \
-             a.test\n  scope: gateway\n  traffic: {{headers: {{xForwardedClientCert: {{mode: {xfcc}, \
-             certDetailsToAdd: [DNS, Subject]}}}}}}\n  tls:\n    certificates: [default/a]\n    clientValidation:\n      \
+             a.test\n  scope: gateway\n  traffic: {{headers: {{xForwardedClientCert: {{mode: {xfcc}\
+             {details}}}}}}}\n  tls:\n    certificates: [default/a]\n    clientValidation:\n      \
              mode: {mode}\n      ca: |\n{}",
             indented(&clients.pem(), 8)
         )

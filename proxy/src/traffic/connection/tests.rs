@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use policies::client_traffic::ClientTraffic;
 
 use super::*;
@@ -35,7 +37,6 @@ fn zero_is_for_ever_where_that_is_said_and_refused_where_not() {
 #[test]
 fn what_cannot_be_done_is_refused_by_its_name() {
     for (yaml, field) in [
-        ("{connection: {bufferLimit: 64Ki}}", "connection.bufferLimit"),
         ("{connection: {socketBufferLimit: 1Gi}}", "connection.socketBufferLimit"),
         ("{connection: {connectionLimit: {value: 0}}}", "connection.connectionLimit.value"),
         ("{connection: {connectionLimit: {maxRequestsPerConnection: 0}}}", "maxRequestsPerConnection"),
@@ -83,10 +84,12 @@ fn tls_offers_what_is_wanted_in_that_order() {
 }
 
 #[test]
-fn listeners_agree_whatever_they_say_of_tls() {
-    let one = compiled("{tls: {minVersion: \"1.3\"}, limits: {requestBodyRate: 10}}").unwrap();
-    assert!(one.agrees_with(&compiled("{limits: {requestBodyRate: 10}}").unwrap()));
-    assert!(!one.agrees_with(&compiled("{limits: {requestBodyRate: 11}}").unwrap()));
+fn listeners_agree_whatever_they_say_of_tls_and_of_requests() {
+    let one = compiled("{tls: {minVersion: \"1.3\"}, limits: {requestBodyRate: 10, http2ControlFrames: 10}}")
+        .unwrap();
+    let other = "{limits: {http2ControlFrames: 10}, timeout: {http: {streamIdleTimeout: 1s, requestReceivedTimeout: 1s}}}";
+    assert!(one.agrees_with(&compiled(other).unwrap()));
+    for other in ["{}", "{limits: {http2ControlFrames: 10}, timeout: {http: {idleTimeout: 1s}}}"] {
+        assert!(!one.agrees_with(&compiled(other).unwrap()), "{other}");
+    }
 }
-
-use std::sync::Arc;
