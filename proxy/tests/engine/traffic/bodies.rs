@@ -11,7 +11,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::held_to;
-use crate::harness::{Body, Http2, Mesh, Origin, Peer, Raw, full, get, parse, raw, text, within};
+use crate::harness::{
+    Body, Http2, Mesh, Origin, Peer, Raw, backend, forward, full, get, parse, raw, route_on, text, within,
+};
 
 /// Sends a head, then a piece every 50 ms until nobody takes it.
 async fn drip(address: SocketAddr, head: &str, piece: &[u8]) -> Raw {
@@ -50,6 +52,32 @@ async fn a_body_that_says_it_is_too_large_is_413_before_the_backend_hears_of_it(
     assert_eq!(http2.send(post(1025)).await.unwrap().status(), 413);
     assert_eq!(origin.requests(), 0);
     assert_eq!(text(http2.send(post(1024)).await.unwrap()).await.len(), 1024);
+}
+
+#[tokio::test]
+async fn each_listener_of_a_port_has_its_own_limit_of_bodies() {
+    let origin = Origin::named("a").await;
+    let listener = |section: &str, traffic: &str| {
+        format!(
+            "---\nkey: Listener/default/gw/{section}\nresource: {{kind: Listener, port: 0, protocol: HTTP, hostname: \
+             {section}.test, traffic: {traffic}, scope: gateway}}\n"
+        )
+    };
+    let routes = ["small", "large"].map(|section| {
+        route_on(section, section, &format!("{section}.test"), &format!("  - action: {}", forward("a")))
+    });
+    let mesh = Mesh::start(
+        &(listener("large", "{}")
+            + &listener("small", "{limits: {requestBodyBytes: 2}}")
+            + &backend("a", "http", &[origin.address])
+            + &routes.concat()),
+    )
+    .await;
+    for (host, status) in [("small.test", 413), ("large.test", 200)] {
+        let ask =
+            format!("POST / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: 3\r\n\r\nabc");
+        assert_eq!(raw(mesh.address(), &ask).await.status, status, "{host}");
+    }
 }
 
 #[tokio::test]
