@@ -21,6 +21,8 @@ pub mod api;
 pub mod cluster;
 pub mod fairway_proxy;
 mod features;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod inspect;
 pub mod install;
 pub mod local;

@@ -10,7 +10,7 @@ mod fail;
 mod fields;
 mod forward;
 pub(crate) mod head;
-mod path;
+pub(crate) mod path;
 mod respond;
 
 use std::pin::Pin;

@@ -27,6 +27,8 @@ pub mod compile;
 mod context;
 mod datagram;
 mod engine;
+#[doc(hidden)]
+pub mod fuzzing;
 mod ingress;
 mod listeners;
 pub mod process;

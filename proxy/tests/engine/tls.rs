@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rcgen::{CertificateParams, KeyPair};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -61,10 +62,19 @@ pub(crate) async fn connect(
     trusted: &Identity,
     alpn: &[&[u8]],
 ) -> std::io::Result<TlsStream<TcpStream>> {
+    connect_by(rustls::crypto::ring::default_provider(), address, name, trusted, alpn).await
+}
+
+async fn connect_by(
+    provider: CryptoProvider,
+    address: SocketAddr,
+    name: &'static str,
+    trusted: &Identity,
+    alpn: &[&[u8]],
+) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     roots.add(trusted.der.clone()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)
@@ -95,6 +105,20 @@ async fn sni_picks_the_certificate_and_an_unknown_name_is_refused() {
     }
     let refused = connect(mesh.address(), "c.test", &a, &[]).await.unwrap_err();
     assert!(refused.to_string().contains("UnrecognisedName"), "{refused}");
+}
+
+/// Found by sslyze, which takes `access_denied` for a server that is broken.
+#[tokio::test]
+async fn a_client_that_can_verify_no_certificate_is_told_handshake_failure() {
+    let (a, b, origin) = (identity("a.test"), identity("b.test"), Origin::named("o").await);
+    let mesh = Mesh::start(&two_names(&a, &b, origin.address)).await;
+    let mut provider = rustls::crypto::ring::default_provider();
+    // RSA alone; ours are ECDSA.
+    let schemes = provider.signature_verification_algorithms.mapping.iter().copied();
+    let rsa = schemes.filter(|(scheme, _)| format!("{scheme:?}").starts_with("RSA")).collect::<Vec<_>>();
+    provider.signature_verification_algorithms.mapping = rsa.leak();
+    let refused = connect_by(provider, mesh.address(), "a.test", &a, &[]).await.unwrap_err();
+    assert!(refused.to_string().contains("HandshakeFailure"), "{refused}");
 }
 
 #[tokio::test]

@@ -39,6 +39,11 @@ pub(crate) struct Chunked {
 }
 
 impl Chunked {
+    /// Its last byte has come.
+    pub(crate) const fn is_done(&self) -> bool {
+        matches!(self.at, At::Done)
+    }
+
     /// Looks at the next bytes. What follows the body is not looked at.
     ///
     /// # Errors
