@@ -116,8 +116,8 @@ func (c *cold) restart(ctx context.Context) error {
 	if _, err := c.Testbed(ctx, "kill", c.pod.Target()); err != nil {
 		return err
 	}
-	// The kubelet waits longer and longer between restarts.
-	return cluster.Until(ctx, patience, "another process", func() string {
+	// The kubelet waits longer and longer between restarts, a minute at most.
+	return cluster.Until(ctx, time.Minute+patience, "another process", func() string {
 		if err := c.Refresh(&c.pod); err != nil || c.pod.PID == old {
 			return "the old one is noted" + because(err)
 		}

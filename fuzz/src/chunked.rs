@@ -50,7 +50,7 @@ pub fn run(data: &[u8]) {
 }
 
 #[derive(Debug)]
-enum Stop {
+pub(crate) enum Stop {
     Bad,
     Open,
 }
@@ -71,7 +71,7 @@ fn split_line<'a>(
     }
 }
 
-fn decode(mut rest: &[u8]) -> Result<Vec<u8>, Stop> {
+pub(crate) fn decode(mut rest: &[u8]) -> Result<Vec<u8>, Stop> {
     let (mut body, mut unpaid) = (Vec::new(), 0);
     loop {
         let (line, open, after) = match split_line(rest, &SIZE, &SIZE_START) {

@@ -15,6 +15,7 @@ pub mod manifests;
 pub mod memory;
 pub mod path;
 mod pieces;
+pub mod reply;
 pub mod resources;
 pub mod routes;
 pub mod travel;
@@ -23,7 +24,7 @@ pub mod travel;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     ("access_log", access_log::run),
     ("chunked", chunked::run),
     ("client_hello", client_hello::run),
@@ -33,6 +34,7 @@ pub const TARGETS: [Target; 12] = [
     ("host", host::run),
     ("manifests", manifests::run),
     ("path", path::run),
+    ("reply", reply::run),
     ("resources", resources::run),
     ("routes", routes::run),
     ("travel", travel::run),

@@ -39,6 +39,11 @@ pub(crate) enum Command {
         loadtests churn --quick"
     )]
     Churn(ChurnArgs),
+    /// Mixed load with faults by a seed: every answer that is not 200 must be one of its fault's, and neither memory nor
+    /// open files may grow.
+    #[command(after_help = "Examples:\n  loadtests soak\n  loadtests soak --seconds 120 --seed 7\n  \
+        loadtests soak --quick --fairway target/release/fairway")]
+    Soak(SoakArgs),
     /// Attacks on the wire, each with its clause or advisory: what Fairway, nginx and HAProxy make of them.
     #[command(after_help = "Examples:\n  loadtests wire\n  loadtests wire --only chunk\n  \
         loadtests wire --peers fairway,nginx,haproxy --markdown wire.md\n  \
@@ -156,6 +161,28 @@ pub(crate) struct ChurnArgs {
     #[arg(long)]
     pub(crate) json: Option<PathBuf>,
     /// 10 changes, 2 restarts, 2,000 requests.
+    #[arg(long)]
+    pub(crate) quick: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SoakArgs {
+    /// fairway to measure [default: built with `cargo build --profile dist`].
+    #[arg(long)]
+    pub(crate) fairway: Option<PathBuf>,
+    /// How long.
+    #[arg(long, default_value_t = 1800)]
+    pub(crate) seconds: u64,
+    /// What the order of faults follows from.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Requests per second that are to be answered with 200, beside those of the faults.
+    #[arg(long, default_value_t = 500.0)]
+    pub(crate) rate: f64,
+    /// Writes the figures there as JSON.
+    #[arg(long)]
+    pub(crate) json: Option<PathBuf>,
+    /// 20 seconds: proves that it works.
     #[arg(long)]
     pub(crate) quick: bool,
 }

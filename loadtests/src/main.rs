@@ -18,6 +18,7 @@ mod propagate;
 mod proxy;
 mod report;
 mod scenario;
+mod soak;
 mod standalone;
 mod wire;
 
@@ -51,6 +52,7 @@ fn run(cli: Cli) -> Result<bool> {
         Command::Compare(args) => block_on(compare::run(&args)),
         Command::Propagate(args) => block_on(propagate::run(&args)),
         Command::Churn(args) => block_on(churn::run(&args)),
+        Command::Soak(args) => block_on(soak::run(&args)),
         Command::Wire(args) => block_on(wire::run(&args)),
     }
 }

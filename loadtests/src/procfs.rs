@@ -51,6 +51,11 @@ pub(crate) fn pss_kib(pids: &[u32]) -> u64 {
         .sum()
 }
 
+/// Open files of `pids`.
+pub(crate) fn descriptors(pids: &[u32]) -> usize {
+    pids.iter().filter_map(|pid| fs::read_dir(format!("/proc/{pid}/fd")).ok()).map(Iterator::count).sum()
+}
+
 fn pss(rollup: &str) -> u64 {
     let line = rollup.lines().find_map(|l| l.strip_prefix("Pss:"));
     line.and_then(|l| l.split_whitespace().next()?.parse().ok()).unwrap_or(0)
@@ -94,6 +99,7 @@ mod tests {
         let me = std::process::id();
         assert!(tree(me).contains(&me));
         assert!(pss_kib(&[me]) > 100);
+        assert!(descriptors(&[me]) > 2);
         assert_eq!(pss("Rss: 9 kB\nPss:    123 kB\nPss_Dirty: 5 kB\n"), 123);
     }
 }

@@ -1,5 +1,6 @@
 //! `fairway standalone` on a folder of manifests that changes while it runs.
 
+pub(crate) mod backend;
 pub(crate) mod manifests;
 pub(crate) mod traffic;
 
@@ -110,6 +111,16 @@ impl Standalone {
     /// Memory in MiB.
     pub(crate) fn pss_mib(&self) -> f64 {
         self.child.as_ref().map_or(0, |c| procfs::pss_kib(&procfs::tree(c.pid()))) as f64 / 1024.0
+    }
+
+    /// Open files of all its processes.
+    pub(crate) fn descriptors(&self) -> usize {
+        self.child.as_ref().map_or(0, |c| procfs::descriptors(&procfs::tree(c.pid())))
+    }
+
+    /// False once it has ended by itself.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.as_mut().is_some_and(Leashed::is_running)
     }
 
     /// User and system time so far, in seconds.

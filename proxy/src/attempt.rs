@@ -19,6 +19,8 @@ use std::time::Duration;
 use pingora_error::{Error, ErrorType, RetryType};
 use policies::retry::Plan;
 
+use crate::egress::is_bad;
+
 /// Endpoints after the first that a request moves on to because connections fail.
 const MOST_MOVES: u8 = 2;
 /// Backoff grows to this many times the configured one.
@@ -78,7 +80,7 @@ impl Failure {
         if matches!(error.etype, ErrorType::ReadTimedout | ErrorType::WriteTimedout) {
             return (Self::Timeout, Sent::Maybe);
         }
-        if matches!(error.etype, ErrorType::InvalidHTTPHeader | ErrorType::InvalidH2) {
+        if matches!(error.etype, ErrorType::InvalidHTTPHeader | ErrorType::InvalidH2) || is_bad(error) {
             return (Self::Malformed, Sent::Maybe);
         }
         // Pingora decides `true` itself for GOAWAY without error, REFUSED_STREAM and HTTP_1_1_REQUIRED.

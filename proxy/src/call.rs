@@ -26,12 +26,13 @@ pub use self::body::{Body, BodySender};
 use self::exchange::Attempt;
 pub use self::mirror::MirrorBody;
 use crate::attempt::{Attempts, Facts, Failure, Next};
+use crate::egress;
 use crate::telemetry::entropy;
 use crate::upstream::{ClientIdentity, Cluster, NoEndpoint, trust_file};
 
 /// The HTTP client of this process; build one and share it.
 pub struct Net {
-    connector: Connector,
+    connector: Connector<egress::Connector>,
     /// Bytes of request bodies that wait for slow mirrors.
     waiting: Arc<AtomicUsize>,
 }
@@ -92,7 +93,10 @@ impl Net {
         let mut options = ConnectorOptions::new(idle.max(1));
         // Pingora panics on unreadable roots.
         options.ca_file = Some(trust_file().to_owned());
-        Arc::new(Self { connector: Connector::new(Some(options)), waiting: Arc::default() })
+        Arc::new(Self {
+            connector: Connector::new_custom(Some(options), egress::Connector),
+            waiting: Arc::default(),
+        })
     }
 
     /// Sends a request to `cluster` and reads its answer. Fields of the connection are stripped from `head`, its Host

@@ -8,9 +8,12 @@ use futures::FutureExt as _;
 use http::header::HOST;
 use http::request::Parts;
 use http::{HeaderValue, Request, Version};
+use pingora_core::protocols::http::v1::client;
 use pingora_core::protocols::http::v1::server::HttpSession;
+use pingora_http::RequestHeader;
 use policies::Scheme;
 
+use crate::egress::reply::Reply;
 use crate::engine::head::{self, Setting};
 use crate::engine::path::{EscapedSlashes, PathRules, normal};
 use crate::ingress::wire::Wire;
@@ -99,6 +102,40 @@ pub fn chunked(pieces: &[&[u8]]) -> Option<bool> {
         chunked.feed(piece).ok()?;
     }
     Some(chunked.is_done())
+}
+
+/// What a backend answers, in pieces, to a HEAD or a GET: `Some(true)` when the answer has ended, `None` when it is
+/// refused.
+#[must_use]
+pub fn reply(to_head: bool, pieces: &[&[u8]]) -> Option<bool> {
+    let mut reply = Reply::default();
+    reply.ask(if to_head { b"HEAD / HTTP/1.1\r\n\r\n" } else { b"GET / HTTP/1.1\r\n\r\n" });
+    for piece in pieces {
+        reply.pass(piece).ok()?;
+    }
+    Some(matches!(reply, Reply::Idle))
+}
+
+/// The same answer as Pingora reads it: status and body, `None` when it reads none or it does not end.
+#[must_use]
+pub fn answered(to_head: bool, answer: &[u8]) -> Option<(u16, Vec<u8>)> {
+    let request = RequestHeader::build(if to_head { "HEAD" } else { "GET" }, b"/", None).ok()?;
+    // What is written goes over what stands before the answer.
+    let mut stream =
+        if to_head { b"HEAD / HTTP/1.1\r\n\r\n".to_vec() } else { b"GET / HTTP/1.1\r\n\r\n".to_vec() };
+    stream.extend_from_slice(answer);
+    let mut session = client::HttpSession::new(Box::new(Cursor::new(stream)));
+    session.write_request_header(Box::new(request)).now_or_never()?.ok()?;
+    let mut status = 100;
+    while (100..200).contains(&status) && status != 101 {
+        session.read_response().now_or_never()?.ok()?;
+        status = session.get_status()?.as_u16();
+    }
+    let mut body = Vec::new();
+    while let Some(bytes) = session.read_body_bytes().now_or_never()?.ok()? {
+        body.extend_from_slice(&bytes);
+    }
+    Some((status, body))
 }
 
 /// What becomes of `%2F` and `%5C`.

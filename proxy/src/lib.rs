@@ -26,6 +26,7 @@ pub mod call;
 pub mod compile;
 mod context;
 mod datagram;
+mod egress;
 mod engine;
 #[doc(hidden)]
 pub mod fuzzing;

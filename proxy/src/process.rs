@@ -36,6 +36,9 @@ pub enum Error {
     /// There can be no configuration.
     #[error(transparent)]
     Feed(#[from] FeedError),
+    /// Pingora cannot be started.
+    #[error("the proxy cannot be started: it needs a port of 127.0.0.1 for a moment")]
+    Start(#[source] std::io::Error),
     /// The system does not let signals be handled.
     #[error("signals cannot be handled")]
     Signals(#[source] std::io::Error),

@@ -1,6 +1,7 @@
 //! A running proxy: one owner task that takes updates, compiles, opens, publishes, closes and answers.
 
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,12 +9,13 @@ use std::time::Duration;
 use config::source::{Answer, Source};
 use config::{Rejection, Resources, Update};
 use parking_lot::Mutex;
-use pingora_core::apps::HttpServerOptions;
 use pingora_core::server::configuration::ServerConf;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::call::Net;
 use crate::compile::Compiler;
+use crate::egress::frame;
 use crate::engine::Engine;
 use crate::ingress::serve::Server;
 use crate::listeners::{Listeners, Seats};
@@ -67,19 +69,26 @@ impl Proxy {
     /// Takes updates on the current tokio runtime, and serves requests on `workers`. Each update of `source` is compiled,
     /// published and its listeners are open before its answer is sent; a listener that cannot be opened is a rejection in
     /// that answer. When the source ends, what was served last is served on.
-    #[must_use]
+    ///
+    /// # Errors
+    /// When loopback cannot be used, which Pingora needs at the start.
     #[allow(clippy::needless_pass_by_value, reason = "options are the proxy's from here on")]
-    pub fn start(options: Options, workers: Workers, telemetry: Arc<Telemetry>, source: Source) -> Self {
+    pub fn start(
+        options: Options,
+        workers: Workers,
+        telemetry: Arc<Telemetry>,
+        source: Source,
+    ) -> io::Result<Self> {
         let (writer, reader) = crate::snapshot::pair();
         let addresses = Arc::new(Mutex::new(Vec::new()));
         let compiler = Arc::new(Mutex::new(Compiler::new(telemetry.clone())));
         let (stop, stopped) = oneshot::channel();
         // Each worker has its own: what it shares, it shares with nobody.
-        let seats = Seats::new(workers.runtimes().map(|runtime| {
-            // Connectors start tasks on the runtime they are made in.
-            let _context = runtime.enter();
-            (runtime.clone(), Arc::new(server(&options, telemetry.clone(), reader.clone())))
-        }));
+        let servers = workers.runtimes().map(|runtime| {
+            let server = server(&options, telemetry.clone(), reader.clone(), runtime)?;
+            Ok((runtime.clone(), Arc::new(server)))
+        });
+        let seats = Seats::new(servers.collect::<io::Result<Vec<_>>>()?.into_iter());
         let owner = Owner {
             compiler: compiler.clone(),
             current: reader.load(),
@@ -90,7 +99,7 @@ impl Proxy {
             _workers: workers,
         };
         tokio::spawn(owner.run(source, stopped));
-        Self { reader, addresses, compiler, stop }
+        Ok(Self { reader, addresses, compiler, stop })
     }
 
     /// Reads what is served.
@@ -120,7 +129,12 @@ impl Proxy {
     }
 }
 
-fn server(options: &Options, telemetry: Arc<Telemetry>, reader: Reader) -> Server {
+fn server(
+    options: &Options,
+    telemetry: Arc<Telemetry>,
+    reader: Reader,
+    runtime: &Handle,
+) -> io::Result<Server> {
     let &Options { role: _, drain: _, idle_upstreams, trusts_clients } = options;
     let conf = ServerConf {
         threads: 1,
@@ -135,9 +149,7 @@ fn server(options: &Options, telemetry: Arc<Telemetry>, reader: Reader) -> Serve
         net: Net::new(idle_upstreams.min(128)),
         trusts_clients,
     };
-    let mut proxy = pingora_proxy::http_proxy(&Arc::new(conf), engine);
-    proxy.server_options = Some(HttpServerOptions::default());
-    Server::new(proxy, reader, telemetry)
+    Ok(Server::new(frame(Arc::new(conf), engine, runtime)?, reader, telemetry))
 }
 
 /// The one task that changes what is served.

@@ -34,9 +34,9 @@ use self::pins::Pins;
 use crate::telemetry::BackendStats;
 
 pub(crate) use self::client::ClientIdentity;
-pub(crate) use self::dial::DialError;
+pub(crate) use self::dial::{DialError, open};
 pub(crate) use self::health::Millis;
-pub(crate) use self::pins::IDENTITY;
+pub(crate) use self::pins::{IDENTITY, Strict};
 pub use self::trust::trust_file;
 
 /// Retries that are always allowed at one time: a handful of clients that fail together, as in the conformance suite,

@@ -1,5 +1,6 @@
 //! The mesh personality: serves captured Services, one port per (Service, port).
 
+use std::io;
 use std::sync::Arc;
 
 use config::source::Source;
@@ -14,7 +15,14 @@ pub fn options() -> Options {
 }
 
 /// Starts a waypoint: takes updates on the current runtime, serves on `workers`.
-#[must_use]
-pub fn start(options: Options, workers: Workers, telemetry: Arc<Telemetry>, source: Source) -> Proxy {
+///
+/// # Errors
+/// As [`Proxy::start`].
+pub fn start(
+    options: Options,
+    workers: Workers,
+    telemetry: Arc<Telemetry>,
+    source: Source,
+) -> io::Result<Proxy> {
     Proxy::start(options, workers, telemetry, source)
 }

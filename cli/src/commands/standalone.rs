@@ -126,7 +126,7 @@ struct Started {
 
 fn start(
     mut options: proxy::Options,
-    start: fn(proxy::Options, Workers, Arc<Telemetry>, source::Source) -> Proxy,
+    start: fn(proxy::Options, Workers, Arc<Telemetry>, source::Source) -> std::io::Result<Proxy>,
     settings: &Settings,
     workers: &Workers,
     drain: Duration,
@@ -134,7 +134,8 @@ fn start(
     options.drain = drain;
     let telemetry = Telemetry::new(options.role, settings)?;
     let (publisher, source) = source::channel();
-    let proxy = start(options, workers.clone(), telemetry.clone(), source);
+    let proxy = start(options, workers.clone(), telemetry.clone(), source)
+        .context("the proxy needs a port of 127.0.0.1 for a moment")?;
     let status = admin::Status::new(telemetry.clone(), proxy.resources());
     Ok((Started { proxy, telemetry }, Live::new(publisher, status)))
 }

@@ -7,21 +7,19 @@
 use std::collections::HashSet;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 use serde_json::json;
-use tokio::net::TcpStream;
 
 use super::{Part, Plan};
-use crate::leash::Leashed;
 use crate::proxy::free_ports;
 use crate::report::complain;
 use crate::standalone::Standalone;
+use crate::standalone::backend::{self, Backend, Death};
 use crate::standalone::manifests::{Route, endpoints, gateway, service};
 use crate::standalone::traffic::{Ask, Failure, Outcome, Reply, Scene, Traffic};
 
@@ -54,69 +52,6 @@ impl Scene for Always {
     }
 }
 
-struct Backend {
-    address: SocketAddr,
-    name: String,
-    scratch: PathBuf,
-    starts: usize,
-    child: Option<Leashed>,
-}
-
-/// When and where a process was killed.
-struct Death {
-    ordered: Instant,
-    gone: Instant,
-    ledger: PathBuf,
-}
-
-impl Backend {
-    /// Of the process that runs, or ran last.
-    fn ledger(&self) -> PathBuf {
-        self.ledger_of(self.starts)
-    }
-
-    /// Of all processes so far.
-    fn ledgers(&self) -> impl Iterator<Item = PathBuf> {
-        (1..=self.starts).map(|start| self.ledger_of(start))
-    }
-
-    fn ledger_of(&self, start: usize) -> PathBuf {
-        self.scratch.join(format!("ledger-{}-{start}", self.name))
-    }
-
-    async fn start(&mut self) -> Result<()> {
-        self.starts += 1;
-        let mut command = Command::new(std::env::current_exe().context("own path")?);
-        command.args(["origin", "--address", &self.address.ip().to_string()]);
-        command.args(["--port", &self.address.port().to_string(), "--name", &self.name, "--drain-ms", "500"]);
-        command.arg("--ledger").arg(self.ledger());
-        self.child = Some(Leashed::spawn(&command, None, &self.scratch.join(format!("{}.log", self.name)))?);
-        let end = Instant::now() + Duration::from_secs(20);
-        while TcpStream::connect(self.address).await.is_err() {
-            if Instant::now() > end {
-                bail!("backend {} does not listen", self.name);
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        Ok(())
-    }
-
-    async fn stop(&mut self, signal: Signal) -> Result<Death> {
-        let ledger = self.ledger();
-        let mut child = self.child.take().context("backend runs")?;
-        let ordered = Instant::now();
-        child.signal(signal);
-        let end = ordered + Duration::from_secs(20);
-        while child.is_running() {
-            if Instant::now() > end {
-                bail!("backend {} does not end", self.name);
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        Ok(Death { ordered, gone: Instant::now(), ledger })
-    }
-}
-
 pub(super) async fn run(program: Option<&Path>, scratch: &Path, plan: &Plan, way: Way) -> Result<Part> {
     let name = match way {
         Way::Removed => "restarts, removed first",
@@ -131,8 +66,7 @@ pub(super) async fn run(program: Option<&Path>, scratch: &Path, plan: &Plan, way
     let mut backends = Vec::new();
     for i in 0..3_u8 {
         let address = SocketAddr::from(([127, 0, 0, 11 + i], port));
-        let mut backend =
-            Backend { address, name: format!("b{i}"), scratch: scratch.clone(), starts: 0, child: None };
+        let mut backend = Backend::new(address, format!("b{i}"), scratch.clone());
         backend.start().await?;
         backends.push(backend);
     }
@@ -195,11 +129,11 @@ async fn restart_all(
 fn twice(backends: &[Backend]) -> usize {
     let ledgers = backends.iter().flat_map(Backend::ledgers);
     let mut seen = HashSet::new();
-    ledgers.flat_map(|path| read(&path)).filter(|id| is_post(*id)).filter(|id| !seen.insert(*id)).count()
-}
-
-fn read(ledger: &Path) -> Vec<u64> {
-    fs::read_to_string(ledger).unwrap_or_default().lines().filter_map(|l| l.parse().ok()).collect()
+    ledgers
+        .flat_map(|path| backend::read(&path))
+        .filter(|id| is_post(*id))
+        .filter(|id| !seen.insert(*id))
+        .count()
 }
 
 const fn is_post(id: u64) -> bool {
@@ -209,13 +143,11 @@ const fn is_post(id: u64) -> bool {
 fn judge(name: &'static str, way: Way, outcome: &Outcome, deaths: &[Death], twice: usize) -> Part {
     let gets = outcome.failures.iter().filter(|f| !f.is_post).count();
     let posts: Vec<&Failure> = outcome.failures.iter().filter(|f| f.is_post).collect();
-    let reached: HashSet<u64> = deaths.iter().flat_map(|d| read(&d.ledger)).collect();
+    let reached: HashSet<u64> = deaths.iter().flat_map(Death::reached).collect();
     let is_in_ledger = |f: &&&Failure| reached.contains(&f.id);
     let in_ledger = posts.iter().filter(is_in_ledger).count();
-    // Sent before the process was gone, over after it was told to go: its bytes may have lain in the socket unread.
-    let is_around = |f: &Failure, d: &Death| f.began <= d.gone && f.ended >= d.ordered;
     let in_socket =
-        posts.iter().filter(|f| !reached.contains(&f.id) && deaths.iter().any(|d| is_around(f, d))).count();
+        posts.iter().filter(|f| !reached.contains(&f.id) && deaths.iter().any(|d| d.is_around(f))).count();
     let unexplained = posts.len() - in_ledger - in_socket;
     let may_fail = way == Way::Killed;
     let wrong = outcome.wrong.len();

@@ -88,7 +88,7 @@ impl<'n> Attempt<'n> {
             let error = Error::explain(ErrorType::HandshakeError, "the backend does not speak HTTP/2");
             return Err(self.failed(error, Stage::Connecting));
         }
-        let admitted = self.account.picked.admit(session.digest());
+        let admitted = self.account.picked.admit(h2, session.digest());
         let lease = Lease::new(&self.net.connector, &peer, session);
         if let Err(error) = admitted {
             drop(lease);

@@ -10,14 +10,20 @@ use pingora_core::connectors::http::Connector;
 use pingora_core::protocols::http::client::HttpSession;
 use pingora_core::upstreams::peer::{HttpPeer, Peer};
 
+use crate::egress;
+
 pub(super) struct Lease<'n> {
-    connector: &'n Connector,
+    connector: &'n Connector<egress::Connector>,
     peer: &'n HttpPeer,
     session: Option<HttpSession>,
 }
 
 impl<'n> Lease<'n> {
-    pub(super) const fn new(connector: &'n Connector, peer: &'n HttpPeer, session: HttpSession) -> Self {
+    pub(super) const fn new(
+        connector: &'n Connector<egress::Connector>,
+        peer: &'n HttpPeer,
+        session: HttpSession,
+    ) -> Self {
         Self { connector, peer, session: Some(session) }
     }
 

@@ -114,7 +114,7 @@ pub(super) fn connected(
     if let Some(cluster) = ctx.cluster() {
         cluster.stats.connected(reused);
     }
-    ctx.upstream.picked.as_ref().map_or(Ok(()), |picked| picked.admit(digest))
+    ctx.upstream.picked.as_ref().map_or(Ok(()), |picked| picked.admit(ctx.is_grpc, digest))
 }
 
 /// The head is about to be sent, in the form of the connection's protocol.

@@ -12,6 +12,7 @@ use policies::Reply;
 use tokio::time::{Duration, Instant};
 
 use crate::context::RequestContext;
+use crate::egress::is_bad;
 use crate::reply::{self, text};
 
 /// Type of the errors the engine itself makes; what is meant is in the context.
@@ -99,6 +100,7 @@ fn upstream(ctx: &RequestContext, error: &Error) -> (StatusCode, &'static str) {
             (StatusCode::BAD_GATEWAY, "upstream_tls")
         }
         InvalidHTTPHeader | InvalidH2 => (StatusCode::BAD_GATEWAY, "upstream_protocol"),
+        _ if is_bad(error) => (StatusCode::BAD_GATEWAY, "upstream_protocol"),
         _ => (StatusCode::BAD_GATEWAY, "upstream_reset"),
     }
 }

@@ -8,7 +8,6 @@ use std::task::Poll;
 use config::Protocol;
 use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora_core::server::ShutdownWatch;
-use pingora_proxy::HttpProxy;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
@@ -21,14 +20,14 @@ use super::preface::Preface;
 use super::stream::ClientStream;
 use super::timer::Timer;
 use super::{HANDSHAKE, IDLE, http1, http2, tls};
-use crate::engine::Engine;
+use crate::egress::Frame;
 use crate::snapshot::{Port, Reader};
 use crate::stream::{self, Accepted, Opaque};
 use crate::telemetry::{Spoken, Telemetry};
 
 /// What every connection of a proxy shares.
 pub(crate) struct Server {
-    pub(crate) proxy: Arc<HttpProxy<Engine>>,
+    pub(crate) proxy: Arc<Frame>,
     pub(crate) reader: Reader,
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) http2: H2Options,
@@ -44,12 +43,12 @@ impl std::fmt::Debug for Server {
 }
 
 impl Server {
-    pub(crate) fn new(proxy: HttpProxy<Engine>, reader: Reader, telemetry: Arc<Telemetry>) -> Self {
+    pub(crate) fn new(proxy: Arc<Frame>, reader: Reader, telemetry: Arc<Telemetry>) -> Self {
         let (sender, never) = watch::channel(false);
         let mut http2 = default_h2_options();
         // A stream's window bounds what a slow backend makes us hold of an upload; the connection's, all of them.
         http2.initial_window_size(256 * 1024).initial_connection_window_size(1024 * 1024);
-        Self { proxy: Arc::new(proxy), reader, telemetry, http2, never, _never: sender }
+        Self { proxy, reader, telemetry, http2, never, _never: sender }
     }
 
     /// The port a connection belongs to, as configured now.

@@ -10,9 +10,9 @@ mod fault;
 pub(crate) mod frames;
 mod head;
 
+pub(crate) use chunked::Chunked;
 pub(crate) use fault::Fault;
 
-use chunked::Chunked;
 use head::Head;
 
 /// One HTTP/1 request as it comes in.

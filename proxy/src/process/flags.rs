@@ -42,7 +42,7 @@ pub struct Flags {
 }
 
 /// Starts a proxy of a role.
-pub type Start = fn(Options, Workers, Arc<Telemetry>, Source) -> Proxy;
+pub type Start = fn(Options, Workers, Arc<Telemetry>, Source) -> std::io::Result<Proxy>;
 
 impl Flags {
     /// Runs a proxy until the process is told to end.
@@ -84,7 +84,7 @@ impl Flags {
             telemetry.follow_controller(state);
         }
         let options = Options { drain: Duration::from_secs(self.drain), ..options };
-        let proxy = start(options, workers, telemetry.clone(), source);
+        let proxy = start(options, workers, telemetry.clone(), source).map_err(Error::Start)?;
         let exposure = if self.expose_admin { Exposure::Anyone } else { Exposure::Loopback };
         run(proxy, telemetry, answers, Some((admin, exposure))).await
     }

@@ -1,6 +1,7 @@
 //! A connection of our own to an endpoint, for bytes that are no requests.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use socket2::{SockRef, TcpKeepalive};
@@ -10,7 +11,10 @@ use tokio_rustls::TlsConnector;
 
 use super::Picked;
 use super::client::ClientIdentity;
-use super::peer::{CONNECT_TIMEOUT, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVES, TOTAL_CONNECT_TIMEOUT};
+use super::peer::{
+    CONNECT_TIMEOUT, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVES, TOTAL_CONNECT_TIMEOUT, UNACKNOWLEDGED,
+};
+use crate::egress::{Io, Secure};
 use crate::stream::Side;
 
 /// Why there is no connection.
@@ -35,24 +39,39 @@ impl Picked {
         may_secure: bool,
         identity: Option<&ClientIdentity>,
     ) -> Result<Side, DialError> {
-        let late = |_| io::Error::from(io::ErrorKind::TimedOut);
-        let tcp = timeout(CONNECT_TIMEOUT, TcpStream::connect(self.endpoint.address)).await;
-        let tcp = tcp.map_err(late).flatten().map_err(DialError::Connect)?;
-        let _ = tcp.set_nodelay(true);
-        let keepalive = TcpKeepalive::new()
-            .with_time(KEEPALIVE_IDLE)
-            .with_interval(KEEPALIVE_INTERVAL)
-            .with_retries(KEEPALIVES);
-        let _ = SockRef::from(&tcp).set_tcp_keepalive(&keepalive);
-        let Some(secure) = self.cluster.dialer.secure().filter(|_| may_secure) else {
-            return Ok(Side::Plain(tcp));
-        };
+        let secure = self.cluster.dialer.secure(identity).filter(|_| may_secure);
         // No ALPN: what is spoken inside is not known.
-        let settings = secure.verifier.settings(identity, &[]);
-        let settings = settings.map_err(|error| DialError::Tls(io::Error::other(error)))?;
-        let handshake = TlsConnector::from(Arc::new(settings)).connect(secure.name.clone(), tcp);
-        let stream = timeout(TOTAL_CONNECT_TIMEOUT.saturating_sub(CONNECT_TIMEOUT), handshake).await;
-        let stream = stream.map_err(late).flatten().map_err(DialError::Tls)?;
-        Ok(Side::Tls(Box::new(stream.into())))
+        Ok(match open(self.endpoint.address, secure.as_ref(), &[]).await? {
+            Io::Plain(tcp) => Side::Plain(tcp),
+            Io::Tls(tls) => Side::Tls(Box::new((*tls).into())),
+        })
     }
+}
+
+/// Connects, and shakes hands if it is to be `secure`. Takes 2 s at most, 5 s with TLS.
+///
+/// # Errors
+/// See [`DialError`].
+pub(crate) async fn open(
+    address: SocketAddr,
+    secure: Option<&Secure>,
+    alpn: &[&[u8]],
+) -> Result<Io, DialError> {
+    let late = |_| io::Error::from(io::ErrorKind::TimedOut);
+    let tcp = timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await;
+    let tcp = tcp.map_err(late).flatten().map_err(DialError::Connect)?;
+    let _ = tcp.set_nodelay(true);
+    let socket = SockRef::from(&tcp);
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE_IDLE)
+        .with_interval(KEEPALIVE_INTERVAL)
+        .with_retries(KEEPALIVES);
+    let _ = socket.set_tcp_keepalive(&keepalive);
+    let _ = socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
+    let Some(Secure { strict, identity }) = secure else { return Ok(Io::Plain(tcp)) };
+    let settings = strict.verifier.settings(identity.clone(), alpn);
+    let settings = settings.map_err(|error| DialError::Tls(io::Error::other(error)))?;
+    let handshake = TlsConnector::from(Arc::new(settings)).connect(strict.name.clone(), tcp);
+    let stream = timeout(TOTAL_CONNECT_TIMEOUT.saturating_sub(CONNECT_TIMEOUT), handshake).await;
+    Ok(Io::Tls(Box::new(stream.map_err(late).flatten().map_err(DialError::Tls)?)))
 }

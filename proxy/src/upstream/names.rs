@@ -11,14 +11,13 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::client::{Resumption, verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::server::ParsedCertificate;
-use rustls::sign::SingleCertAndKey;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme, version,
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use x509_parser::extensions::GeneralName;
 
-use super::client::ClientIdentity;
 use super::trust;
 
 /// What a backend's certificate is verified by.
@@ -97,7 +96,7 @@ impl Verifier {
     /// When the TLS library refuses its own defaults; never today.
     pub(crate) fn settings(
         self: &Arc<Self>,
-        identity: Option<&ClientIdentity>,
+        identity: Option<Arc<CertifiedKey>>,
         alpn: &[&[u8]],
     ) -> Result<ClientConfig, Error> {
         let builder = ClientConfig::builder_with_provider(self.provider.clone())
@@ -105,9 +104,7 @@ impl Verifier {
             .dangerous()
             .with_custom_certificate_verifier(self.clone());
         let mut settings = match identity {
-            Some(identity) => {
-                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity.certified())))
-            }
+            Some(identity) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity))),
             None => builder.with_no_client_auth(),
         };
         settings.resumption = Resumption::disabled();

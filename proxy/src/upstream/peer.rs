@@ -2,6 +2,7 @@
 
 use std::hash::BuildHasher;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use config::{AppProtocol, Backend, BackendRef};
@@ -10,10 +11,11 @@ use pingora_core::upstreams::peer::{ALPN, HttpPeer, PeerOptions};
 use policies::Invalid;
 use rustls_pki_types::ServerName;
 
-use super::client::keyed;
+use super::client::{ClientIdentity, keyed};
 use super::names::Verifier;
 use super::pins::Strict;
 use super::trust;
+use crate::egress::{Secure, http1, told};
 
 /// Requests on one HTTP/2 connection at a time; the backend may allow fewer.
 pub(super) const MAX_STREAMS: u32 = 100;
@@ -29,6 +31,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 pub(super) const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
 pub(super) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 pub(super) const KEEPALIVES: u32 = 3;
+/// How long what was sent may go without an acknowledgement.
+pub(super) const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 /// Finds HTTP/2 connections whose other end is gone.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 /// What a backend may send ahead of a slow client, per stream; and for all streams of a connection together, so that
@@ -44,7 +48,7 @@ pub(super) struct Dialer {
     /// For what the backend speaks, and for HTTP/2 to a backend that speaks HTTP/1.1 else.
     group_keys: [u64; 2],
     /// For handshakes of our own.
-    secure: Option<Strict>,
+    secure: Option<Arc<Strict>>,
     /// The policy names more than Pingora can check.
     is_strict: bool,
 }
@@ -62,7 +66,7 @@ impl Dialer {
         // slow ones by the request's own limits.
         options.read_timeout = None;
         options.alpn = match spec.protocol {
-            AppProtocol::Http | AppProtocol::Ws => ALPN::H1,
+            AppProtocol::Http | AppProtocol::Ws => http1(),
             AppProtocol::H2c => ALPN::H2,
         };
         options.max_h2_streams = MAX_STREAMS as usize;
@@ -74,28 +78,26 @@ impl Dialer {
             interval: KEEPALIVE_INTERVAL,
             count: KEEPALIVES as usize,
             #[cfg(target_os = "linux")]
-            user_timeout: Duration::from_secs(30),
+            user_timeout: UNACKNOWLEDGED,
         });
+        let mut secure = None;
         if let Some(tls) = &spec.tls {
             trust::check_hostname(&tls.hostname)?;
             options.ca = trust::authorities(tls)?;
-            // The chain is still Pingora's to check; the names are ours, by the digest of what it saw.
+            // Over HTTP/2 the chain is Pingora's to check; the names are ours, by the digest of what it saw.
             options.verify_hostname = tls.subject_alt_names.is_empty();
+            let name = ServerName::try_from(tls.hostname.clone())
+                .map_err(|e| Invalid::field("tls.hostname", e.to_string()))?;
+            let strict = Arc::new(Strict { verifier: Verifier::new(tls)?, name });
+            told(&mut options, Secure { strict: strict.clone(), identity: None });
+            secure = Some(strict);
         }
         Ok(Self {
             options,
             sni: spec.tls.as_ref().map(|tls| tls.hostname.clone()),
             group_keys: [group_key(backend, spec, false), group_key(backend, spec, true)],
             is_strict: spec.tls.as_ref().is_some_and(|tls| !tls.subject_alt_names.is_empty()),
-            secure: spec
-                .tls
-                .as_ref()
-                .map(|tls| {
-                    let name = ServerName::try_from(tls.hostname.clone())
-                        .map_err(|e| Invalid::field("tls.hostname", e.to_string()))?;
-                    Ok(Strict { verifier: Verifier::new(tls)?, name })
-                })
-                .transpose()?,
+            secure,
         })
     }
 
@@ -118,17 +120,19 @@ impl Dialer {
 
     /// What its endpoints are verified by, beside what Pingora does.
     pub(super) fn strict(&self) -> Option<&Strict> {
-        self.secure.as_ref().filter(|_| self.is_strict)
+        self.secure.as_deref().filter(|_| self.is_strict)
     }
 
-    /// What its endpoints are verified by where Pingora has no part; `None`: they are not reached over TLS.
-    pub(super) const fn secure(&self) -> Option<&Strict> {
-        self.secure.as_ref()
+    /// What its endpoints are verified by where Pingora has no part; `None`: they are not reached over TLS. `identity`:
+    /// what is shown to them.
+    pub(super) fn secure(&self, identity: Option<&ClientIdentity>) -> Option<Secure> {
+        let strict = self.secure.clone()?;
+        Some(Secure { strict, identity: identity.map(ClientIdentity::certified) })
     }
 
-    /// What Pingora offers by ALPN.
-    pub(super) const fn alpn(&self, h2: bool) -> &'static [&'static [u8]] {
-        if h2 || matches!(self.options.alpn, ALPN::H2) { &[b"h2"] } else { &[b"http/1.1"] }
+    /// True where connections are Pingora's own: it speaks HTTP/2.
+    pub(super) const fn is_http2(&self, h2: bool) -> bool {
+        h2 || matches!(self.options.alpn, ALPN::H2)
     }
 
     /// Requests that share a connection.

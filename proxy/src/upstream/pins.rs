@@ -1,5 +1,5 @@
-//! Certificates of one endpoint that were verified in handshakes of our own, so that connections of Pingora's can be
-//! told by the digest of theirs.
+//! Certificates of one endpoint that were verified in handshakes of our own, so that Pingora's connections, those for
+//! HTTP/2, can be told by the digest of theirs.
 //!
 //! Before the first request to an endpoint, and from time to time, we shake hands with it ourselves ([`Verifier`]) and
 //! remember the digest of its certificate. Each connection that is to carry a request, new or pooled, must show a
@@ -41,7 +41,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// What one cluster's endpoints are verified by.
 #[derive(Debug)]
-pub(super) struct Strict {
+pub(crate) struct Strict {
     pub(super) verifier: Arc<Verifier>,
     pub(super) name: ServerName<'static>,
 }
@@ -108,14 +108,13 @@ impl Pins {
         address: SocketAddr,
         strict: &Strict,
         identity: Option<&ClientIdentity>,
-        alpn: &[&[u8]],
         within: Option<Duration>,
     ) -> Result<(), BError> {
         if self.is_fresh() {
             return Ok(());
         }
         let whole = within.map_or(HANDSHAKE, |within| within.min(HANDSHAKE));
-        let verified = timeout(whole, self.verify(address, strict, identity, alpn)).await;
+        let verified = timeout(whole, self.verify(address, strict, identity)).await;
         verified.unwrap_or(Err(Refusal::Late)).map_err(|refusal| refusal.error(address))
     }
 
@@ -124,7 +123,6 @@ impl Pins {
         address: SocketAddr,
         strict: &Strict,
         identity: Option<&ClientIdentity>,
-        alpn: &[&[u8]],
     ) -> Result<(), Refusal> {
         let mut last = self.turn.lock().await;
         // Whoever had the turn before may have done it.
@@ -136,7 +134,7 @@ impl Pins {
         {
             return Err(refusal.clone());
         }
-        match shake(address, strict, identity, alpn).await {
+        match shake(address, strict, identity).await {
             Ok(pin) => {
                 *last = None;
                 self.learn(pin);
@@ -183,9 +181,10 @@ async fn shake(
     address: SocketAddr,
     strict: &Strict,
     identity: Option<&ClientIdentity>,
-    alpn: &[&[u8]],
 ) -> Result<Pin, Refusal> {
-    let settings = strict.verifier.settings(identity, alpn).map_err(|e| Refusal::Handshake(e.to_string()))?;
+    let identity = identity.map(ClientIdentity::certified);
+    let settings =
+        strict.verifier.settings(identity, &[b"h2"]).map_err(|e| Refusal::Handshake(e.to_string()))?;
     let tcp = TcpStream::connect(address).await.map_err(|e| Refusal::Unreachable(e.to_string()))?;
     let connector = TlsConnector::from(Arc::new(settings));
     let stream = connector.connect(strict.name.clone(), tcp).await.map_err(|error| {

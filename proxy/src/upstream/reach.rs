@@ -8,6 +8,8 @@ use pingora_error::BError;
 
 use super::Picked;
 use super::client::ClientIdentity;
+use super::pins::Pins;
+use crate::egress::told;
 
 impl Picked {
     /// A peer for Pingora, cloned from the endpoint's prototype. `h2`: the request needs HTTP/2 (gRPC). `identity`: what
@@ -20,11 +22,14 @@ impl Picked {
             self.cluster.dialer.force_h2(&mut peer);
         }
         if self.cluster.is_tls() {
-            if let Some(pins) = &self.endpoint.pins {
+            if let Some(pins) = self.pins(h2) {
                 peer.group_key = peer.group_key.wrapping_add(u64::from(pins.generation()));
             }
             if let Some(identity) = identity {
                 identity.put_on(&mut peer);
+                if let Some(secure) = self.cluster.dialer.secure(Some(identity)) {
+                    told(&mut peer.options, secure);
+                }
             }
         }
         peer
@@ -40,11 +45,15 @@ impl Picked {
         identity: Option<&ClientIdentity>,
         within: Option<Duration>,
     ) -> Result<(), BError> {
-        let (Some(pins), Some(strict)) = (&self.endpoint.pins, self.cluster.dialer.strict()) else {
+        let (Some(pins), Some(strict)) = (self.pins(h2), self.cluster.dialer.strict()) else {
             return Ok(());
         };
-        let alpn = self.cluster.dialer.alpn(h2);
-        pins.assure(self.endpoint.address, strict, identity, alpn, within).await
+        pins.assure(self.endpoint.address, strict, identity, within).await
+    }
+
+    /// Over HTTP/1 a connection's own handshake verifies everything.
+    fn pins(&self, h2: bool) -> Option<&Pins> {
+        self.endpoint.pins.as_ref().filter(|_| self.cluster.dialer.is_http2(h2))
     }
 
     /// Whether a connection may carry the request; to be called for each attempt, also on a pooled connection.
@@ -52,7 +61,7 @@ impl Picked {
     /// # Errors
     /// When the endpoint was [assured](Self::assure) with another certificate. Nothing was sent, and the connection is
     /// not used again.
-    pub(crate) fn admit(&self, digest: Option<&Digest>) -> Result<(), BError> {
-        self.endpoint.pins.as_ref().map_or(Ok(()), |pins| pins.admit(digest))
+    pub(crate) fn admit(&self, h2: bool, digest: Option<&Digest>) -> Result<(), BError> {
+        self.pins(h2).map_or(Ok(()), |pins| pins.admit(digest))
     }
 }

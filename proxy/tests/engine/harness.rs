@@ -47,7 +47,7 @@ impl Mesh {
         let (publisher, source) = channel();
         // Two, so that connections of one test meet on different threads.
         let workers = Workers::start(NonZeroUsize::new(2).unwrap()).unwrap();
-        let proxy = Proxy::start(options, workers, telemetry, source);
+        let proxy = Proxy::start(options, workers, telemetry, source).unwrap();
         let mut mesh = Self { proxy, publisher, served: Resources::new(), version: 0 };
         let answer = mesh.serve(yaml).await;
         assert_eq!(answer.rejections, [], "{yaml}");

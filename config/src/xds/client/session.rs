@@ -25,9 +25,10 @@ use crate::xds::server::GENERATION;
 use crate::xds::{TYPE_URL, pushback, wire};
 use crate::{Generation, Update};
 
-/// First and longest wait between tries.
+/// First and longest wait between tries. A controller that is gone costs a refused connection each time; one that is back
+/// has all its proxies again within the longest.
 const BASE: Duration = Duration::from_millis(100);
-const CAP: Duration = Duration::from_secs(30);
+const CAP: Duration = Duration::from_secs(5);
 /// Longest time from the call to its answer's head.
 const OPEN: Duration = Duration::from_secs(20);
 

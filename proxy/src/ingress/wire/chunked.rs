@@ -39,7 +39,12 @@ pub(crate) struct Chunked {
 }
 
 impl Chunked {
-    /// Its last byte has come.
+    /// Nothing of it has come.
+    pub(crate) const fn new() -> Self {
+        Self { at: At::Size, digits: 0, left: 0, extensions: 0, trailers: 0 }
+    }
+
+    /// All of it has.
     pub(crate) const fn is_done(&self) -> bool {
         matches!(self.at, At::Done)
     }

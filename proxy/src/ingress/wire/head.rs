@@ -251,6 +251,8 @@ fn coding(seen: u8, byte: u8) -> Result<At, Fault> {
     const CHUNKED: &[u8] = b"chunked";
     match (CHUNKED.get(usize::from(seen)), byte) {
         (_, b' ' | b'\t') if seen == 0 => Ok(At::Coding(0)),
+        // Empty, or folded: RFC 9112 section 5.2 asks for 400.
+        (_, b'\r') if seen == 0 => Err(Fault::Field),
         (Some(wanted), _) if byte.eq_ignore_ascii_case(wanted) => Ok(At::Coding(seen + 1)),
         (None, b' ' | b'\t') => Ok(At::CodingEnd),
         (None, b'\r') => Ok(At::LineLf),

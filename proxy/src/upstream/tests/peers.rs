@@ -40,8 +40,8 @@ fn a_peer_has_every_limit_set() {
 #[test]
 fn the_protocol_follows_the_backend_and_grpc_needs_http2() {
     let alpn = |protocol, h2| peer(&spec(protocol, None), h2).options.alpn;
-    assert!(matches!(alpn(AppProtocol::Http, false), ALPN::H1));
-    assert!(matches!(alpn(AppProtocol::Ws, false), ALPN::H1));
+    assert!(matches!(alpn(AppProtocol::Http, false), ALPN::Custom(_)), "connected by us");
+    assert!(matches!(alpn(AppProtocol::Ws, false), ALPN::Custom(_)));
     assert!(matches!(alpn(AppProtocol::H2c, false), ALPN::H2));
     assert!(matches!(alpn(AppProtocol::Http, true), ALPN::H2));
 }
