@@ -76,6 +76,8 @@ const REASONS: &[(&str, &str, &str)] = &[
     ("NoValidCACertificate", "FW0243", "reference a ConfigMap with a certificate under ca.crt"),
     ("InvalidCACertificateRef", "FW0244", "reference a ConfigMap with a certificate under ca.crt"),
     ("InvalidCACertificateKind", "FW0246", "reference a ConfigMap with a certificate under ca.crt"),
+    ("NoEffect", "FW0247", "remove what has no use, or correct the target"),
+    ("Overridden", "FW0248", "remove the policy, or what overrides it"),
     ("InvalidBackendTLSPolicy", "FW0245", "correct the BackendTLSPolicy of the backend"),
     ("NotCaptured", "FW0251", "label the Service's namespace fairway.dev/use-waypoint"),
     ("NoUsablePort", "FW0252", "give the Service a TCP port that speaks HTTP"),
@@ -288,6 +290,7 @@ mod tests {
         let good = [
             "Accepted",
             "Bound",
+            "Effective",
             // Gateway API's reason for saying that clients without a valid certificate are let in, as was asked for.
             "ConfigurationChanged",
             "NoConflicts",

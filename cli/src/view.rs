@@ -1,7 +1,6 @@
 //! Looks into resources of one kind.
 
 use config::{Action, HttpRoute, Key, Kind, Listener, Parent, Resource, StreamRoute};
-use controller::ObjectKind;
 
 /// The HTTP or gRPC route, if it is one.
 pub(crate) fn route_of(resource: &Resource) -> Option<&HttpRoute> {
@@ -45,28 +44,6 @@ pub(crate) fn actions_of(resource: &Resource) -> Vec<&Action> {
 /// The listener, if it is one.
 pub(crate) fn listener_of(resource: &Resource) -> Option<&Listener> {
     if let Resource::Listener(listener) = resource { Some(listener) } else { None }
-}
-
-/// The kind that proxies know a kind of route by; `None` for what is no route.
-pub(crate) const fn kind_of(kind: ObjectKind) -> Option<Kind> {
-    match kind {
-        ObjectKind::HttpRoute => Some(Kind::HttpRoute),
-        ObjectKind::GrpcRoute => Some(Kind::GrpcRoute),
-        ObjectKind::TlsRoute => Some(Kind::TlsRoute),
-        ObjectKind::TcpRoute => Some(Kind::TcpRoute),
-        ObjectKind::UdpRoute => Some(Kind::UdpRoute),
-        ObjectKind::GatewayClass
-        | ObjectKind::Gateway
-        | ObjectKind::ListenerSet
-        | ObjectKind::ReferenceGrant
-        | ObjectKind::BackendTlsPolicy
-        | ObjectKind::Service
-        | ObjectKind::EndpointSlice
-        | ObjectKind::Secret
-        | ObjectKind::ConfigMap
-        | ObjectKind::Namespace
-        | ObjectKind::FairwayProxy => None,
-    }
 }
 
 /// The key of a backend that a route of a kind refers to.

@@ -144,3 +144,79 @@ fn every_command_explains_itself_with_examples() {
         assert!(stdout(&out).contains("Examples:"), "{command}");
     }
 }
+
+/// The examples of a document, as one file.
+fn examples(document: &str) -> String {
+    let blocks = document.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    blocks.collect::<Vec<_>>().join("---\n")
+}
+
+/// The Gateway that `docs/client-traffic.md` speaks of, with a route.
+const EDGE: &str = "apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {name: fairway}
+spec: {controllerName: fairway.dev/controller}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: certificate, namespace: demo, annotations: {fairway.dev/self-signed: 'true'}}
+type: kubernetes.io/tls
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: edge, namespace: demo}
+spec:
+  gatewayClassName: fairway
+  listeners:
+  - {name: web, port: 8080, protocol: HTTP}
+  - {name: payments, port: 8443, protocol: HTTPS, hostname: pay.example.com, tls: {certificateRefs: [{name: certificate}]}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: shop, namespace: demo}
+spec:
+  parentRefs: [{name: edge}]
+  rules: [{filters: [{type: RequestRedirect, requestRedirect: {scheme: https}}]}]
+";
+
+#[test]
+fn the_examples_of_client_traffic_hold_and_are_explained() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("edge.yaml"), EDGE).unwrap();
+    let policies = examples(include_str!("../../docs/client-traffic.md"));
+    assert!(policies.matches("kind: ClientTrafficPolicy").count() >= 2);
+    fs::write(dir.path().join("policies.yaml"), policies).unwrap();
+    let found = fairway(&["validate"], dir.path());
+    assert_eq!(found.status.code(), Some(0), "{}", stdout(&found));
+    let text = stdout(&fairway(&["explain", "shop"], dir.path()));
+    for line in [
+        "  listener   demo/edge/web\n",
+        "  listener   demo/edge/payments\n",
+        "             limits.requestBodyBytes \"64Ki\"  from ClientTrafficPolicy/demo/payments\n",
+        "             limits.requestBodyBytes \"10Mi\"  from ClientTrafficPolicy/demo/edge\n",
+        "             tls.minVersion \"1.3\"  from ClientTrafficPolicy/demo/payments\n",
+    ] {
+        assert!(text.contains(line), "{line}{text}");
+    }
+    let explained = json(&fairway(&["explain", "shop", "-o", "json"], dir.path()));
+    assert_eq!(explained["listeners"][0]["traffic"][0]["from"], "ClientTrafficPolicy/demo/edge");
+}
+
+#[test]
+fn an_invalid_client_traffic_policy_is_a_finding() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = "{group: gateway.networking.k8s.io, kind: Gateway, name: edge}";
+    let policy = format!(
+        "apiVersion: fairway.dev/v1alpha1\nkind: ClientTrafficPolicy\nmetadata: {{name: wrong, namespace: demo}}\n\
+         spec: {{targetRefs: [{target}], tls: {{minVersion: '1.1'}}, http3: {{}}}}\n"
+    );
+    fs::write(dir.path().join("all.yaml"), format!("{EDGE}---\n{policy}")).unwrap();
+    let out = fairway(&["validate"], dir.path());
+    assert_eq!(out.status.code(), Some(1));
+    let text = stdout(&out);
+    for part in
+        ["FW0224 ClientTrafficPolicy/demo/wrong", "http3: not supported: remove it", "tls.minVersion: 1.1"]
+    {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+}

@@ -6,6 +6,7 @@ use kube::CustomResourceExt as _;
 use serde_json::{Value, json};
 
 use crate::CONTROLLER_NAME;
+use crate::client_traffic_policy::ClientTrafficPolicy;
 use crate::cluster::REFERENCED_ROLE;
 use crate::fairway_proxy::FairwayProxy;
 use crate::rbac;
@@ -53,7 +54,7 @@ impl Default for Installation {
 /// Our CRDs. Those of Gateway API are installed from its own release.
 #[must_use]
 pub fn crds() -> Vec<Value> {
-    vec![json!(FairwayProxy::crd())]
+    vec![json!(ClientTrafficPolicy::crd()), json!(FairwayProxy::crd())]
 }
 
 /// Everything but CRDs, in the order in which it is to be applied.

@@ -18,6 +18,7 @@
 #![deny(missing_docs)]
 
 pub mod api;
+pub mod client_traffic_policy;
 pub mod cluster;
 pub mod fairway_proxy;
 mod features;
@@ -37,7 +38,7 @@ mod x509;
 pub use features::SUPPORTED_FEATURES;
 pub use resources::{Named, Object, ObjectKey, ObjectKind, Objects, Resources};
 pub use status::Statuses;
-pub use translate::{Options, Translation, Translator, program, translate};
+pub use translate::{Options, TrafficField, Translation, Translator, program, traffic_fields, translate};
 
 /// The `controllerName` of the GatewayClasses that are ours.
 pub const CONTROLLER_NAME: &str = "fairway.dev/controller";

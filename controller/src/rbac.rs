@@ -59,6 +59,7 @@ pub fn cluster_rules() -> Vec<Rule> {
             ],
             &["patch"],
         ),
+        rule("fairway.dev", &["clienttrafficpolicies/status"], &["patch"]),
         // What runs for Gateways, in their namespaces.
         rule("", &["configmaps", "serviceaccounts", "services"], APPLY),
         rule("apps", &["deployments"], APPLY),
@@ -153,6 +154,10 @@ mod tests {
         "discovery.k8s.io/endpointslices watch",
         "events.k8s.io/events create",
         "events.k8s.io/events patch",
+        "fairway.dev/clienttrafficpolicies get",
+        "fairway.dev/clienttrafficpolicies list",
+        "fairway.dev/clienttrafficpolicies watch",
+        "fairway.dev/clienttrafficpolicies/status patch",
         "fairway.dev/fairwayproxies get",
         "fairway.dev/fairwayproxies list",
         "fairway.dev/fairwayproxies watch",

@@ -47,7 +47,7 @@ pub trait Named {
 }
 
 macro_rules! kinds {
-    ($( $(#[$doc:meta])* $kind:ident = $text:literal, $field:ident, namespaced: $namespaced:literal; )*) => {
+    ($( $(#[$doc:meta])* $kind:ident = $text:literal of $version:literal, $field:ident, namespaced: $namespaced:literal; )*) => {
         /// An object of a kind we read.
         #[derive(Debug, Clone)]
         pub enum Object { $( $(#[$doc])* $kind(Arc<api::$kind>), )* }
@@ -64,6 +64,12 @@ macro_rules! kinds {
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $( Self::$kind => $text, )* }
+            }
+
+            /// As in a manifest's `apiVersion`; the newest that we read.
+            #[must_use]
+            pub const fn api_version(self) -> &'static str {
+                match self { $( Self::$kind => $version, )* }
             }
         }
 
@@ -147,37 +153,71 @@ macro_rules! kinds {
 
 kinds! {
     /// GatewayClass.
-    GatewayClass = "GatewayClass", gateway_classes, namespaced: false;
+    GatewayClass = "GatewayClass" of "gateway.networking.k8s.io/v1", gateway_classes, namespaced: false;
     /// Gateway.
-    Gateway = "Gateway", gateways, namespaced: true;
+    Gateway = "Gateway" of "gateway.networking.k8s.io/v1", gateways, namespaced: true;
     /// ListenerSet.
-    ListenerSet = "ListenerSet", listener_sets, namespaced: true;
+    ListenerSet = "ListenerSet" of "gateway.networking.k8s.io/v1", listener_sets, namespaced: true;
     /// HTTPRoute.
-    HttpRoute = "HTTPRoute", http_routes, namespaced: true;
+    HttpRoute = "HTTPRoute" of "gateway.networking.k8s.io/v1", http_routes, namespaced: true;
     /// GRPCRoute.
-    GrpcRoute = "GRPCRoute", grpc_routes, namespaced: true;
+    GrpcRoute = "GRPCRoute" of "gateway.networking.k8s.io/v1", grpc_routes, namespaced: true;
     /// TLSRoute.
-    TlsRoute = "TLSRoute", tls_routes, namespaced: true;
+    TlsRoute = "TLSRoute" of "gateway.networking.k8s.io/v1", tls_routes, namespaced: true;
     /// TCPRoute.
-    TcpRoute = "TCPRoute", tcp_routes, namespaced: true;
+    TcpRoute = "TCPRoute" of "gateway.networking.k8s.io/v1", tcp_routes, namespaced: true;
     /// UDPRoute.
-    UdpRoute = "UDPRoute", udp_routes, namespaced: true;
+    UdpRoute = "UDPRoute" of "gateway.networking.k8s.io/v1", udp_routes, namespaced: true;
     /// ReferenceGrant.
-    ReferenceGrant = "ReferenceGrant", reference_grants, namespaced: true;
+    ReferenceGrant = "ReferenceGrant" of "gateway.networking.k8s.io/v1", reference_grants, namespaced: true;
     /// BackendTLSPolicy.
-    BackendTlsPolicy = "BackendTLSPolicy", backend_tls_policies, namespaced: true;
+    BackendTlsPolicy = "BackendTLSPolicy" of "gateway.networking.k8s.io/v1", backend_tls_policies, namespaced: true;
+    /// ClientTrafficPolicy.
+    ClientTrafficPolicy = "ClientTrafficPolicy" of "fairway.dev/v1alpha1", client_traffic_policies, namespaced: true;
     /// Service.
-    Service = "Service", services, namespaced: true;
+    Service = "Service" of "v1", services, namespaced: true;
     /// EndpointSlice.
-    EndpointSlice = "EndpointSlice", endpoint_slices, namespaced: true;
+    EndpointSlice = "EndpointSlice" of "discovery.k8s.io/v1", endpoint_slices, namespaced: true;
     /// Secret.
-    Secret = "Secret", secrets, namespaced: true;
+    Secret = "Secret" of "v1", secrets, namespaced: true;
     /// ConfigMap.
-    ConfigMap = "ConfigMap", config_maps, namespaced: true;
+    ConfigMap = "ConfigMap" of "v1", config_maps, namespaced: true;
     /// Namespace.
-    Namespace = "Namespace", namespaces, namespaced: false;
+    Namespace = "Namespace" of "v1", namespaces, namespaced: false;
     /// FairwayProxy.
-    FairwayProxy = "FairwayProxy", fairway_proxies, namespaced: true;
+    FairwayProxy = "FairwayProxy" of "fairway.dev/v1alpha1", fairway_proxies, namespaced: true;
+}
+
+impl ObjectKind {
+    /// What proxies know a route of this kind by; `None` for what is no route.
+    #[must_use]
+    pub const fn route(self) -> Option<config::Kind> {
+        match self {
+            Self::HttpRoute => Some(config::Kind::HttpRoute),
+            Self::GrpcRoute => Some(config::Kind::GrpcRoute),
+            Self::TlsRoute => Some(config::Kind::TlsRoute),
+            Self::TcpRoute => Some(config::Kind::TcpRoute),
+            Self::UdpRoute => Some(config::Kind::UdpRoute),
+            Self::GatewayClass
+            | Self::Gateway
+            | Self::ListenerSet
+            | Self::ReferenceGrant
+            | Self::BackendTlsPolicy
+            | Self::ClientTrafficPolicy
+            | Self::Service
+            | Self::EndpointSlice
+            | Self::Secret
+            | Self::ConfigMap
+            | Self::Namespace
+            | Self::FairwayProxy => None,
+        }
+    }
+
+    /// Whether its status has an entry for each ancestor.
+    #[must_use]
+    pub const fn is_policy(self) -> bool {
+        matches!(self, Self::BackendTlsPolicy | Self::ClientTrafficPolicy)
+    }
 }
 
 /// Names an object of the user. Printed as `Kind/namespace/name`, without namespace for kinds that have none.

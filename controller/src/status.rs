@@ -49,7 +49,7 @@ pub enum Status {
     ListenerSet(ListenerSetStatus),
     /// Of a route of any kind.
     Route(RouteStatus),
-    /// Of a BackendTLSPolicy.
+    /// Of a policy.
     Policy(PolicyStatus),
     /// Of a Service in front of which a waypoint stands.
     Service(ServiceStatus),

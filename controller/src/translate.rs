@@ -3,6 +3,7 @@
 mod attach;
 mod backend_ref;
 mod backend_tls;
+mod client_traffic;
 mod client_validation;
 mod conflict;
 mod endpoints;
@@ -49,6 +50,7 @@ use crate::{ObjectKey, Resources, Statuses};
 use attach::Surroundings;
 use backend_ref::Cluster;
 use backend_tls::Policies;
+pub use client_traffic::{TrafficField, traffic_fields};
 use endpoints::Slices;
 use facts::{Fact, News};
 use gateways::Gateways;

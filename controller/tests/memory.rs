@@ -57,6 +57,54 @@ fn policy(name: &str, hostname: &str, section: Option<&str>) -> Value {
         "validation": {"hostname": hostname, "caCertificateRefs": [{"group": "", "kind": "ConfigMap", "name": "ca"}]}}})
 }
 
+fn traffic(
+    (namespace, name, created): (&str, &str, &str),
+    target: (&str, &str, Option<&str>),
+    fields: &Value,
+) -> Value {
+    let mut policy = json!({"kind": "ClientTrafficPolicy",
+        "metadata": {"name": name, "namespace": namespace, "creationTimestamp": created},
+        "spec": {"targetRefs": [{"group": "gateway.networking.k8s.io", "kind": target.0, "name": target.1,
+            "sectionName": target.2}]}});
+    policy["spec"].as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    policy
+}
+
+/// ClientTrafficPolicies for the whole Gateway, a listener of it, and a ListenerSet.
+fn traffics() -> Vec<Vec<Option<Value>>> {
+    let idle = |time: &str| json!({"timeout": {"http": {"idleTimeout": time}}});
+    let versions = json!({"tls": {"minVersion": "1.3"}, "path": {"disableMergeSlashes": true}});
+    let (all, one) = (("Gateway", "edge", None), ("Gateway", "edge", Some("http")));
+    let of_set = ("ListenerSet", "set", None);
+    vec![
+        vec![
+            None,
+            Some(traffic(("infra", "all", EARLY), all, &idle("10s"))),
+            Some(traffic(("infra", "all", LATE), all, &versions)),
+            Some(traffic(("infra", "all", LATE), all, &idle("never"))),
+        ],
+        vec![
+            None,
+            Some(traffic(("infra", "one", LATE), one, &idle("20s"))),
+            Some(traffic(("infra", "one", EARLY), all, &json!({"http3": {}}))),
+            Some(traffic(
+                ("infra", "one", EARLY),
+                ("Gateway", "edge", Some("https")),
+                &json!({"tls": {"maxVersion": "1.2"}}),
+            )),
+        ],
+        vec![
+            None,
+            Some(traffic(("shop", "set", EARLY), of_set, &idle("30s"))),
+            Some(traffic(
+                ("shop", "set", LATE),
+                of_set,
+                &json!({"proxyProtocol": {}, "limits": {"requestHeadersCount": 5}}),
+            )),
+        ],
+    ]
+}
+
 fn namespaced(kind: &str, namespace: &str, name: &str, rest: &Value) -> Value {
     let mut object = json!({"kind": kind, "metadata": {"name": name, "namespace": namespace}});
     let fields = rest.as_object().unwrap().clone();
@@ -205,6 +253,7 @@ fn variants() -> Vec<Vec<Option<Value>>> {
     };
     let mut all = gateways();
     all.extend(routes());
+    all.extend(traffics());
     all.extend([
         vec![
             None,

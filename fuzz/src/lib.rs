@@ -6,6 +6,7 @@
 
 pub mod access_log;
 pub mod chunked;
+pub mod client;
 pub mod client_hello;
 pub mod edits;
 pub mod frames;
@@ -24,9 +25,10 @@ pub mod travel;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 14] = [
     ("access_log", access_log::run),
     ("chunked", chunked::run),
+    ("client", client::run),
     ("client_hello", client_hello::run),
     ("edits", edits::run),
     ("frames", frames::run),

@@ -1,6 +1,7 @@
 //! The one form of a path, against a reading by segments and a lenient backend.
 
-use proxy::fuzzing::{PATHS, Slashes};
+use policies::client_traffic::EscapedSlashes;
+use proxy::fuzzing::PATHS;
 
 use crate::memory::bounded;
 
@@ -19,7 +20,7 @@ pub fn run(data: &[u8]) {
     assert_eq!(proxy::fuzzing::path(&form, mode).as_ref(), Some(&form), "it has no form of its own");
     assert!(form.starts_with('/') && !form.contains('\\'), "{form:?}");
     assert!(!mode.1 || !form.contains("//"), "{form:?}");
-    if mode.0 == Slashes::Keep {
+    if mode.0 == EscapedSlashes::KeepUnchanged {
         return;
     }
     // What the backend makes of it has the names that policies saw, and no others.

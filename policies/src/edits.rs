@@ -37,7 +37,7 @@ pub struct HeaderEdits {
 }
 
 /// Fields that belong to one connection or frame the message: the proxy's own business (RFC 9110 §7.6.1, RFC 9112 §6).
-const RESERVED: [&str; 11] = [
+pub(crate) const RESERVED: [&str; 11] = [
     "connection",
     "content-length",
     "expect",
@@ -58,12 +58,21 @@ pub(crate) enum Side {
     Response,
 }
 
-/// Compiled [`HeaderEdits`].
+/// What is to be changed.
+pub(crate) struct Lists<'a> {
+    pub(crate) set: &'a [HeaderField],
+    pub(crate) add: &'a [HeaderField],
+    pub(crate) add_if_absent: &'a [HeaderField],
+    pub(crate) remove: &'a [String],
+}
+
+/// Compiled [`Lists`].
 #[derive(Debug, Default)]
 pub(crate) struct Edits {
     host: Option<Host>,
     set: Box<[(Name, HeaderValue)]>,
     add: Box<[(Name, HeaderValue)]>,
+    add_if_absent: Box<[(HeaderName, Name, HeaderValue)]>,
     remove: Box<[HeaderName]>,
 }
 
@@ -76,6 +85,7 @@ pub(crate) trait Head {
     fn insert(&mut self, name: Name, value: HeaderValue);
     fn append(&mut self, name: Name, value: HeaderValue);
     fn remove(&mut self, name: &HeaderName);
+    fn has(&self, name: &HeaderName) -> bool;
 }
 
 macro_rules! head {
@@ -96,6 +106,9 @@ macro_rules! head {
             fn remove(&mut self, name: &HeaderName) {
                 self.remove_header(name);
             }
+            fn has(&self, name: &HeaderName) -> bool {
+                self.headers.contains_key(name)
+            }
         }
     };
 }
@@ -106,6 +119,13 @@ impl Edits {
     /// # Errors
     /// A name or value that cannot be sent, a name the proxy must keep to itself, or two actions for one name.
     pub(crate) fn compile(edits: &HeaderEdits, side: Side) -> Result<Self, Invalid> {
+        let HeaderEdits { set, add, remove } = edits;
+        Self::compile_lists(&Lists { set, add, add_if_absent: &[], remove }, side)
+    }
+
+    /// # Errors
+    /// As [`compile`](Self::compile).
+    pub(crate) fn compile_lists(edits: &Lists<'_>, side: Side) -> Result<Self, Invalid> {
         let mut seen = HashMap::new();
         let mut host = None;
         if side == Side::Request
@@ -115,8 +135,12 @@ impl Edits {
             host =
                 Some(Host::compile(&format!("set[{index}].value"), field.value.trim_matches([' ', '\t']))?);
         }
-        let set = compile_fields("set", &edits.set, host.is_some(), &mut seen)?;
-        let add = compile_fields("add", &edits.add, false, &mut seen)?;
+        let set = compile_fields("set", edits.set, host.is_some(), &mut seen)?;
+        let add = compile_fields("add", edits.add, false, &mut seen)?;
+        let absent = compile_fields("addIfAbsent", edits.add_if_absent, false, &mut seen)?;
+        let parsed =
+            |(name, value): (Name, HeaderValue)| Some((HeaderName::from_bytes(&name).ok()?, name, value));
+        let add_if_absent = absent.into_iter().filter_map(parsed).collect();
         let mut remove = Vec::with_capacity(edits.remove.len());
         for (index, text) in edits.remove.iter().enumerate() {
             let field = format!("remove[{index}]");
@@ -125,7 +149,7 @@ impl Edits {
                 remove.push(name);
             }
         }
-        Ok(Self { host, set, add, remove: remove.into() })
+        Ok(Self { host, set, add, add_if_absent, remove: remove.into() })
     }
 
     pub(crate) fn apply(&self, head: &mut impl Head) {
@@ -137,6 +161,11 @@ impl Edits {
         }
         for (name, value) in &self.add {
             head.append(name.clone(), value.clone());
+        }
+        for (parsed, name, value) in &self.add_if_absent {
+            if !head.has(parsed) {
+                head.append(name.clone(), value.clone());
+            }
         }
         for name in &self.remove {
             head.remove(name);

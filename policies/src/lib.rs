@@ -10,6 +10,7 @@
 //! ```
 #![deny(missing_docs)]
 
+mod cidr;
 mod duration;
 mod edits;
 mod head;
@@ -29,6 +30,7 @@ pub mod retry;
 pub mod timeouts;
 pub mod url_rewrite;
 
+pub use cidr::{Cidr, CidrSet};
 pub use duration::Duration;
 pub use policy::{
     BackendRef, Context, Filter, Invalid, Lookup, Policy, Reply, Request, Response, Scheme, Upstream, Verdict,

@@ -6,6 +6,7 @@
 use std::any::Any;
 use std::fmt;
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -143,6 +144,9 @@ impl Scheme {
 pub struct Context {
     /// Scheme of the client's connection.
     pub scheme: Scheme,
+    /// Who sent the request, as the listener finds out (`clientIPDetection`). The engine always tells; a policy that
+    /// admits by address must not admit nobody.
+    pub client: Option<IpAddr>,
     /// Port of the listener, as the client dialled it.
     pub port: u16,
     /// Length in bytes of the path prefix the route matched, without a trailing slash; the whole path for an exact

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use fairway_proxy::rule::RuleName;
-use fairway_proxy::telemetry::{AccessLog, Format, Record, RouteStats, Settings, Telemetry, entropy, render};
+use fairway_proxy::telemetry::{
+    AccessLog, Course, Format, Record, RouteStats, Settings, Telemetry, entropy, render,
+};
 
 fn record<'a>(
     telemetry: &Telemetry,
@@ -19,18 +21,22 @@ fn record<'a>(
         method: "GET",
         host: "shop.example.com",
         path: "/cart/items/4711?currency=EUR&page=2",
-        version: "HTTP/1.1",
         status: 200,
-        reason: "ok",
-        listener: "shop/edge/https",
-        rule: Some((rule, stats)),
-        upstream: Some((backend, "10.42.7.12:8080".parse().expect("an address"))),
-        attempts: 1,
-        duration: Duration::from_micros(1_234),
-        upstream_duration: Some(Duration::from_micros(1_100)),
-        bytes_in: 0,
-        bytes_out: 10_240,
-        peer: "192.0.2.17:51234".parse().expect("an address"),
+        stats: Some(stats),
+        course: Course {
+            rule: Some(rule),
+            upstream: Some((backend, "10.42.7.12:8080".parse().expect("an address"))),
+            attempts: 1,
+            duration: Duration::from_micros(1_234),
+            upstream_duration: Some(Duration::from_micros(1_100)),
+            bytes_out: 10_240,
+            ..Course::new(
+                "HTTP/1.1",
+                "ok",
+                "shop/edge/https",
+                "192.0.2.17:51234".parse().expect("an address"),
+            )
+        },
         trace: telemetry.trace(&req),
         user_agent: Some("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
     }

@@ -17,10 +17,12 @@ use crate::attempt::Attempts;
 use crate::call::MirrorBody;
 use crate::engine::head::Host;
 use crate::ingress::exchange::Exchange;
+use crate::route::ListenerTable;
 use crate::rule::{Action, Rule};
 use crate::snapshot::Snapshot;
 use crate::split::Share;
-use crate::telemetry::{InFlight, Record, Telemetry, TraceContext};
+use crate::telemetry::{Course, InFlight, Record, Telemetry, TraceContext};
+use crate::traffic::request::RequestRules;
 use crate::upstream::{ClientIdentity, Cluster, Picked, RetryPermit};
 
 /// One request. Pinned snapshot, decisions, and what is accounted for at its end.
@@ -31,9 +33,9 @@ pub(crate) struct RequestContext {
     /// The configuration this request sees, from its first byte to its last.
     pub(crate) snapshot: Arc<Snapshot>,
     /// The listener the request belongs to.
-    pub(crate) listener: Option<Arc<str>>,
-    /// What backends are shown.
-    pub(crate) identity: Option<Arc<ClientIdentity>>,
+    pub(crate) listener: Option<Arc<ListenerTable>>,
+    /// Who sent it, as the listener finds out; before that, who is connected. Port 0: not known.
+    pub(crate) client: SocketAddr,
     pub(crate) started: Instant,
     /// The head as the client sent it.
     pub(crate) sent: Sent,
@@ -131,11 +133,11 @@ impl RequestContext {
     ) -> Box<Self> {
         Box::new(Self {
             started: exchange.begun(),
+            client: exchange.connection.peer,
             exchange,
             telemetry,
             snapshot,
             listener: None,
-            identity: None,
             in_flight: None,
             sent: Sent::default(),
             rule: None,
@@ -167,7 +169,18 @@ impl RequestContext {
         self.share()?.target.as_ref().ok()
     }
 
-    /// Runs the response side of every filter that saw the request: the backend's first, then the rule's.
+    /// What the request is held to.
+    pub(crate) fn rules(&self) -> &RequestRules {
+        rules(self.listener.as_deref())
+    }
+
+    /// What backends are shown.
+    pub(crate) fn identity(&self) -> Option<&ClientIdentity> {
+        self.listener.as_ref()?.identity.as_deref()
+    }
+
+    /// Runs the response side of every filter that saw the request: the backend's first, then the rule's, then the
+    /// listener's.
     pub(crate) fn apply_response(&self, head: &mut ResponseHeader) {
         if let Some(share) = self.share() {
             share.chain.response(head, &self.policy, &self.share_state);
@@ -175,6 +188,7 @@ impl RequestContext {
         if let Some(rule) = &self.rule {
             rule.chain.response(head, &self.policy, &self.rule_state);
         }
+        self.rules().late.response(head);
     }
 
     /// What is left until the request or its current attempt must have ended.
@@ -195,21 +209,35 @@ impl RequestContext {
             method: sent.method.as_str(),
             host: sent.host.as_ref().map_or("", Host::as_str),
             path: sent.target.as_ref().map_or("", PathAndQuery::as_str),
-            version: version(sent.version),
             status,
-            reason: self.reason,
-            listener: self.listener.as_deref().unwrap_or_default(),
-            rule: self.rule.as_ref().map(|rule| (&rule.name, &*rule.stats)),
-            upstream: self.cluster().map(|cluster| &cluster.backend).zip(self.upstream.tried.last().copied()),
-            attempts: self.upstream.count,
-            duration: self.started.elapsed(),
-            upstream_duration: self.upstream.duration,
-            bytes_in,
-            bytes_out,
-            peer: self.exchange.connection.peer,
+            stats: self.rule.as_ref().map(|rule| &*rule.stats),
+            course: Course {
+                protocol: version(sent.version),
+                reason: self.reason,
+                listener: self.listener.as_ref().map_or("", |listener| listener.name()),
+                rule: self.rule.as_ref().map(|rule| &rule.name),
+                upstream: self
+                    .cluster()
+                    .map(|cluster| &cluster.backend)
+                    .zip(self.upstream.tried.last().copied()),
+                attempts: self.upstream.count,
+                duration: self.started.elapsed(),
+                upstream_duration: self.upstream.duration,
+                bytes_in,
+                bytes_out,
+                client: self.client,
+            },
             trace: self.trace,
             user_agent: sent.user_agent.as_ref().and_then(|agent| agent.to_str().ok()),
         });
+    }
+}
+
+/// What requests of a listener are held to; `None`: of none.
+pub(crate) fn rules(listener: Option<&ListenerTable>) -> &RequestRules {
+    match listener {
+        Some(listener) => &listener.traffic.request,
+        None => RequestRules::of_nobody(),
     }
 }
 

@@ -10,7 +10,7 @@ mod fail;
 mod fields;
 mod forward;
 pub(crate) mod head;
-pub(crate) mod path;
+mod listener;
 mod respond;
 
 use std::pin::Pin;
@@ -305,4 +305,13 @@ impl ProxyHttp for Engine {
     fn suppress_proxy_warn_log(&self, _: &Session, _: &Self::CTX, _: &Error, _: ProxyWarnLogContext) -> bool {
         true
     }
+}
+
+/// A head's fields, for tests.
+#[cfg(test)]
+fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+    fields
+        .iter()
+        .map(|(name, value)| (http::HeaderName::from_static(name), http::HeaderValue::from_static(value)))
+        .collect()
 }

@@ -2,6 +2,7 @@
 //! with what is behind it.
 
 use std::io::Cursor;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use bytes::BufMut as _;
 use futures::FutureExt as _;
@@ -11,16 +12,22 @@ use http::{HeaderValue, Request, Version};
 use pingora_core::protocols::http::v1::client;
 use pingora_core::protocols::http::v1::server::HttpSession;
 use pingora_http::RequestHeader;
-use policies::Scheme;
+use policies::client_traffic::{ClientIpDetection, ClientTraffic, EscapedSlashes};
+use policies::{Reply as Answer, Scheme};
 
 use crate::egress::reply::Reply;
 use crate::engine::head::{self, Setting};
-use crate::engine::path::{EscapedSlashes, PathRules, normal};
 use crate::ingress::wire::Wire;
 use crate::ingress::wire::chunked::Chunked;
 use crate::ingress::wire::frames::Frames;
 use crate::stream::hello::Hello;
 use crate::telemetry::access_log::escape;
+use crate::traffic::Traffic;
+use crate::traffic::request::RequestRules;
+use crate::traffic::request::client::FORWARDED_FOR;
+use crate::traffic::request::path::{PathRules, normal};
+
+const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 
 /// An HTTP/1 request as far as it gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,9 +77,8 @@ pub fn request(pieces: &[&[u8]]) -> Asked {
     }
     let mut parts: Parts = session.req_header().clone().into();
     let is_upgrade = session.is_upgrade_req();
-    let setting = Setting { trusted: false, is_upgrade, paths: &PathRules::DEFAULT };
-    let checked = match head::check(&mut parts, &setting) {
-        Ok(checked) => checked,
+    let host = match checked(&mut parts, is_upgrade) {
+        Ok(host) => host,
         Err(reply) => return Asked::Refused(reply.reason),
     };
     let fields = parts.headers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()));
@@ -80,10 +86,18 @@ pub fn request(pieces: &[&[u8]]) -> Asked {
         method: parts.method.to_string(),
         target: parts.uri.to_string(),
         minor: u8::from(parts.version == Version::HTTP_11),
-        host: checked.host.as_str().to_owned(),
+        host: host.as_str().to_owned(),
         fields: fields.collect(),
         body: body(&mut session),
     })
+}
+
+/// As the engine does it, for a listener that says nothing.
+fn checked(parts: &mut Parts, is_upgrade: bool) -> Result<head::Host, Answer> {
+    let mut host = head::host(parts)?;
+    let setting =
+        Setting { rules: RequestRules::of_nobody(), peer: NOBODY, trusts_clients: false, is_upgrade };
+    head::check(parts, &mut host, &setting).map(|_| host)
 }
 
 fn body(session: &mut HttpSession) -> Option<Vec<u8>> {
@@ -138,36 +152,37 @@ pub fn answered(to_head: bool, answer: &[u8]) -> Option<(u16, Vec<u8>)> {
     Some((status, body))
 }
 
-/// What becomes of `%2F` and `%5C`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Slashes {
-    /// Refused.
-    Reject,
-    /// Left.
-    Keep,
-    /// They become `/`.
-    Unescape,
-}
-
 /// Every way of reading paths: escaped slashes, and whether runs of slashes become one.
-pub const PATHS: [(Slashes, bool); 6] = [
-    (Slashes::Reject, true),
-    (Slashes::Unescape, true),
-    (Slashes::Keep, true),
-    (Slashes::Reject, false),
-    (Slashes::Unescape, false),
-    (Slashes::Keep, false),
+pub const PATHS: [(EscapedSlashes, bool); 6] = [
+    (EscapedSlashes::RejectRequest, true),
+    (EscapedSlashes::UnescapeAndForward, true),
+    (EscapedSlashes::KeepUnchanged, true),
+    (EscapedSlashes::RejectRequest, false),
+    (EscapedSlashes::UnescapeAndRedirect, false),
+    (EscapedSlashes::KeepUnchanged, false),
 ];
 
 /// The form in which a path is routed and forwarded; `None`: 400.
 #[must_use]
-pub fn path(path: &str, (slashes, merge_slashes): (Slashes, bool)) -> Option<String> {
-    let escaped_slashes = match slashes {
-        Slashes::Reject => EscapedSlashes::Reject,
-        Slashes::Keep => EscapedSlashes::Keep,
-        Slashes::Unescape => EscapedSlashes::Unescape,
-    };
-    normal(path, &PathRules { escaped_slashes, merge_slashes }).ok().map(Into::into)
+pub fn path(path: &str, (escaped_slashes, merge_slashes): (EscapedSlashes, bool)) -> Option<String> {
+    normal(path, &PathRules { escaped_slashes, merge_slashes }).ok().map(|normal| normal.path.into_owned())
+}
+
+/// Who the client is of a request with these `X-Forwarded-For` fields; and whether a proxy says so whose word holds.
+///
+/// # Errors
+/// What is wrong with `spec`.
+pub fn client(
+    spec: &ClientIpDetection,
+    fields: &[&[u8]],
+    peer: SocketAddr,
+) -> Result<(SocketAddr, bool), String> {
+    let spec = ClientTraffic { client_ip_detection: Some(spec.clone()), ..ClientTraffic::default() };
+    let traffic = Traffic::compile(Some(&spec))?;
+    let values = fields.iter().filter_map(|field| HeaderValue::from_bytes(field).ok());
+    let headers = values.map(|value| (FORWARDED_FOR, value)).collect();
+    let found = traffic.request.client.find(&headers, peer).map_err(|_| "nobody")?;
+    Ok((found.address, found.is_forwarded))
 }
 
 /// The name a Host field is routed by.
@@ -175,8 +190,7 @@ pub fn path(path: &str, (slashes, merge_slashes): (Slashes, bool)) -> Option<Str
 pub fn host(value: &[u8]) -> Option<String> {
     let (mut parts, ()) = Request::new(()).into_parts();
     parts.headers.insert(HOST, HeaderValue::from_bytes(value).ok()?);
-    let setting = Setting { trusted: false, is_upgrade: false, paths: &PathRules::DEFAULT };
-    head::check(&mut parts, &setting).ok().map(|checked| checked.host.as_str().to_owned())
+    checked(&mut parts, false).ok().map(|host| host.as_str().to_owned())
 }
 
 /// What HTTP/2 clients send, in pieces, after `sent` bytes of ours; false when it is too much.

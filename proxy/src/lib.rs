@@ -7,7 +7,7 @@
 //! | # | where | in → out |
 //! |---|---|---|
 //! | 1 | `ingress` | socket → `Connection {listener, peer, sni}` |
-//! | 2 | `engine::Engine` | → head checks, [`snapshot::Reader::load`] once, pinned in the request context |
+//! | 2 | `engine::Engine` | → [`snapshot::Reader::load`] once, pinned in the request context; host → listener; head checks by its rules |
 //! | 3 | [`route::RouteTable::find`] | head → [`rule::Rule`] or 404 |
 //! | 4 | `policies::Chain::request` | head → changed head, or a reply |
 //! | 5 | [`rule::Action`], [`split::Split::pick`], [`upstream::Cluster::pick`] | → endpoint |

@@ -71,8 +71,8 @@ impl RouteTable {
     /// The listener a request belongs to, whether or not one of its routes matches; `None`: no listener of the port
     /// serves the host. `host`: lower-case host without port, as checked by the caller.
     #[must_use]
-    pub fn listener(&self, host: &str) -> Option<&ListenerTable> {
-        self.listeners.find(host, |listener| Some(&**listener))
+    pub fn listener(&self, host: &str) -> Option<&Arc<ListenerTable>> {
+        self.listeners.find(host, Some)
     }
 
     /// The rule for a request: [`Self::listener`], then [`ListenerTable::find`].

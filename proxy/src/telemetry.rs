@@ -11,15 +11,14 @@ mod entropy;
 mod metrics;
 mod otlp;
 mod process;
+mod record;
 mod retained;
 mod settings;
 mod stats;
 mod streams;
 mod trace;
 
-use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use config::xds::ClientState;
 use config::{BackendRef, Rejection};
@@ -28,9 +27,10 @@ use tokio::sync::watch;
 
 pub use self::entropy::entropy;
 pub use self::metrics::{Format, render};
+pub use self::record::{Course, Record, StreamRecord};
 pub use self::settings::{AccessLog, Error, Settings};
 pub use self::stats::{BackendStats, InFlight, ListenerStats, OpenConnection, RouteStats, Spoken};
-pub use self::streams::{StreamRecord, StreamStats};
+pub use self::streams::StreamStats;
 pub use self::trace::{TRACEPARENT, TRACESTATE, TraceContext};
 
 use self::access_log::Log;
@@ -134,9 +134,10 @@ impl Telemetry {
 
     /// Accounts for one finished request: metrics, access log, span.
     pub fn finish(&self, record: &Record<'_>) {
-        match record.rule {
-            Some((_, stats)) => stats.finish(record.status, record.reason, record.duration),
-            None => self.listener(record.listener).unmatched.add(record.status, record.reason),
+        let course = &record.course;
+        match record.stats {
+            Some(stats) => stats.finish(record.status, course.reason, course.duration),
+            None => self.listener(course.listener).unmatched.add(record.status, course.reason),
         }
         if let Some(log) = &self.log {
             log.log(self.role, record);
@@ -217,45 +218,6 @@ impl Activity for ListenerStats {
         let refused = self.refused.total() + self.dropped.total();
         opened + self.unmatched.total() + self.handshakes.total() + refused
     }
-}
-
-/// One finished request, borrowed from the engine's context.
-#[derive(Debug)]
-pub struct Record<'a> {
-    /// Method, as sent.
-    pub method: &'a str,
-    /// Host, as routed.
-    pub host: &'a str,
-    /// Path and query, as the client sent it.
-    pub path: &'a str,
-    /// HTTP version: `HTTP/1.1`, `HTTP/2`.
-    pub version: &'static str,
-    /// Status sent; 0 when none was.
-    pub status: u16,
-    /// Stable token: why the proxy answered itself or broke off; `ok` else.
-    pub reason: &'static str,
-    /// The listener, `namespace/gateway/section`.
-    pub listener: &'a str,
-    /// The rule and its counters; `None` when no route matched.
-    pub rule: Option<(&'a RuleName, &'a RouteStats)>,
-    /// The backend and endpoint of the last attempt.
-    pub upstream: Option<(&'a BackendRef, SocketAddr)>,
-    /// Attempts made.
-    pub attempts: u32,
-    /// From the first byte of the head to the last of the response.
-    pub duration: Duration,
-    /// From sending the last attempt to its response head.
-    pub upstream_duration: Option<Duration>,
-    /// Body bytes from the client.
-    pub bytes_in: u64,
-    /// Body bytes to the client.
-    pub bytes_out: u64,
-    /// The client.
-    pub peer: SocketAddr,
-    /// The request's place in its trace.
-    pub trace: TraceContext,
-    /// `user-agent`, if any.
-    pub user_agent: Option<&'a str>,
 }
 
 #[cfg(test)]

@@ -20,11 +20,13 @@ use rustls::{ServerConfig, version};
 use x509_parser::extensions::GeneralName;
 
 pub(crate) use self::clients::Trust;
+pub(crate) use self::shown::Shown;
 use crate::route::hosts::{HostPattern, Hosts};
 use crate::route::map::Keyed;
 use crate::stream::StreamTable;
 
 mod clients;
+mod shown;
 
 /// TLS settings by SNI.
 #[derive(Debug, Default, Clone)]

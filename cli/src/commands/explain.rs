@@ -3,6 +3,7 @@
 mod find;
 mod order;
 mod sources;
+mod traffic;
 
 use std::fmt::Write as _;
 
@@ -17,9 +18,10 @@ use serde::Serialize;
 use crate::args::{Explain, Explanation};
 use crate::input::Input;
 use crate::output;
-use crate::view::{backend_key, endpoints_key, kind_of, route_of, stream_of};
+use crate::view::{backend_key, endpoints_key, route_of, stream_of};
 use order::Place;
 use sources::{PolicySource, Sources};
+use traffic::ExplainedListener;
 
 /// A route, explained.
 #[derive(Debug, Serialize)]
@@ -30,6 +32,7 @@ struct Explained {
     file: String,
     hostnames: Vec<String>,
     parents: Vec<ExplainedParent>,
+    listeners: Vec<ExplainedListener>,
     rules: Vec<ExplainedRule>,
 }
 
@@ -92,7 +95,7 @@ pub(crate) fn run(args: &Explain) -> anyhow::Result<bool> {
 
 fn explain(key: &ObjectKey, input: &Input) -> Explained {
     let sources = sources::of(key, input);
-    let resource_key = kind_of(key.kind).map(|kind| Key::new(kind, &*key.namespace, &*key.name));
+    let resource_key = key.kind.route().map(|kind| Key::new(kind, &*key.namespace, &*key.name));
     let resource = resource_key.as_ref().and_then(|key| input.translation.resources.get(key));
     let rules = match (&resource_key, resource) {
         (Some(key), Some(resource)) => rules(key, resource, &sources, input),
@@ -104,6 +107,7 @@ fn explain(key: &ObjectKey, input: &Input) -> Explained {
         file: file.unwrap_or_default(),
         hostnames: sources.hostnames,
         parents: parents(key, input),
+        listeners: resource.map(|resource| traffic::of(resource, input)).unwrap_or_default(),
         rules,
     }
 }
@@ -272,6 +276,12 @@ fn text(explained: &Explained) -> String {
         text.push_str("  parent     none of ours: nothing serves this route\n");
     } else if explained.rules.is_empty() {
         text.push_str("  no parent accepts the route: nothing serves it\n");
+    }
+    for listener in explained.listeners.iter().filter(|listener| !listener.traffic.is_empty()) {
+        let _ = writeln!(text, "  listener   {}", listener.listener);
+        for setting in &listener.traffic {
+            let _ = writeln!(text, "             {setting}");
+        }
     }
     let fails = fails_with(&explained.route);
     for rule in &explained.rules {

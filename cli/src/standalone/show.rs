@@ -9,7 +9,7 @@ use controller::status::{Condition, ConditionStatus, GatewayStatus, ListenerSetS
 use controller::{ObjectKey, ObjectKind, Statuses};
 
 use crate::table::{aligned, short};
-use crate::view::{actions_of, kind_of, listener_of, parents_of};
+use crate::view::{actions_of, listener_of, parents_of};
 
 /// Rows per table.
 const ROWS: usize = 30;
@@ -114,7 +114,7 @@ fn routes(resources: &Resources, statuses: &Statuses) -> Vec<Vec<String>> {
     let mut rows = Vec::new();
     for (object, status) in &statuses.0 {
         let Status::Route(status) = &**status else { continue };
-        let Some(kind) = kind_of(object.kind) else { continue };
+        let Some(kind) = object.kind.route() else { continue };
         let route = resources.get(&Key::new(kind, &*object.namespace, &*object.name));
         let parents: Vec<String> =
             status.parents.iter().map(|parent| parent.parent_ref.to_string()).collect();
@@ -162,7 +162,7 @@ fn backends(route: &Resource) -> Vec<String> {
 fn others(statuses: &Statuses) -> Vec<Vec<String>> {
     let mut rows = Vec::new();
     for (object, status) in &statuses.0 {
-        if kind_of(object.kind).is_some() {
+        if object.kind.route().is_some() {
             continue;
         }
         let all: Vec<Condition> = if let Status::Gateway(GatewayStatus { conditions, .. })

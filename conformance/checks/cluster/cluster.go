@@ -44,21 +44,22 @@ func Open() (*Cluster, error) {
 
 // kinds are those that the checks write, with their resource and whether they are in a namespace.
 var kinds = map[string]schema.GroupVersionResource{
-	"BackendTLSPolicy": {Group: gateway, Version: "v1", Resource: "backendtlspolicies"},
-	"ConfigMap":        {Version: "v1", Resource: "configmaps"},
-	"Deployment":       {Group: "apps", Version: "v1", Resource: "deployments"},
-	"EndpointSlice":    {Group: "discovery.k8s.io", Version: "v1", Resource: "endpointslices"},
-	"FairwayProxy":     {Group: "fairway.dev", Version: "v1alpha1", Resource: "fairwayproxies"},
-	"Gateway":          {Group: gateway, Version: "v1", Resource: "gateways"},
-	"GRPCRoute":        {Group: gateway, Version: "v1", Resource: "grpcroutes"},
-	"HTTPRoute":        {Group: gateway, Version: "v1", Resource: "httproutes"},
-	"Lease":            {Group: "coordination.k8s.io", Version: "v1", Resource: "leases"},
-	"ListenerSet":      {Group: gateway, Version: "v1", Resource: "listenersets"},
-	"Namespace":        {Version: "v1", Resource: "namespaces"},
-	"Pod":              {Version: "v1", Resource: "pods"},
-	"ReferenceGrant":   {Group: gateway, Version: "v1", Resource: "referencegrants"},
-	"Secret":           {Version: "v1", Resource: "secrets"},
-	"Service":          {Version: "v1", Resource: "services"},
+	"BackendTLSPolicy":    {Group: gateway, Version: "v1", Resource: "backendtlspolicies"},
+	"ConfigMap":           {Version: "v1", Resource: "configmaps"},
+	"Deployment":          {Group: "apps", Version: "v1", Resource: "deployments"},
+	"EndpointSlice":       {Group: "discovery.k8s.io", Version: "v1", Resource: "endpointslices"},
+	"ClientTrafficPolicy": {Group: "fairway.dev", Version: "v1alpha1", Resource: "clienttrafficpolicies"},
+	"FairwayProxy":        {Group: "fairway.dev", Version: "v1alpha1", Resource: "fairwayproxies"},
+	"Gateway":             {Group: gateway, Version: "v1", Resource: "gateways"},
+	"GRPCRoute":           {Group: gateway, Version: "v1", Resource: "grpcroutes"},
+	"HTTPRoute":           {Group: gateway, Version: "v1", Resource: "httproutes"},
+	"Lease":               {Group: "coordination.k8s.io", Version: "v1", Resource: "leases"},
+	"ListenerSet":         {Group: gateway, Version: "v1", Resource: "listenersets"},
+	"Namespace":           {Version: "v1", Resource: "namespaces"},
+	"Pod":                 {Version: "v1", Resource: "pods"},
+	"ReferenceGrant":      {Group: gateway, Version: "v1", Resource: "referencegrants"},
+	"Secret":              {Version: "v1", Resource: "secrets"},
+	"Service":             {Version: "v1", Resource: "services"},
 }
 
 const gateway = "gateway.networking.k8s.io"

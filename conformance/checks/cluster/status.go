@@ -41,7 +41,7 @@ func Conditions(o *unstructured.Unstructured, section string) []Condition {
 	switch o.GetKind() {
 	case "HTTPRoute", "GRPCRoute":
 		lists = entries(status, "parents", "parentRef", section)
-	case "BackendTLSPolicy":
+	case "BackendTLSPolicy", "ClientTrafficPolicy":
 		lists = entries(status, "ancestors", "ancestorRef", section)
 	default:
 		lists = own(status, section)

@@ -57,6 +57,7 @@ pub(crate) const KINDS: &[Kind] = &[
     Kind::of::<api::UdpRoute>(),
     Kind::of::<api::ReferenceGrant>(),
     Kind::of::<api::BackendTlsPolicy>(),
+    Kind::of::<api::ClientTrafficPolicy>(),
     Kind::of::<api::FairwayProxy>(),
     Kind::of::<api::Service>(),
     Kind::of::<api::EndpointSlice>(),

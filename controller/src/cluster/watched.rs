@@ -61,6 +61,7 @@ watchable! {
     UdpRoute, status: true;
     ReferenceGrant;
     BackendTlsPolicy, status: true;
+    ClientTrafficPolicy, status: true;
     Service, reads_status: true, slim: slim_service;
     EndpointSlice, slim: slim_endpoint_slice;
     Secret;

@@ -45,7 +45,7 @@ macro_rules! entries {
 
 const GATEWAY: &str = schema::gateway::GATEWAY_GROUP;
 
-static KINDS: [Entry; 16] = entries! {
+static KINDS: [Entry; 17] = entries! {
     GatewayClass, GATEWAY, ["v1", "v1beta1"], false, schema::gateway::gateway_class;
     Gateway, GATEWAY, ["v1", "v1beta1"], true, schema::gateway::gateway;
     ListenerSet, GATEWAY, ["v1"], true, schema::gateway::listener_set;
@@ -56,6 +56,7 @@ static KINDS: [Entry; 16] = entries! {
     UdpRoute, GATEWAY, ["v1"], true, schema::route::stream_route;
     ReferenceGrant, GATEWAY, ["v1", "v1beta1"], true, schema::policy::reference_grant;
     BackendTlsPolicy, GATEWAY, ["v1"], true, schema::policy::backend_tls_policy;
+    ClientTrafficPolicy, "fairway.dev", ["v1alpha1"], true, schema::client_traffic::client_traffic_policy;
     FairwayProxy, "fairway.dev", ["v1alpha1"], true, schema::fairway_proxy::fairway_proxy;
     Service, "", ["v1"], true, schema::core::service;
     EndpointSlice, "discovery.k8s.io", ["v1"], true, schema::core::endpoint_slice;

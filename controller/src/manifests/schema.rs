@@ -5,7 +5,9 @@
 //! it. Each kind's schema is one function in a sub-module, written from the API's reference.
 
 mod check;
+pub(super) mod client_traffic;
 pub(super) mod core;
+mod derived;
 pub(super) mod fairway_proxy;
 mod filters;
 mod formats;

@@ -46,6 +46,8 @@ pub mod condition_type {
     pub const PROGRAMMED: &str = "Programmed";
     pub const RESOLVED_REFS: &str = "ResolvedRefs";
     pub const SUPPORTED_VERSION: &str = "SupportedVersion";
+    /// On a policy: what of it is in effect.
+    pub const EFFECTIVE: &str = "fairway.dev/Effective";
     /// On a Service: a waypoint listens for it.
     pub const WAYPOINT_BOUND: &str = "fairway.dev/WaypointBound";
 }
@@ -94,6 +96,12 @@ pub mod reason {
     pub const UNSUPPORTED_VERSION: &str = "UnsupportedVersion";
     pub const UNSUPPORTED_VALUE: &str = "UnsupportedValue";
 
+    /// Something of the policy is in effect.
+    pub const EFFECTIVE: &str = "Effective";
+    /// No listener that the policy is about has a use for it.
+    pub const NO_EFFECT: &str = "NoEffect";
+    /// More specific policies say all of it.
+    pub const OVERRIDDEN: &str = "Overridden";
     /// The proxies refuse a backend of the route.
     pub const INVALID_BACKEND: &str = "InvalidBackend";
     /// A BackendTLSPolicy targets the backend and cannot be followed.
@@ -177,9 +185,14 @@ impl Condition {
 
 /// The messages of several problems in one. Kubernetes takes 32,768 bytes at most, and nobody reads as many.
 pub(crate) fn join<'a>(messages: impl Iterator<Item = &'a str>) -> String {
+    join_within(messages, MAX_MESSAGE)
+}
+
+/// The same in about so many bytes; the first is always there.
+pub(crate) fn join_within<'a>(messages: impl Iterator<Item = &'a str>, max: usize) -> String {
     let (mut text, mut left) = (String::new(), 0);
     for message in messages {
-        if text.len() + message.len() > MAX_MESSAGE && !text.is_empty() {
+        if text.len() + message.len() > max && !text.is_empty() {
             left += 1;
             continue;
         }

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{Conditions, route::ParentRef};
 
-/// Status of a BackendTLSPolicy.
+/// Status of a BackendTLSPolicy or ClientTrafficPolicy.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyStatus {
@@ -20,6 +20,6 @@ pub struct AncestorStatus {
     pub ancestor_ref: ParentRef,
     /// [`CONTROLLER_NAME`](crate::CONTROLLER_NAME).
     pub controller_name: &'static str,
-    /// `Accepted`, `ResolvedRefs`.
+    /// `Accepted`, and what else there is to say.
     pub conditions: Conditions,
 }

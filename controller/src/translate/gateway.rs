@@ -7,6 +7,7 @@ use config::{Key, Kind, ListenerTls, Resource, Scope};
 use gateway_api::experimental::gateways::GatewayListenersTlsCertificateRefs as CertificateRef;
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::client_traffic::Traffic;
 use super::client_validation::Validations;
 use super::listener::{Draft as ListenerDraft, Namespaces};
 use super::listener_kinds::Kinds;
@@ -316,10 +317,16 @@ pub(crate) fn ports(drafts: &[Draft<'_>], options: &Options) -> FxHashSet<u16> {
 }
 
 /// Writes the listeners proxies can open and the certificates they show.
-pub(crate) fn resources(drafts: &[Draft<'_>], certificates: &Certificates, out: &mut Output) {
+pub(crate) fn resources(
+    drafts: &[Draft<'_>],
+    certificates: &Certificates,
+    traffic: &Traffic<'_>,
+    out: &mut Output,
+) {
     let mut shown = BTreeSet::new();
-    for draft in drafts {
-        for listener in draft.listeners.iter().filter(|listener| draft.is_live(listener)) {
+    for (gateway, draft) in drafts.iter().enumerate() {
+        let listeners = draft.listeners.iter().enumerate();
+        for (index, listener) in listeners.filter(|(_, listener)| draft.is_live(listener)) {
             let (Some(protocol), Ok(port)) = (listener.protocol, u16::try_from(listener.spec.port)) else {
                 continue;
             };
@@ -338,7 +345,7 @@ pub(crate) fn resources(drafts: &[Draft<'_>], certificates: &Certificates, out: 
                         client_validation: listener.client_validation.clone(),
                     }),
                     backend_certificate: draft.backend_certificate.clone(),
-                    traffic: None,
+                    traffic: traffic.of(gateway, index),
                     scope: Scope::Gateway,
                 }),
             );

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::attach::At;
+use super::client_traffic::Traffic;
 use super::facts::{Fact, News};
 use super::gateway::{self, Draft, Gateway, Listener, Set};
 use super::output::{Output, Part, Said};
@@ -69,8 +70,10 @@ impl Gateways {
         self.certificates.forget_unused();
         let mut output = Output::default();
         gateway_class::translate(now, options, &mut output);
-        gateway::resources(&drafts, &self.certificates, &mut output);
+        let traffic = Traffic::new(&drafts, now, options);
+        gateway::resources(&drafts, &self.certificates, &traffic, &mut output);
         gateway_status::translate(&drafts, &[], &mut output);
+        traffic.statuses(&drafts, &mut output);
         self.ports = gateway::ports(&drafts, options);
         self.take(drafts.iter().map(gateway::context).collect(), news);
         self.counted = Counted::new(&drafts, &self.slots, &output);
@@ -140,6 +143,7 @@ fn concerns(then: &Resources, now: &Resources) -> bool {
     any(&then.gateway_classes, &now.gateway_classes)
         || any(&then.gateways, &now.gateways)
         || any(&then.listener_sets, &now.listener_sets)
+        || any(&then.client_traffic_policies, &now.client_traffic_policies)
         || any(&then.fairway_proxies, &now.fairway_proxies)
         || any(&then.secrets, &now.secrets)
         || any(&then.config_maps, &now.config_maps)

@@ -1,6 +1,7 @@
 //! Who a client is when others forward for it.
 
-use super::{Deserialize, JsonSchema, Serialize, group};
+use super::{Deserialize, JsonSchema, Problems, Serialize, group};
+use crate::Cidr;
 
 /// Where the client's address is found. Exactly one way.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -47,4 +48,33 @@ pub struct CustomHeader {
     /// Without a valid address in it: 403 instead of the address of the connection. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fail_closed: bool,
+}
+
+impl ClientIpDetection {
+    pub(super) fn check(&self, problems: &mut Problems) {
+        match self {
+            Self::DirectSourceIp(_) => {}
+            Self::CustomHeader(header) => problems.name("clientIPDetection.customHeader.name", &header.name),
+            Self::XForwardedFor(forwarded) => forwarded.check("clientIPDetection.xForwardedFor", problems),
+        }
+    }
+}
+
+impl XForwardedFor {
+    fn check(&self, at: &str, problems: &mut Problems) {
+        if self.num_trusted_hops.is_some() == self.trusted_cidrs.is_some() {
+            problems.add(at, "needs one of numTrustedHops and trustedCIDRs: write exactly one");
+        }
+        problems.number(&format!("{at}.numTrustedHops"), self.num_trusted_hops, 1..=64);
+        let field = format!("{at}.trustedCIDRs");
+        let Some(cidrs) = &self.trusted_cidrs else { return };
+        if !(1..=256).contains(&cidrs.len()) {
+            problems.add(&field, format!("has {} entries: write 1 to 256", cidrs.len()));
+        }
+        for (index, text) in cidrs.iter().enumerate() {
+            if let Err(problem) = text.parse::<Cidr>() {
+                problems.add(format!("{field}[{index}]"), problem);
+            }
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! How many connections, how long they last, and what one client may take.
 
-use super::{ByteSize, group};
+use super::{ByteSize, Problems, group};
 use crate::Duration;
 
 group! {
@@ -10,7 +10,7 @@ group! {
         connection_limit: ConnectionLimit,
         /// Most bytes of one connection that wait in the proxy in each direction. 8Ki to 16Mi. Default: 64Ki.
         buffer_limit: ByteSize,
-        /// Receive and send buffers of the socket (`SO_RCVBUF`, `SO_SNDBUF`). Default: the kernel's.
+        /// Receive and send buffers of the socket (`SO_RCVBUF`, `SO_SNDBUF`). 1Ki to 1Gi. Default: the kernel's.
         socket_buffer_limit: ByteSize,
     }
 }
@@ -69,9 +69,49 @@ group! {
         /// How many go unanswered before the connection is closed. Default: the kernel's, 9.
         #[schemars(range(min = 1, max = 127))]
         probes: u32,
-        /// How long a connection is silent before the first. Whole seconds. Default: the kernel's, 2h.
+        /// How long a connection is silent before the first. Whole seconds, at most 32767. Default: the kernel's, 2h.
         idle_time: Duration,
-        /// Between two. Whole seconds. Default: the kernel's, 75s.
+        /// Between two. Whole seconds, at most 32767. Default: the kernel's, 75s.
         interval: Duration,
+    }
+}
+
+impl Connection {
+    pub(super) fn check(&self, problems: &mut Problems) {
+        if let Some(limit) = &self.connection_limit {
+            let at = |field: &str| format!("connection.connectionLimit.{field}");
+            let remedy = "leave it out for no limit";
+            problems.number(&at("value"), limit.value, 1..=u32::MAX);
+            problems.positive(&at("maxConnectionDuration"), limit.max_connection_duration, remedy);
+            problems.number(&at("maxRequestsPerConnection"), limit.max_requests_per_connection, 1..=u32::MAX);
+            problems.positive(&at("maxStreamDuration"), limit.max_stream_duration, remedy);
+        }
+        problems.bytes("connection.bufferLimit", self.buffer_limit, 8 << 10..=16 << 20, "8Ki and 16Mi");
+        let socket = self.socket_buffer_limit;
+        problems.bytes("connection.socketBufferLimit", socket, 1 << 10..=1 << 30, "1Ki and 1Gi");
+    }
+}
+
+impl Limits {
+    pub(super) fn check(&self, problems: &mut Problems) {
+        let head = self.request_headers_bytes;
+        problems.bytes("limits.requestHeadersBytes", head, 1 << 10..=1 << 20, "1Ki and 1Mi");
+        problems.number("limits.requestHeadersCount", self.request_headers_count, 1..=250);
+        problems.number("limits.http2ControlFrames", self.http2_control_frames, 10..=1_000_000);
+    }
+}
+
+impl TcpKeepalive {
+    pub(super) fn check(&self, problems: &mut Problems) {
+        problems.number("tcpKeepalive.probes", self.probes, 1..=127);
+        for (field, duration) in [("idleTime", self.idle_time), ("interval", self.interval)] {
+            let Some(duration) = duration else { continue };
+            // What Linux takes.
+            let is_good = duration.0.subsec_nanos() == 0 && (1..=32_767).contains(&duration.0.as_secs());
+            if !is_good {
+                let message = format!("{duration} is not whole seconds from 1s to 32767s");
+                problems.add(format!("tcpKeepalive.{field}"), message);
+            }
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! What is done to the fields of requests and responses.
 
-use super::{Deserialize, JsonSchema, Serialize, group};
+use super::{Deserialize, JsonSchema, Problems, Serialize, group};
 
 group! {
     /// What is done to fields.
@@ -141,5 +141,34 @@ group! {
     HostHeader {
         /// Backends get the host without the dot at its end. Routes never see it. Default: false.
         strip_trailing_host_dot: bool,
+    }
+}
+
+impl Headers {
+    pub(super) fn check(&self, problems: &mut Problems) {
+        if let Some(cert) = &self.x_forwarded_client_cert {
+            let adds = matches!(cert.mode, None | Some(XfccMode::AppendForward | XfccMode::SanitizeSet));
+            let details = cert.cert_details_to_add.as_deref().unwrap_or_default();
+            if !details.is_empty() && !adds {
+                let message =
+                    "goes with mode AppendForward or SanitizeSet only: remove it, or use one of these";
+                problems.add("headers.xForwardedClientCert.certDetailsToAdd", message);
+            }
+            problems.once("headers.xForwardedClientCert.certDetailsToAdd", details);
+        }
+        if let Some(early) = &self.early_request_headers {
+            let at = |list: &str| format!("headers.earlyRequestHeaders.{list}");
+            problems.fields(&at("set"), early.set.as_ref());
+            problems.fields(&at("add"), early.add.as_ref());
+            problems.fields(&at("addIfAbsent"), early.add_if_absent.as_ref());
+            problems.names(&at("remove"), early.remove.as_ref());
+        }
+        if let Some(late) = &self.late_response_headers {
+            let at = |list: &str| format!("headers.lateResponseHeaders.{list}");
+            problems.fields(&at("set"), late.set.as_ref());
+            problems.fields(&at("add"), late.add.as_ref());
+            problems.fields(&at("addIfAbsent"), late.add_if_absent.as_ref());
+            problems.names(&at("remove"), late.remove.as_ref());
+        }
     }
 }

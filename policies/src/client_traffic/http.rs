@@ -1,6 +1,6 @@
 //! How requests are read.
 
-use super::{ByteSize, Deserialize, JsonSchema, Serialize, group};
+use super::{ByteSize, Deserialize, JsonSchema, Problems, Serialize, group};
 use crate::Duration;
 
 group! {
@@ -69,4 +69,39 @@ pub struct HealthCheck {
     /// GET and HEAD of exactly this path get 200 while the proxy is ready, 503 once it drains; no route sees them.
     #[schemars(length(min = 1, max = 1024))]
     pub path: String,
+}
+
+impl Http2 {
+    pub(super) fn check(&self, problems: &mut Problems) {
+        // RFC 9113 section 6.5.2 and 6.9.1.
+        let (range, words) = (65_535..=(2_u64 << 30) - 1, "65535 and 2147483647");
+        let stream = self.initial_stream_window_size;
+        problems.bytes("http2.initialStreamWindowSize", stream, range.clone(), words);
+        let connection = self.initial_connection_window_size;
+        problems.bytes("http2.initialConnectionWindowSize", connection, range, words);
+        problems.number("http2.maxConcurrentStreams", self.max_concurrent_streams, 1..=100_000);
+        if let Some(keepalive) = &self.connection_keepalive {
+            let (interval, timeout) = (keepalive.interval, keepalive.timeout);
+            problems.positive("http2.connectionKeepalive.interval", interval, "leave it out for no PINGs");
+            problems.positive("http2.connectionKeepalive.timeout", timeout, "no answer could come in time");
+        }
+    }
+}
+
+impl HealthCheck {
+    pub(super) fn check(&self, problems: &mut Problems) {
+        // Requests are compared after their path was brought to its one form.
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@".contains(&byte);
+        let rest = self.path.strip_prefix('/');
+        let mut segments = rest.unwrap_or_default().split('/').rev();
+        // A slash at the end is fine.
+        let last = segments.next().unwrap_or_default();
+        let is_normal =
+            !matches!(last, "." | "..") && segments.all(|segment| !matches!(segment, "" | "." | ".."));
+        if rest.is_none() || !is_normal || !self.path.bytes().all(is_plain) || self.path.len() > 1024 {
+            let message =
+                "is no plain absolute path: write one such as /healthz, without //, dot segments, % and ?";
+            problems.add("healthCheck.path", format!("{:?} {message}", self.path));
+        }
+    }
 }

@@ -2,13 +2,15 @@
 //!
 //! One struct is the policy's spec, the effective settings of a listener in the IR, and the schema. Every field is
 //! optional: what nobody says has the default written beside it. Names are Envoy Gateway's where it has the field; `limits`
-//! is ours. Nothing here acts; listeners do.
+//! is ours. Nothing here acts but [`HeaderChanges`]; listeners do.
 
 mod bytes;
+mod changes;
 mod client_ip;
 mod connection;
 mod headers;
 mod http;
+mod problems;
 mod timeout;
 mod tls;
 
@@ -16,6 +18,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::bytes::ByteSize;
+pub use self::changes::HeaderChanges;
 pub use self::client_ip::{ClientIpDetection, CustomHeader, DirectSourceIp, XForwardedFor};
 pub use self::connection::{Connection, ConnectionLimit, Limits, ProxyProtocol, TcpKeepalive};
 pub use self::headers::{
@@ -24,7 +27,9 @@ pub use self::headers::{
 };
 pub use self::http::{EscapedSlashes, HealthCheck, Http2, InvalidMessage, Keepalive, Path};
 pub use self::timeout::{HttpTimeout, TcpTimeout, Timeout};
-pub use self::tls::{AlpnProtocol, ClientTls, ResumptionKind, Session, SessionResumption, TlsVersion};
+pub use self::tls::{
+    AlpnProtocol, ClientTls, ResumptionKind, Session, SessionResumption, TlsVersion, cipher,
+};
 
 /// Declares a group of optional fields: all absent by default, unknown ones refused.
 macro_rules! group {
@@ -42,6 +47,7 @@ macro_rules! group {
     };
 }
 use group;
+use problems::Problems;
 
 group! {
     /// How a listener treats its clients.

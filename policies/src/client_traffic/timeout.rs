@@ -1,6 +1,6 @@
 //! How long things may take. Zero turns a limit off where that is said.
 
-use super::group;
+use super::{Problems, group};
 use crate::Duration;
 
 group! {
@@ -37,5 +37,18 @@ group! {
         /// A request on which neither side moves a byte. 408 or 504 when nothing was answered yet, else a reset. Default: 300s.
         /// Zero: for ever.
         stream_idle_timeout: Duration,
+    }
+}
+
+impl Timeout {
+    pub(super) fn check(&self, problems: &mut Problems) {
+        const REMEDY: &str = "nothing could be read in time";
+        if let Some(tcp) = &self.tcp {
+            problems.positive("timeout.tcp.tlsHandshakeTimeout", tcp.tls_handshake_timeout, REMEDY);
+            let inspection = tcp.connection_inspection_timeout;
+            problems.positive("timeout.tcp.connectionInspectionTimeout", inspection, REMEDY);
+        }
+        let head = self.http.as_ref().and_then(|http| http.request_headers_received_timeout);
+        problems.positive("timeout.http.requestHeadersReceivedTimeout", head, REMEDY);
     }
 }

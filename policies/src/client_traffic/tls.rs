@@ -1,6 +1,6 @@
 //! TLS towards clients.
 
-use super::{Deserialize, JsonSchema, Serialize, group};
+use super::{Deserialize, JsonSchema, Problems, Serialize, group};
 
 group! {
     /// TLS towards clients.
@@ -77,4 +77,95 @@ pub enum AlpnProtocol {
     /// HTTP/1.0: refused.
     #[serde(rename = "http/1.0")]
     Http10,
+}
+
+/// Cipher suites of TLS 1.2 that are spoken: names of OpenSSL and IANA.
+const CIPHERS: [(&str, &str); 6] = [
+    ("ECDHE-ECDSA-AES128-GCM-SHA256", "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"),
+    ("ECDHE-RSA-AES128-GCM-SHA256", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"),
+    ("ECDHE-ECDSA-AES256-GCM-SHA384", "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"),
+    ("ECDHE-RSA-AES256-GCM-SHA384", "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"),
+    ("ECDHE-ECDSA-CHACHA20-POLY1305", "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"),
+    ("ECDHE-RSA-CHACHA20-POLY1305", "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256"),
+];
+
+/// Key exchange groups that are spoken.
+const CURVES: [&str; 3] = ["X25519", "P-256", "P-384"];
+
+/// The IANA name of a cipher suite of TLS 1.2 that is spoken, by its name of OpenSSL or IANA.
+#[must_use]
+pub fn cipher(name: &str) -> Option<&'static str> {
+    CIPHERS.iter().find(|(openssl, iana)| *openssl == name || *iana == name).map(|(_, iana)| *iana)
+}
+
+impl TlsVersion {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "Auto",
+            Self::V1_0 => "1.0",
+            Self::V1_1 => "1.1",
+            Self::V1_2 => "1.2",
+            Self::V1_3 => "1.3",
+        }
+    }
+
+    fn check(said: Option<Self>, field: &str, problems: &mut Problems) {
+        if let Some(version @ (Self::V1_0 | Self::V1_1)) = said {
+            problems.add(field, format!("{} is not supported: use 1.2 or 1.3", version.as_str()));
+        }
+    }
+
+    /// What is meant where the default is `default`.
+    fn or(said: Option<Self>, default: Self) -> Self {
+        said.filter(|version| *version != Self::Auto).unwrap_or(default)
+    }
+}
+
+impl ClientTls {
+    pub(super) fn check(&self, problems: &mut Problems) {
+        TlsVersion::check(self.min_version, "tls.minVersion", problems);
+        TlsVersion::check(self.max_version, "tls.maxVersion", problems);
+        let least = TlsVersion::or(self.min_version, TlsVersion::V1_2);
+        let greatest = TlsVersion::or(self.max_version, TlsVersion::V1_3);
+        // What is refused anyway is not compared.
+        if least > greatest && greatest >= TlsVersion::V1_2 {
+            let message = format!("is above maxVersion {}: write another of them", greatest.as_str());
+            problems.add("tls.minVersion", message);
+        }
+        let ciphers = self.ciphers.as_deref();
+        for (index, name) in ciphers.unwrap_or_default().iter().enumerate() {
+            if cipher(name).is_none() {
+                let names = CIPHERS.map(|(openssl, _)| openssl).join(", ");
+                let message =
+                    format!("{name:?} is no cipher suite of TLS 1.2 that is spoken: use some of {names}");
+                problems.add(format!("tls.ciphers[{index}]"), message);
+            }
+        }
+        let curves = self.ecdh_curves.as_deref();
+        for (index, name) in curves.unwrap_or_default().iter().enumerate() {
+            if !CURVES.contains(&name.as_str()) {
+                let message = format!("{name:?} is not spoken: use some of {}", CURVES.join(", "));
+                problems.add(format!("tls.ecdhCurves[{index}]"), message);
+            }
+        }
+        let alpn = self.alpn_protocols.as_deref();
+        for (index, _) in
+            alpn.unwrap_or_default().iter().enumerate().filter(|(_, p)| **p == AlpnProtocol::Http10)
+        {
+            problems
+                .add(format!("tls.alpnProtocols[{index}]"), "http/1.0 is not supported: use h2 and http/1.1");
+        }
+        let lists = [
+            ("tls.ciphers", ciphers.map(<[_]>::len)),
+            ("tls.ecdhCurves", curves.map(<[_]>::len)),
+            ("tls.alpnProtocols", alpn.map(<[_]>::len)),
+        ];
+        for (field, _) in lists.into_iter().filter(|(_, length)| *length == Some(0)) {
+            problems.add(field, "is empty: name at least one, or leave it out");
+        }
+        let same: Vec<_> = ciphers.unwrap_or_default().iter().filter_map(|name| cipher(name)).collect();
+        problems.once("tls.ciphers", &same);
+        problems.once("tls.ecdhCurves", curves.unwrap_or_default());
+        problems.once("tls.alpnProtocols", alpn.unwrap_or_default());
+    }
 }

@@ -111,18 +111,12 @@ async fn long_metrics_arrive_whole() {
             method: "GET",
             host: "",
             path: "",
-            version: "HTTP/1.1",
             status: 200,
-            reason: "ok",
-            listener: "",
-            rule: Some((&rule, &stats)),
-            upstream: None,
-            attempts: 0,
-            duration: Duration::ZERO,
-            upstream_duration: None,
-            bytes_in: 0,
-            bytes_out: 0,
-            peer: "127.0.0.1:1".parse().unwrap(),
+            stats: Some(&stats),
+            course: crate::telemetry::Course {
+                rule: Some(&rule),
+                ..crate::telemetry::Course::new("HTTP/1.1", "ok", "", "127.0.0.1:1".parse().unwrap())
+            },
             trace: crate::telemetry::TraceContext::default(),
             user_agent: None,
         });

@@ -2,26 +2,24 @@
 
 use std::sync::Arc;
 
-use http::header::CONTENT_TYPE;
 use http::request::Parts;
-use http::{HeaderMap, Request as HttpRequest, StatusCode};
+use http::{Method, Request as HttpRequest, StatusCode};
 use pingora_core::protocols::http::ServerSession;
 use pingora_error::Result;
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 use policies::{Reply, Request};
 
+use super::forward::Hop;
 use super::head::{Checked, Setting};
-use super::path::PathRules;
-use super::{Engine, attempts, forward, head};
-use crate::context::{RequestContext, Sent};
+use super::{Engine, attempts, fields, forward, head, listener};
+use crate::context::{RequestContext, Sent, rules};
 use crate::ingress::connection::Connection;
 use crate::reply::{self, text};
-use crate::route::ListenerTable;
 use crate::rule::Action;
-use crate::snapshot::Port;
 use crate::split::{Share, Split};
 use crate::telemetry::entropy;
+use crate::traffic::request::RequestRules;
 use crate::upstream::Cluster;
 
 /// Decides. `true`: the client has its answer.
@@ -33,21 +31,13 @@ pub(super) async fn admit(engine: &Engine, session: &mut Session, ctx: &mut Requ
     let formed = head::check_form(session.req_header(), ctx.exchange.connection.scheme());
     let mut parts = take(session.req_header_mut());
     ctx.sent = Sent::of(&parts);
-    let setting =
-        Setting { trusted: engine.trusts_clients, is_upgrade: ctx.is_upgrade, paths: &PathRules::DEFAULT };
-    let checked = formed.and_then(|()| head::check(&mut parts, &setting));
-    if let Ok(Checked { host, .. }) = &checked {
-        forward::add(&mut parts.headers, &ctx.exchange.connection, host, ctx.trace, engine.trusts_clients);
-    }
+    let checked = formed.and_then(|()| check(engine, ctx, &mut parts));
     // What is refused for its form may be understood in another way by who sent it; so may a body that is to come.
     let is_doubtful = checked.as_ref().map_or(true, |checked| checked.waits && has_body);
     let mut req = Request::from(parts);
     let decided = match checked {
-        Ok(checked) => {
-            ctx.sent.host = Some(checked.host);
-            decide(engine, ctx, &mut req, has_body).await
-        }
-        Err(reply) => Err(reply),
+        Ok(Checked { answer: Some(reply), .. }) | Err(reply) => Err(reply),
+        Ok(_) => decide(engine, ctx, &mut req, has_body).await,
     };
     *session.req_header_mut() = req;
     let Err(reply) = decided else {
@@ -63,6 +53,38 @@ pub(super) async fn admit(engine: &Engine, session: &mut Session, ctx: &mut Requ
     Ok(true)
 }
 
+/// Checks the host, then the rest by the rules of the listener it names.
+fn check(engine: &Engine, ctx: &mut RequestContext, head: &mut Parts) -> Result<Checked, Reply> {
+    ctx.sent.host = Some(head::host(head)?);
+    listener::find(ctx, &head.headers)?;
+    let RequestContext { listener, sent, exchange, .. } = ctx;
+    let rules = rules(listener.as_deref());
+    let connection = &exchange.connection;
+    let setting = Setting {
+        rules,
+        peer: connection.peer,
+        trusts_clients: engine.trusts_clients,
+        is_upgrade: ctx.is_upgrade,
+    };
+    // There is one: it was put there.
+    let Some(host) = &mut sent.host else { return Err(text(StatusCode::BAD_REQUEST, "bad_host")) };
+    let checked = head::check(head, host, &setting)?;
+    // Whoever has come to verify nobody has not verified this one.
+    let verifies = listener.as_ref().is_some_and(|listener| listener.trust.is_some());
+    let hop = Hop {
+        connection,
+        shown: connection.shown().filter(|_| verifies),
+        host,
+        trace: ctx.trace,
+        rules,
+        is_forwarded: checked.client.is_forwarded,
+        trusts_clients: engine.trusts_clients,
+    };
+    forward::add(&mut head.headers, &hop);
+    ctx.client = checked.client.address;
+    Ok(checked)
+}
+
 /// Takes the head out, without the second map in which Pingora keeps the case of HTTP/1 field names: names have no case
 /// (RFC 9110 section 5.1), and each copy and change of a head would pay for it twice.
 fn take(head: &mut RequestHeader) -> Parts {
@@ -76,7 +98,12 @@ async fn decide(
     req: &mut Request,
     has_body: bool,
 ) -> Result<(), Reply> {
-    ctx.is_grpc = is_grpc(&req.headers);
+    let rules = ctx.rules();
+    if let Some(reply) = health_check(rules, &ctx.exchange.connection, req) {
+        return Err(reply);
+    }
+    rules.early.request(req);
+    ctx.is_grpc = fields::is_grpc(&req.headers);
     route(ctx, req)?;
     let Some(rule) = &ctx.rule else { return Err(text(StatusCode::NOT_FOUND, "route_not_found")) };
     rule.chain.request(req, &mut ctx.policy, &mut ctx.rule_state).await?;
@@ -98,57 +125,34 @@ async fn decide(
     Ok(())
 }
 
+/// The answer to a health check of the listener's own.
+fn health_check(rules: &RequestRules, connection: &Connection, req: &Request) -> Option<Reply> {
+    let path = rules.health_check.as_deref()?;
+    if req.uri.path() != path || !matches!(req.method, Method::GET | Method::HEAD) {
+        return None;
+    }
+    let is_ready = !connection.is_draining();
+    let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    Some(Reply::new(status, "health_check"))
+}
+
 /// Finds the rule; in the context afterwards.
 fn route(ctx: &mut RequestContext, req: &Request) -> Result<(), Reply> {
-    let not_found = || text(StatusCode::NOT_FOUND, "route_not_found");
     let connection = &ctx.exchange.connection;
-    let bind = connection.gate.bind;
-    let kept;
-    let port = match ctx.snapshot.ports.get(&bind) {
-        Some(port) => port,
-        // The port is closing: what still comes over its connections is served as it was.
-        None => {
-            kept = connection.gate.kept().ok_or_else(not_found)?;
-            &kept
-        }
-    };
     let host = ctx.sent.host.as_ref().map_or("", head::Host::as_str);
-    let listener = port.routes.listener(host);
-    ctx.listener = listener.map(|listener| listener.name().clone());
-    if let Some(asked) = listener {
-        if connection.sni().is_some_and(|sni| is_misdirected(port, connection, sni, host, asked)) {
-            return Err(text(StatusCode::MISDIRECTED_REQUEST, "misdirected_request"));
-        }
-        ctx.identity = asked.identity.clone();
-    }
-    let found = listener.and_then(|listener| listener.find(req, host, req.uri.path(), req.uri.query()));
-    let found = found.ok_or_else(not_found)?;
+    let found =
+        ctx.listener.as_ref().and_then(|listener| listener.find(req, host, req.uri.path(), req.uri.query()));
+    let found = found.ok_or_else(|| text(StatusCode::NOT_FOUND, "route_not_found"))?;
+    let bound = connection.gate.bind.port;
     ctx.is_grpc |= found.rule.is_grpc;
     ctx.policy.matched_prefix = found.matched_prefix;
     ctx.policy.scheme = connection.scheme();
-    ctx.policy.port = if bind.port == 0 { connection.local.port() } else { bind.port };
+    ctx.policy.client = Some(ctx.client.ip());
+    ctx.policy.port = if bound == 0 { connection.local.port() } else { bound };
     ctx.policy.entropy = entropy();
     ctx.in_flight = Some(found.rule.stats.start());
     ctx.rule = Some(found.rule.clone());
     Ok(())
-}
-
-/// A TLS connection made for one listener must not carry requests for another, whose certificate and client checks it
-/// never saw (GEP-3567, RFC 9110 section 15.5.20); nor one for a listener that has come to verify clients by other
-/// authorities. Gateway API: "If another Listener has an exact match or more specific wildcard entry, the Gateway SHOULD
-/// return a 421." A host that no listener serves is none of this: 404.
-fn is_misdirected(
-    port: &Port,
-    connection: &Connection,
-    sni: &str,
-    host: &str,
-    asked: &ListenerTable,
-) -> bool {
-    if asked.trust.is_some() && asked.trust != connection.trust() {
-        return true;
-    }
-    // Without SNI the handshake was that of the listener without a host name.
-    sni != host && port.routes.listener(sni).is_none_or(|shaken| !std::ptr::eq(shaken, asked))
 }
 
 fn pick(split: &Split) -> Option<(usize, &Share)> {
@@ -157,17 +161,9 @@ fn pick(split: &Split) -> Option<(usize, &Share)> {
     Some((index, picked))
 }
 
-fn is_grpc(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).is_some_and(|kind| {
-        kind.as_bytes()
-            .strip_prefix(b"application/grpc")
-            .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
-    })
-}
-
 /// Starts the copies the chain decided on.
 fn mirror(engine: &Engine, ctx: &mut RequestContext, req: &Request, has_body: bool) {
-    let identity = &ctx.identity;
+    let identity = ctx.listener.as_ref().and_then(|listener| listener.identity.clone());
     for upstream in std::mem::take(&mut ctx.policy.mirrors) {
         let upstream: Arc<dyn std::any::Any + Send + Sync> = upstream;
         if let Ok(cluster) = upstream.downcast::<Cluster>() {

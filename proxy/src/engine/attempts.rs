@@ -56,7 +56,7 @@ pub(super) async fn peer(
     let within = ctx.limit().map(|at| at.saturating_duration_since(now));
     let Some(picked) = ctx.upstream.picked.as_ref() else { return Err(Error::new(Custom(REFUSED))) };
     // gRPC needs trailers, which HTTP/1 connections of Pingora do not carry.
-    let (h2, identity) = (ctx.is_grpc, ctx.identity.as_deref());
+    let (h2, identity) = (ctx.is_grpc, ctx.identity());
     if let Err(error) = picked.assure(h2, identity, within).await {
         return Err(unreachable(session, ctx, error));
     }

@@ -1,15 +1,15 @@
 //! Fields that must not be believed, must not get lost, and must not be confused.
 
-use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use policies::Reply;
+use policies::client_traffic::Underscores;
 use smallvec::SmallVec;
 
 use super::head::refuse;
 use crate::ingress::wire::is_token;
+use crate::traffic::request::RequestRules;
 
-/// Most fields of a head (Envoy's default).
-const FIELDS: usize = 100;
 /// Most options in `Connection`.
 const OPTIONS: usize = 16;
 /// Fields of ours: what a client says in them is not ours.
@@ -17,11 +17,8 @@ const OWN: &str = "x-fairway-";
 
 /// Fields in which proxies tell backends who the client is. Nothing here sets them, so at an edge they come from the
 /// client itself.
-const IDENTITY: [HeaderName; 3] = [
-    HeaderName::from_static("forwarded"),
-    HeaderName::from_static("x-forwarded-client-cert"),
-    HeaderName::from_static("x-real-ip"),
-];
+const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
+const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// What `Connection` cannot take away (RFC 9110 section 7.6.1 lets a client name any field): framing, identity, and
 /// what policies and backends decide by.
@@ -44,34 +41,63 @@ const PROTECTED: [&str; 16] = [
     "transfer-encoding",
 ];
 
-/// Checks what HTTP/2 and Pingora let through, and removes what only proxies may say. `trusted`: the client is one.
+/// Checks what HTTP/2 and Pingora let through, and removes what nobody may say.
 ///
 /// # Errors
 /// The answer to send instead.
-pub(super) fn check(headers: &mut HeaderMap, is_http2: bool, trusted: bool) -> Result<(), Reply> {
-    if headers.len() > FIELDS {
+pub(super) fn check(headers: &mut HeaderMap, is_http2: bool, rules: &RequestRules) -> Result<(), Reply> {
+    // What HTTP/2 says of the host is no field, and has become one.
+    if headers.len() > rules.most_fields + usize::from(is_http2) {
         return Err(refuse(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large"));
     }
-    let mut claims = false;
+    let bad = || refuse(StatusCode::BAD_REQUEST, "bad_header");
+    let mut has_own = false;
+    let mut has_underscores = false;
     for (name, value) in headers.iter() {
         let name = name.as_str();
-        claims |= name.starts_with(OWN);
+        has_own |= name.starts_with(OWN);
+        has_underscores |= name.contains('_');
         // Of HTTP/1 the bytes were looked at. RFC 9113 section 8.2.1: a value "MUST NOT start or end with" white space.
-        if is_http2 && (name.contains('_') || is_padded(value.as_bytes())) {
-            return Err(refuse(StatusCode::BAD_REQUEST, "bad_header"));
+        if is_http2 && is_padded(value.as_bytes()) {
+            return Err(bad());
         }
     }
-    if !trusted {
-        for name in &IDENTITY {
-            headers.remove(name);
+    if has_underscores {
+        match rules.underscores {
+            Underscores::Allow => {}
+            Underscores::RejectRequest => return Err(bad()),
+            Underscores::DropHeader => remove(headers, |name| name.contains('_')),
         }
     }
-    if claims {
-        let own: Vec<HeaderName> =
-            headers.keys().filter(|name| name.as_str().starts_with(OWN)).cloned().collect();
-        own.iter().for_each(|name| drop(headers.remove(name)));
+    if has_own {
+        remove(headers, |name| name.starts_with(OWN));
     }
     Ok(())
+}
+
+fn remove(headers: &mut HeaderMap, is_gone: impl Fn(&str) -> bool) {
+    let gone: Vec<HeaderName> = headers.keys().filter(|name| is_gone(name.as_str())).cloned().collect();
+    gone.iter().for_each(|name| drop(headers.remove(name)));
+}
+
+/// Removes what only proxies may say. `is_forwarded`: the client is one whose word on its own clients holds;
+/// `trusts_clients`: all are.
+pub(super) fn sanitize(headers: &mut HeaderMap, is_forwarded: bool, trusts_clients: bool) {
+    if !is_forwarded {
+        headers.remove(FORWARDED);
+    }
+    if !trusts_clients {
+        headers.remove(REAL_IP);
+    }
+}
+
+/// The request is gRPC's.
+pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|kind| {
+        kind.as_bytes()
+            .strip_prefix(b"application/grpc")
+            .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+    })
 }
 
 fn is_padded(value: &[u8]) -> bool {
@@ -165,13 +191,7 @@ pub(super) fn join_cookies(headers: &mut HeaderMap) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
-        fields
-            .iter()
-            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
-            .collect()
-    }
+    use crate::engine::headers;
 
     #[test]
     fn connection_takes_away_what_it_names_and_not_what_others_rely_on() {
@@ -213,19 +233,61 @@ mod tests {
             ("x-a", "b"),
         ];
         let mut head = headers(&sent);
-        check(&mut head, false, false).unwrap();
+        check(&mut head, false, &RequestRules::default()).unwrap();
+        sanitize(&mut head, false, false);
         assert_eq!(head.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-a"]);
         let mut head = headers(&sent);
-        check(&mut head, false, true).unwrap();
+        check(&mut head, false, &RequestRules::default()).unwrap();
+        let mut behind = head.clone();
+        sanitize(&mut head, true, true);
         assert_eq!(head.len(), 3, "the word of a proxy holds, save for what is ours");
+        sanitize(&mut behind, true, false);
+        let left: Vec<_> = behind.keys().map(HeaderName::as_str).collect();
+        assert_eq!(left, ["forwarded", "x-a"], "a client's own proxy at an edge");
     }
 
     #[test]
-    fn http2_fields_are_not_padded_and_have_no_underscore() {
-        for (name, value) in [("x", " a"), ("x", "a\t"), ("x_y", "a")] {
-            assert!(check(&mut headers(&[(name, value)]), true, false).is_err(), "{name}: {value:?}");
+    fn fields_of_http2_are_not_padded() {
+        for value in [" a", "a\t"] {
+            assert!(
+                check(&mut headers(&[("x", value)]), true, &RequestRules::default()).is_err(),
+                "{value:?}"
+            );
         }
-        check(&mut headers(&[("x", "")]), true, false).unwrap();
+        check(&mut headers(&[("x", "")]), true, &RequestRules::default()).unwrap();
+    }
+
+    #[test]
+    fn a_name_with_an_underscore_is_refused_dropped_or_let_through() {
+        let sent = [("x_fairway-a", "1"), ("x-a", "2"), ("x_a", "3"), ("x_a", "4")];
+        let by = |underscores, is_http2| {
+            let mut head = headers(&sent);
+            let rules = RequestRules { underscores, ..RequestRules::default() };
+            check(&mut head, is_http2, &rules).map(|()| head.len()).map_err(|reply| reply.reason)
+        };
+        for is_http2 in [false, true] {
+            assert_eq!(by(Underscores::RejectRequest, is_http2), Err("bad_header"));
+            assert_eq!(by(Underscores::DropHeader, is_http2), Ok(1));
+            assert_eq!(by(Underscores::Allow, is_http2), Ok(4));
+        }
+    }
+
+    #[test]
+    fn a_head_has_as_many_fields_as_its_listener_says() {
+        for (count, most_fields, fits) in
+            [(100, 100, true), (101, 100, false), (2, 1, false), (250, 250, true)]
+        {
+            let mut head = HeaderMap::new();
+            (0..count).for_each(|_| _ = head.append("x", HeaderValue::from_static("y")));
+            let rules = RequestRules { most_fields, ..RequestRules::default() };
+            assert_eq!(check(&mut head, false, &rules).is_ok(), fits, "{count} of {most_fields}");
+            head.insert("host", HeaderValue::from_static("a"));
+            assert_eq!(
+                check(&mut head, true, &rules).is_ok(),
+                fits,
+                "{count} of {most_fields} beside the host"
+            );
+        }
     }
 
     #[test]

@@ -1,20 +1,25 @@
 //! The checks a request head must pass before anything routes on it, and the one form it has afterwards.
 //!
-//! Afterwards: origin-form target with a path in its normal form, exactly one Host field that names a valid authority (also for HTTP/2), at most one
-//! plain Content-Length, no transfer coding but `chunked`. What policies see is what the backend gets.
+//! First the host: it names the listener whose rules the rest is held to. Afterwards: origin-form target with a path in
+//! its normal form, exactly one Host field that names a valid authority (also for HTTP/2), at most one plain
+//! Content-Length, no transfer coding but `chunked`. What policies see is what the backend gets.
 
 use std::borrow::Cow;
+use std::net::SocketAddr;
 use std::ops::Range;
 
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, HOST, LOCATION, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
 use pingora_http::RequestHeader;
+use policies::client_traffic::EscapedSlashes;
 use policies::{Reply, Scheme};
 
 use super::fields;
-use super::path::{BadPath, PathRules, normal};
+use crate::traffic::request::RequestRules;
+use crate::traffic::request::client::{Client, Unknown};
+use crate::traffic::request::path::{BadPath, Normal, PathRules, normal};
 
 /// A checked host: lower-case, without port and trailing dot. IPv6 literals keep their brackets.
 #[derive(Debug, Clone)]
@@ -33,6 +38,25 @@ impl Host {
     /// With the port the client sent, if it sent one.
     pub(crate) fn sent(&self) -> &HeaderValue {
         &self.value
+    }
+
+    /// Takes the dot at the end of the name off, here and in Host.
+    fn strip_dot(&mut self, headers: &mut HeaderMap) {
+        let dot = self.name.end;
+        if self.value.as_bytes().get(dot) != Some(&b'.') {
+            return;
+        }
+        let without = |value: &HeaderValue| {
+            let bytes = value.as_bytes();
+            let (name, rest) = bytes.split_at_checked(dot)?;
+            HeaderValue::try_from([name, rest.strip_prefix(b".")?].concat()).ok()
+        };
+        if let Some(value) = headers.get(HOST).and_then(without) {
+            headers.insert(HOST, value);
+        }
+        if let Some(value) = without(&self.value) {
+            self.value = value;
+        }
     }
 }
 
@@ -57,38 +81,54 @@ pub(crate) fn check_form(req: &RequestHeader, scheme: Scheme) -> Result<(), Repl
 /// What a head is checked against.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Setting<'a> {
-    /// The client is a proxy whose word holds.
-    pub(crate) trusted: bool,
+    /// Those of the listener the host names.
+    pub(crate) rules: &'a RequestRules,
+    /// Who is connected.
+    pub(crate) peer: SocketAddr,
+    /// All clients are proxies whose word holds.
+    pub(crate) trusts_clients: bool,
     /// It asks for another protocol.
     pub(crate) is_upgrade: bool,
-    pub(crate) paths: &'a PathRules,
 }
 
 /// A head that passed.
 #[derive(Debug)]
 pub(crate) struct Checked {
-    pub(crate) host: Host,
     /// The client sends its body when it is told to.
     pub(crate) waits: bool,
+    /// Who sent it.
+    pub(crate) client: Client,
+    /// An answer to it that needs no route.
+    pub(crate) answer: Option<Reply>,
 }
 
-/// Checks a head and brings it into the one form. The bytes of an HTTP/1 head were looked at before
+/// Checks a head whose host was checked, and brings it into the one form. The bytes of an HTTP/1 head were looked at before
 /// ([`crate::ingress::wire`]): what Pingora's parser mends never comes here.
 ///
 /// # Errors
 /// The answer to send instead.
-pub(crate) fn check(head: &mut Parts, setting: &Setting<'_>) -> Result<Checked, Reply> {
+pub(crate) fn check(head: &mut Parts, host: &mut Host, setting: &Setting<'_>) -> Result<Checked, Reply> {
+    let rules = setting.rules;
     let is_http2 = head.version == Version::HTTP_2;
-    fields::check(&mut head.headers, is_http2, setting.trusted)?;
+    fields::check(&mut head.headers, is_http2, rules)?;
     check_framing(&head.headers)?;
     let waits = fields::take_expectation(&mut head.headers)? && head.version == Version::HTTP_11;
-    check_target(head, setting)?;
-    let host = host(head)?;
+    let mut answer = check_target(head, &rules.paths)?;
+    // Before `Connection` can take anything away.
+    let mut client = rules.client.find(&head.headers, setting.peer).unwrap_or_else(|Unknown| {
+        answer = Some(refuse(StatusCode::FORBIDDEN, "client_unknown"));
+        Client { address: setting.peer, is_forwarded: false }
+    });
+    client.is_forwarded |= setting.trusts_clients;
+    fields::sanitize(&mut head.headers, client.is_forwarded, setting.trusts_clients);
     fields::strip(&mut head.headers, setting.is_upgrade)?;
     if is_http2 {
         fields::join_cookies(&mut head.headers);
     }
-    Ok(Checked { host, waits })
+    if rules.strips_dot {
+        host.strip_dot(&mut head.headers);
+    }
+    Ok(Checked { waits, client, answer })
 }
 
 fn check_framing(headers: &HeaderMap) -> Result<(), Reply> {
@@ -110,33 +150,49 @@ fn check_framing(headers: &HeaderMap) -> Result<(), Reply> {
     Ok(())
 }
 
-fn check_target(head: &mut Parts, setting: &Setting<'_>) -> Result<(), Reply> {
+/// `Some`: the answer that sends the client to another path.
+fn check_target(head: &mut Parts, paths: &PathRules) -> Result<Option<Reply>, Reply> {
     let bad = || refuse(StatusCode::BAD_REQUEST, "bad_target");
     let target = head.uri.path_and_query().ok_or_else(bad)?;
     let asterisk = target.path() == "*" && head.method == Method::OPTIONS;
     if !(target.path().starts_with('/') || asterisk) || !has_known_scheme(head) {
         return Err(bad());
     }
-    let normal = if asterisk { Cow::Borrowed("*") } else { normal_path(target.path(), setting.paths)? };
-    let target = match (normal, target.query()) {
-        (Cow::Borrowed(_), _) if head.uri.authority().is_none() => return Ok(()),
+    let path = if asterisk { "*" } else { target.path() };
+    let normal = if asterisk {
+        Normal { path: Cow::Borrowed(path), was_unescaped: false }
+    } else {
+        normal(path, paths).map_err(|BadPath| bad_path())?
+    };
+    let target = match (normal.path, target.query()) {
+        (Cow::Borrowed(_), _) if head.uri.authority().is_none() => return Ok(None),
         (Cow::Borrowed(_), _) => target.clone(),
         (Cow::Owned(path), None) => PathAndQuery::try_from(path).map_err(|_| bad())?,
         (Cow::Owned(path), Some(query)) => {
             PathAndQuery::try_from(format!("{path}?{query}")).map_err(|_| bad())?
         }
     };
-    // HTTP/2 carries scheme and authority beside the path. The authority becomes Host, so that policies change one place.
-    let authority = head.uri.authority().map(|authority| HeaderValue::try_from(authority.as_str()));
-    if let Some(authority) = authority {
-        head.headers.insert(HOST, authority.map_err(|_| bad())?);
-    }
+    let redirects = normal.was_unescaped && paths.escaped_slashes == EscapedSlashes::UnescapeAndRedirect;
+    let answer = match redirects {
+        false => None,
+        // As Envoy: gRPC clients follow no redirects.
+        true if fields::is_grpc(&head.headers) => return Err(bad_path()),
+        true => Some(redirect(target.as_str())?),
+    };
     head.uri = Uri::from(target);
-    Ok(())
+    Ok(answer)
 }
 
-fn normal_path<'a>(path: &'a str, rules: &PathRules) -> Result<Cow<'a, str>, Reply> {
-    normal(path, rules).map_err(|BadPath| refuse(StatusCode::BAD_REQUEST, "bad_path"))
+fn bad_path() -> Reply {
+    refuse(StatusCode::BAD_REQUEST, "bad_path")
+}
+
+/// The client shall come again with the path as it would be read.
+fn redirect(target: &str) -> Result<Reply, Reply> {
+    // Two slashes at the start would be a host (RFC 3986 section 4.2), and one of the client's choice.
+    let location = if target.starts_with("//") { format!("/.{target}") } else { target.to_owned() };
+    let location = HeaderValue::try_from(location).map_err(|_| bad_path())?;
+    Ok(Reply::new(StatusCode::TEMPORARY_REDIRECT, "escaped_slashes").with(LOCATION, location))
 }
 
 /// In HTTP/2 the scheme is only a claim, which proxies in front of us often get wrong: any of the two will do, and backends
@@ -145,8 +201,17 @@ fn has_known_scheme(head: &Parts) -> bool {
     matches!(head.uri.scheme_str(), None | Some("http" | "https"))
 }
 
-fn host(head: &Parts) -> Result<Host, Reply> {
+/// Checks the host, before anything else: it says whose rules the rest is held to. HTTP/2 and the absolute form carry it
+/// in the target; it becomes Host, so that policies change one place.
+///
+/// # Errors
+/// The answer to send instead.
+pub(crate) fn host(head: &mut Parts) -> Result<Host, Reply> {
     let bad = || refuse(StatusCode::BAD_REQUEST, "bad_host");
+    if let Some(authority) = head.uri.authority() {
+        let authority = HeaderValue::try_from(authority.as_str()).map_err(|_| bad())?;
+        head.headers.insert(HOST, authority);
+    }
     let mut fields = head.headers.get_all(HOST).iter();
     let value = match (fields.next(), fields.next()) {
         (Some(value), None) => value,

@@ -1,6 +1,7 @@
 use http::Request;
 
 use super::*;
+use crate::traffic::Traffic;
 
 fn parts(target: &str, fields: &[(&str, &str)]) -> Parts {
     let mut request = Request::builder().uri(target);
@@ -10,8 +11,14 @@ fn parts(target: &str, fields: &[(&str, &str)]) -> Parts {
     request.body(()).unwrap().into_parts().0
 }
 
+fn by(rules: &RequestRules, head: &mut Parts) -> Result<Checked, Reply> {
+    let peer = SocketAddr::from(([192, 0, 2, 1], 1));
+    let mut host = host(head)?;
+    check(head, &mut host, &Setting { rules, peer, trusts_clients: false, is_upgrade: false })
+}
+
 fn checked(head: &mut Parts) -> Result<Checked, Reply> {
-    check(head, &Setting { trusted: false, is_upgrade: false, paths: &PathRules::DEFAULT })
+    by(&RequestRules::default(), head)
 }
 
 fn reason(result: Result<Checked, Reply>) -> &'static str {
@@ -29,7 +36,7 @@ fn a_host_is_lowered_and_loses_port_and_trailing_dot() {
         ("[2001:DB8::1]", "[2001:db8::1]"),
         ("127.0.0.1", "127.0.0.1"),
     ] {
-        let host = checked(&mut parts("/", &[("host", sent)])).unwrap().host;
+        let host = host(&mut parts("/", &[("host", sent)])).unwrap();
         assert_eq!(host.as_str(), name, "{sent}");
     }
 }
@@ -70,14 +77,15 @@ fn a_host_ends_with_one_dot_at_most() {
 fn http_1_0_needs_no_host() {
     let mut head = parts("/", &[]);
     head.version = Version::HTTP_10;
-    assert_eq!(checked(&mut head).unwrap().host.as_str(), "");
+    assert_eq!(host(&mut head).unwrap().as_str(), "");
 }
 
 #[test]
 fn an_authority_becomes_the_host() {
     let mut head = parts("https://A.test:444/x?y", &[("cookie", "a=1"), ("cookie", "b=2")]);
     head.version = Version::HTTP_2;
-    assert_eq!(checked(&mut head).unwrap().host.as_str(), "a.test");
+    assert_eq!(host(&mut head.clone()).unwrap().as_str(), "a.test");
+    checked(&mut head).unwrap();
     assert_eq!(head.uri, "/x?y");
     assert_eq!(head.headers["host"], "A.test:444");
     assert_eq!(head.headers["cookie"], "a=1; b=2");
@@ -151,4 +159,91 @@ fn a_target_must_have_a_form_that_means_something() {
     }
     let req = RequestHeader::build("GET", b"/\xff", None).unwrap();
     assert!(check_form(&req, Scheme::Http).is_err());
+}
+
+#[test]
+fn escaped_slashes_are_kept_refused_decoded_or_sent_back() {
+    let read = |action, merge_slashes, target: &str, fields: &[(&str, &str)]| {
+        let paths = PathRules { escaped_slashes: action, merge_slashes };
+        let rules = RequestRules { paths, ..RequestRules::default() };
+        let mut head = parts(target, &[&[("host", "a.test")], fields].concat());
+        match by(&rules, &mut head) {
+            Ok(Checked { answer: None, .. }) => head.uri.to_string(),
+            Ok(Checked { answer: Some(reply), .. }) => {
+                let (name, location) = &reply.headers[0];
+                assert_eq!((name, reply.reason), (&LOCATION, "escaped_slashes"));
+                format!("{} {}", reply.status.as_u16(), location.to_str().unwrap())
+            }
+            Err(reply) => reply.reason.to_owned(),
+        }
+    };
+    use EscapedSlashes::{KeepUnchanged, RejectRequest, UnescapeAndForward, UnescapeAndRedirect};
+    let target = "/a%2Fb//c?d=%2F";
+    assert_eq!(read(RejectRequest, true, target, &[]), "bad_path");
+    assert_eq!(read(KeepUnchanged, true, target, &[]), "/a%2Fb/c?d=%2F");
+    assert_eq!(read(UnescapeAndForward, true, target, &[]), "/a/b/c?d=%2F");
+    assert_eq!(read(UnescapeAndRedirect, true, target, &[]), "307 /a/b/c?d=%2F");
+    assert_eq!(read(UnescapeAndForward, false, target, &[]), "/a/b//c?d=%2F");
+    let grpc = [("content-type", "application/grpc")];
+    assert_eq!(read(UnescapeAndRedirect, true, target, &grpc), "bad_path");
+    assert_eq!(read(UnescapeAndRedirect, true, "/a//b/%41", &[]), "/a/b/A", "no slash was escaped");
+    // A client must not be sent to a host of somebody's choice.
+    assert_eq!(read(UnescapeAndRedirect, false, "/%2Fevil.test/%2e", &[]), "307 /.//evil.test/");
+    assert_eq!(read(UnescapeAndRedirect, true, "/%5cevil.test", &[]), "307 /evil.test");
+}
+
+#[test]
+fn a_host_loses_its_dot_where_that_is_said() {
+    for (sent, want) in [
+        ("A.test.", "A.test"),
+        ("a.test.:80", "a.test:80"),
+        ("a.test:80", "a.test:80"),
+        ("[::1]:80", "[::1]:80"),
+    ] {
+        for strips_dot in [false, true] {
+            let rules = RequestRules { strips_dot, ..RequestRules::default() };
+            let mut head = parts("/", &[("host", sent)]);
+            by(&rules, &mut head).unwrap();
+            assert_eq!(head.headers["host"], if strips_dot { want } else { sent });
+        }
+    }
+}
+
+#[test]
+fn a_client_that_must_be_known_and_is_not_is_403() {
+    let spec = "{clientIPDetection: {customHeader: {name: x-real-ip, failClosed: true}}}";
+    let rules = Traffic::compile(Some(&serde_saphyr::from_str(spec).unwrap())).unwrap();
+    let known = |fields: &[(&str, &str)]| {
+        let checked = by(&rules.request, &mut parts("/", fields)).unwrap();
+        (checked.client.address.ip().to_string(), checked.answer.map(|reply| reply.reason))
+    };
+    let sent = [("host", "a"), ("x-real-ip", "9.9.9.9")];
+    assert_eq!(known(&sent), ("9.9.9.9".to_owned(), None));
+    // What the client takes away by `Connection` counts all the same.
+    assert_eq!(known(&[&sent[..], &[("connection", "x-real-ip")]].concat()), ("9.9.9.9".to_owned(), None));
+    assert_eq!(known(&sent[..1]), ("192.0.2.1".to_owned(), Some("client_unknown")));
+}
+
+#[test]
+fn the_word_of_a_trusted_proxy_on_its_client_holds() {
+    let spec = "{clientIPDetection: {xForwardedFor: {trustedCIDRs: [192.0.2.0/24]}}}";
+    let trusting = Traffic::compile(Some(&serde_saphyr::from_str(spec).unwrap())).unwrap();
+    for (rules, forwarded, client) in
+        [(&trusting.request, true, "9.9.9.9"), (&RequestRules::default(), false, "192.0.2.1")]
+    {
+        let fields = [
+            ("host", "a"),
+            ("x-forwarded-for", "9.9.9.9"),
+            ("forwarded", "for=9.9.9.9"),
+            ("x-real-ip", "8.8.8.8"),
+        ];
+        let mut head = parts("/", &fields);
+        let checked = by(rules, &mut head).unwrap();
+        assert_eq!(
+            (checked.client.is_forwarded, checked.client.address.ip().to_string()),
+            (forwarded, client.to_owned())
+        );
+        assert_eq!(head.headers.contains_key("forwarded"), forwarded);
+        assert!(!head.headers.contains_key("x-real-ip"));
+    }
 }

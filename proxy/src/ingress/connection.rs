@@ -7,12 +7,13 @@ use std::sync::{Arc, OnceLock};
 use futures::task::AtomicWaker;
 use http::HeaderValue;
 use policies::Scheme;
+use rustls::pki_types::CertificateDer;
 use tokio::task::AbortHandle;
 
 use super::gate::Gate;
 use crate::snapshot::{Bind, Transport};
 use crate::telemetry::Telemetry;
-use crate::tls::Trust;
+use crate::tls::{Shown, Trust};
 
 /// One client connection; shared by its task, its requests and the gate it came through.
 #[derive(Debug)]
@@ -42,6 +43,8 @@ pub(crate) struct Connection {
 struct Tls {
     sni: Option<Box<str>>,
     trust: Option<Trust>,
+    /// What a verified client has shown; in a place of its own, since most have not.
+    shown: Option<Box<Shown>>,
 }
 
 impl Default for Connection {
@@ -77,9 +80,16 @@ impl Connection {
         }
     }
 
-    /// Tells what the handshake settled.
-    pub(crate) fn secured(&self, sni: Option<&str>, trust: Option<Trust>) {
-        let _ = self.tls.set(Tls { sni: sni.map(Into::into), trust });
+    /// Tells what the handshake settled. `chain`: what the client has shown.
+    pub(crate) fn secured(
+        &self,
+        sni: Option<&str>,
+        trust: Option<Trust>,
+        chain: Option<&[CertificateDer<'static>]>,
+    ) {
+        // Where nobody verifies, what was shown says nothing.
+        let shown = trust.and_then(|_| Shown::new(chain));
+        let _ = self.tls.set(Tls { sni: sni.map(Into::into), trust, shown });
     }
 
     /// Tells that it carries no requests, but belongs to a listener as a whole.
@@ -105,6 +115,11 @@ impl Connection {
     /// Who verified the client's certificate.
     pub(crate) fn trust(&self) -> Option<Trust> {
         self.tls.get()?.trust
+    }
+
+    /// The certificate of a verified client.
+    pub(crate) fn shown(&self) -> Option<&Shown> {
+        self.tls.get()?.shown.as_deref()
     }
 
     /// True when no further request should come over it.

@@ -253,7 +253,7 @@ mod tests {
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let mut stream = ClientStream::plain(listener.accept().await.unwrap().0);
         let exchange = Arc::new(Exchange::default());
-        stream.serve(exchange.clone());
+        stream.serve(exchange.clone(), None);
         stream.begin();
         (client, stream, exchange)
     }

@@ -40,11 +40,20 @@ enum Event {
     Broken,
 }
 
-/// Serves streams until either side is done.
-pub(crate) async fn serve(mut stream: ClientStream, connection: Arc<Connection>, server: &Arc<Server>) {
+/// Serves streams until either side is done. `head_bytes`: most of a head; `None`: the default.
+pub(crate) async fn serve(
+    mut stream: ClientStream,
+    connection: Arc<Connection>,
+    server: &Arc<Server>,
+    head_bytes: Option<usize>,
+) {
     stream.count_frames(connection.clone());
     let begun = Instant::now();
-    let handshake = handshake(Box::new(stream), Some(server.http2.clone()));
+    let mut options = server.http2.clone();
+    if let Some(bytes) = head_bytes.and_then(|bytes| u32::try_from(bytes).ok()) {
+        options.max_header_list_size(bytes);
+    }
+    let handshake = handshake(Box::new(stream), Some(options));
     let Ok(Ok(mut http2)) = timeout(HANDSHAKE, handshake).await else { return };
     let digest = Arc::new(Digest::default());
     let active = Arc::new(AtomicUsize::new(0));

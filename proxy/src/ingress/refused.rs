@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 use super::connection::Connection;
 use super::serve::Server;
-use crate::telemetry::{Record, TraceContext};
+use crate::telemetry::{Course, Record, TraceContext};
 
 /// What a client was told instead of an answer to a request.
 #[derive(Debug)]
@@ -23,18 +23,12 @@ impl Refused {
             method: "",
             host: "",
             path: "",
-            version: self.version,
             status: self.status,
-            reason: self.reason,
-            listener: &connection.gate.name,
-            rule: None,
-            upstream: None,
-            attempts: 0,
-            duration: self.begun.elapsed(),
-            upstream_duration: None,
-            bytes_in: 0,
-            bytes_out: 0,
-            peer: connection.peer,
+            stats: None,
+            course: Course {
+                duration: self.begun.elapsed(),
+                ..Course::new(self.version, self.reason, &connection.gate.name, connection.peer)
+            },
             trace: TraceContext::default(),
             user_agent: None,
         });

@@ -67,16 +67,18 @@ pub(crate) async fn serve(
     let _ = tcp.set_nodelay(true);
     // Boxed apart, so that the handshake's state is gone while the connection is served.
     let opened = Box::pin(open(tcp, &connection, &server)).await;
+    // A head is read before it is known whose rules it is held to, so its size is the port's to say.
+    let head_bytes = server.port(&connection).and_then(|port| port.traffic.request.head_bytes);
     match opened {
         Ok(Opened::Http(mut stream, Preface::Http1)) => {
             entered.speaks(Spoken::Http1);
             let exchange = Arc::new(Exchange::new(connection));
-            stream.serve(exchange.clone());
+            stream.serve(exchange.clone(), head_bytes);
             http1::serve(Box::new(stream), exchange, &server).await;
         }
         Ok(Opened::Http(stream, Preface::Http2)) => {
             entered.speaks(Spoken::Http2);
-            Box::pin(http2::serve(stream, connection, &server)).await;
+            Box::pin(http2::serve(stream, connection, &server, head_bytes)).await;
         }
         Ok(Opened::Opaque(opaque)) => {
             entered.speaks(if opaque.is_tls() { Spoken::Tls } else { Spoken::Tcp });

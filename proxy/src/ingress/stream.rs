@@ -81,13 +81,14 @@ impl ClientStream {
             written_at: 0,
             busy: false,
             exchange: None,
-            watch: Watch::idle(),
+            watch: Watch::idle(None),
         }
     }
 
-    /// From now on it serves HTTP/1 for this exchange.
-    pub(crate) fn serve(&mut self, exchange: Arc<Exchange>) {
+    /// From now on it serves HTTP/1 for this exchange. `head_bytes`: most of a head; `None`: the default.
+    pub(crate) fn serve(&mut self, exchange: Arc<Exchange>, head_bytes: Option<usize>) {
         self.exchange = Some(exchange);
+        self.watch = Watch::idle(head_bytes);
     }
 
     /// From now on it serves HTTP/2.

@@ -15,8 +15,16 @@ use super::wire::frames::Frames;
 #[derive(Debug)]
 pub(super) enum Watch {
     /// HTTP/1: one request. In a place of its own, since streams lie in several states of their tasks.
-    Request(Box<Wire>),
+    Request(Box<Requests>),
     Frames(Box<Counted>),
+}
+
+/// The requests of an HTTP/1 connection, one at a time.
+#[derive(Debug)]
+pub(super) struct Requests {
+    wire: Wire,
+    /// Most bytes of a head; `None`: the default.
+    head_bytes: Option<usize>,
 }
 
 /// The frames of an HTTP/2 connection.
@@ -30,15 +38,15 @@ pub(super) struct Counted {
 
 impl Watch {
     /// HTTP/1, before the first request.
-    pub(super) fn idle() -> Self {
-        Self::Request(Box::new(Wire::Open))
+    pub(super) fn idle(head_bytes: Option<usize>) -> Self {
+        Self::Request(Box::new(Requests { wire: Wire::Open, head_bytes }))
     }
 
     /// HTTP/1: a request follows.
     pub(super) fn request(&mut self) {
         match self {
-            Self::Request(wire) => **wire = Wire::default(),
-            Self::Frames(_) => *self = Self::Request(Box::default()),
+            Self::Request(requests) => requests.wire = Wire::within(requests.head_bytes),
+            Self::Frames(_) => *self = Self::idle(None),
         }
     }
 
@@ -55,9 +63,9 @@ impl Watch {
     ) -> Poll<io::Result<()>> {
         let bytes = buf.filled().get(before..).unwrap_or_default();
         match self {
-            Self::Request(wire) => {
+            Self::Request(requests) => {
                 let Some(exchange) = exchange else { return Poll::Ready(Ok(())) };
-                let Err(fault) = wire.pass(bytes) else { return Poll::Ready(Ok(())) };
+                let Err(fault) = requests.wire.pass(bytes) else { return Poll::Ready(Ok(())) };
                 exchange.fail(fault);
                 buf.set_filled(before);
                 // Of a head Pingora has no use for an error: it takes the end of the stream, and we answer.

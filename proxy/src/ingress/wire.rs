@@ -31,6 +31,11 @@ impl Default for Wire {
 }
 
 impl Wire {
+    /// A request whose head has so many bytes at most; `None`: the default.
+    pub(crate) fn within(head_bytes: Option<usize>) -> Self {
+        Self::Head(Head::within(head_bytes))
+    }
+
     /// Looks at the next bytes.
     ///
     /// # Errors
@@ -66,11 +71,6 @@ const TOKEN: [bool; 256] = {
 
 pub(crate) fn is_token(byte: u8) -> bool {
     TOKEN.get(usize::from(byte)).copied().unwrap_or(false)
-}
-
-/// Tokens with an underscore are confused with those that have a dash where names become variables (CGI, WSGI).
-fn is_name(byte: u8) -> bool {
-    is_token(byte) && byte != b'_'
 }
 
 #[cfg(test)]

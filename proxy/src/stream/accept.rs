@@ -18,7 +18,7 @@ use crate::ingress::connection::Connection;
 use crate::ingress::serve::Server;
 use crate::ingress::tls::UNRECOGNIZED_NAME;
 use crate::snapshot::Port;
-use crate::telemetry::StreamRecord;
+use crate::telemetry::{Course, StreamRecord};
 use crate::tls::{Handshake, Settings};
 use crate::upstream::Cluster;
 
@@ -179,7 +179,7 @@ async fn terminate(
         return Err(io::ErrorKind::InvalidData.into());
     }
     let stream = StartHandshake::from_parts(accepted, tcp).into_stream(settings.config.clone()).await?;
-    connection.secured(sni, settings.trust);
+    connection.secured(sni, settings.trust, stream.get_ref().1.peer_certificates());
     Ok(stream)
 }
 
@@ -198,17 +198,10 @@ fn refused(
         None => server.telemetry.listener(listener).refused(reason),
     }
     server.telemetry.finish_stream(&StreamRecord {
-        protocol,
         sni,
-        reason,
-        listener,
-        rule: rule.as_ref().map(|rule| &rule.name),
-        upstream: None,
-        attempts: 0,
-        duration: std::time::Duration::ZERO,
-        upstream_duration: None,
-        bytes_in: 0,
-        bytes_out: 0,
-        peer: connection.peer,
+        course: Course {
+            rule: rule.as_ref().map(|rule| &rule.name),
+            ..Course::new(protocol, reason, listener, connection.peer)
+        },
     });
 }

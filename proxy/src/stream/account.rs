@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::time::Instant;
 
 use crate::rule::StreamRule;
-use crate::telemetry::{StreamRecord, Telemetry};
+use crate::telemetry::{Course, StreamRecord, Telemetry};
 use crate::upstream::{Outcome, Picked};
 
 /// One connection or flow that has a rule.
@@ -111,18 +111,23 @@ impl Drop for Account {
         let reason = self.reason.get().copied().unwrap_or(silent);
         self.rule.stats.ended(reason);
         self.telemetry.finish_stream(&StreamRecord {
-            protocol: self.protocol,
             sni: self.sni.as_deref(),
-            reason,
-            listener: &self.listener,
-            rule: Some(&self.rule.name),
-            upstream: self.picked.as_ref().map(|(picked, _)| (&picked.cluster().backend, picked.address())),
-            attempts: self.attempts,
-            duration: self.begun.elapsed(),
-            upstream_duration: self.answered.get().copied(),
-            bytes_in: self.received.load(Ordering::Relaxed),
-            bytes_out: self.sent.load(Ordering::Relaxed),
-            peer: self.peer,
+            course: Course {
+                protocol: self.protocol,
+                reason,
+                listener: &self.listener,
+                rule: Some(&self.rule.name),
+                upstream: self
+                    .picked
+                    .as_ref()
+                    .map(|(picked, _)| (&picked.cluster().backend, picked.address())),
+                attempts: self.attempts,
+                duration: self.begun.elapsed(),
+                upstream_duration: self.answered.get().copied(),
+                bytes_in: self.received.load(Ordering::Relaxed),
+                bytes_out: self.sent.load(Ordering::Relaxed),
+                client: self.peer,
+            },
         });
     }
 }

@@ -19,7 +19,7 @@ use parking_lot::{Condvar, Mutex};
 
 use self::sink::Sink;
 use super::settings::{AccessLog, Error};
-use super::{Record, StreamRecord, TraceContext};
+use super::{Course, Record, StreamRecord, TraceContext};
 
 /// Longest time a line waits for others.
 const GATHER: Duration = Duration::from_millis(100);

@@ -1,13 +1,8 @@
 //! What is counted of connections and flows that are not requests.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::time::Duration;
-
-use config::BackendRef;
 
 use super::counters::Table;
-use crate::rule::RuleName;
 
 /// Counters of one rule of a TLSRoute, TCPRoute or UDPRoute.
 #[derive(Debug, Default)]
@@ -69,33 +64,4 @@ impl StreamStats {
         let [(_, received), (_, sent)] = self.bytes();
         received.wrapping_add(sent).wrapping_add(self.ended.total())
     }
-}
-
-/// One connection or flow that has ended, borrowed from whoever served it.
-#[derive(Debug)]
-pub struct StreamRecord<'a> {
-    /// `TCP`, `TLS` or `UDP`.
-    pub protocol: &'static str,
-    /// The name in the ClientHello, lower-case.
-    pub sni: Option<&'a str>,
-    /// Stable token: why it ended; `ok` when both sides were done.
-    pub reason: &'static str,
-    /// The listener, `namespace/gateway/section`.
-    pub listener: &'a str,
-    /// The rule; `None` when no route is for it.
-    pub rule: Option<&'a RuleName>,
-    /// The backend and endpoint of the last attempt.
-    pub upstream: Option<(&'a BackendRef, SocketAddr)>,
-    /// Endpoints tried.
-    pub attempts: u32,
-    /// From when its rule was known to its end.
-    pub duration: Duration,
-    /// Time the endpoint took to accept it; for UDP, to answer.
-    pub upstream_duration: Option<Duration>,
-    /// Bytes of the client that were passed on.
-    pub bytes_in: u64,
-    /// Bytes of the backend that were passed on.
-    pub bytes_out: u64,
-    /// The client.
-    pub peer: SocketAddr,
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 use config::{BackendRef, Key, Kind, Rejection, Severity};
 
 use super::{
-    AccessLog, BackendStats, Error, Format, Record, RouteStats, Settings, Spoken, Telemetry, TraceContext,
-    entropy, render,
+    AccessLog, BackendStats, Course, Error, Format, Record, RouteStats, Settings, Spoken, Telemetry,
+    TraceContext, entropy, render,
 };
 use crate::rule::RuleName;
 use crate::upstream::Outcome;
@@ -27,18 +27,16 @@ pub(super) fn record<'a>(
         method: "GET",
         host: "shop.example.com",
         path: "/cart?item=1&sig=s3cr3t",
-        version: "HTTP/1.1",
         status,
-        reason,
-        listener: "shop/edge/http",
-        rule,
-        upstream: None,
-        attempts: 1,
-        duration: Duration::from_millis(7),
-        upstream_duration: None,
-        bytes_in: 1,
-        bytes_out: 2,
-        peer: "127.0.0.1:1234".parse().unwrap(),
+        stats: rule.map(|(_, stats)| stats),
+        course: Course {
+            rule: rule.map(|(rule, _)| rule),
+            attempts: 1,
+            duration: Duration::from_millis(7),
+            bytes_in: 1,
+            bytes_out: 2,
+            ..Course::new("HTTP/1.1", reason, "shop/edge/http", "127.0.0.1:1234".parse().unwrap())
+        },
         trace: TraceContext { trace_id: 0xabc, parent_id: 5, span_id: 0xdef, flags: 1 },
         user_agent: Some("test"),
     }
@@ -69,7 +67,8 @@ fn busy() -> Vec<Arc<Telemetry>> {
     {
         let duration = Duration::from_micros(micros);
         let trace = TraceContext::default();
-        gateway.finish(&Record { duration, trace, ..record(Some((&cart, &stats)), status, reason) });
+        let record = record(Some((&cart, &stats)), status, reason);
+        gateway.finish(&Record { trace, course: Course { duration, ..record.course }, ..record });
     }
     std::mem::forget(stats.start());
     let evil = rule("a\"b/c\\d\ne", "{le=\"1\"} 2\n# EOF\n");

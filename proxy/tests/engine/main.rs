@@ -4,6 +4,7 @@
 mod backends;
 mod certs;
 mod change;
+mod client_traffic;
 mod clients;
 mod datagrams;
 mod grpc;

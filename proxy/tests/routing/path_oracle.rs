@@ -1,7 +1,7 @@
 //! Paths as the documentation says they are read, segment by segment and without the engine's code, and a backend that
 //! reads as leniently as any.
 
-use super::Slashes;
+use super::EscapedSlashes;
 
 /// A piece of a path as the client wrote it.
 #[derive(Clone, Copy, PartialEq)]
@@ -13,7 +13,7 @@ enum Piece<'a> {
 }
 
 /// The one form of a path; `None`: it is refused.
-pub(super) fn normal(path: &str, (slashes, merge): (Slashes, bool)) -> Option<String> {
+pub(super) fn normal(path: &str, (slashes, merge): (EscapedSlashes, bool)) -> Option<String> {
     let pieces = pieces(path, slashes)?;
     let mut stack: Vec<&[Piece<'_>]> = Vec::new();
     let mut segments = pieces.split(|piece| *piece == Piece::Slash).skip(1).peekable();
@@ -48,7 +48,7 @@ pub(super) fn normal(path: &str, (slashes, merge): (Slashes, bool)) -> Option<St
     Some(stack.into_iter().chain([last]).map(text).collect())
 }
 
-fn pieces(path: &str, slashes: Slashes) -> Option<Vec<Piece<'_>>> {
+fn pieces(path: &str, slashes: EscapedSlashes) -> Option<Vec<Piece<'_>>> {
     let mut pieces = Vec::new();
     // Bytes of the escapes that stand right before.
     let mut run: Vec<u8> = Vec::new();
@@ -70,9 +70,9 @@ fn pieces(path: &str, slashes: Slashes) -> Option<Vec<Piece<'_>>> {
             [.., 0] => return None,
             [.., lead, next] if is_longer_than_needed(*lead, *next) => return None,
             [.., b'/' | b'\\'] => match slashes {
-                Slashes::Reject => return None,
-                Slashes::Keep => Piece::Escape(escape),
-                Slashes::Unescape => Piece::Slash,
+                EscapedSlashes::RejectRequest => return None,
+                EscapedSlashes::KeepUnchanged => Piece::Escape(escape),
+                EscapedSlashes::UnescapeAndForward | EscapedSlashes::UnescapeAndRedirect => Piece::Slash,
             },
             // RFC 3986 section 2.3.
             [.., byte] if byte.is_ascii_alphanumeric() || b"-._~".contains(byte) => {

@@ -1,7 +1,8 @@
 //! Paths that try to reach `/admin` past its route: an independent reading must agree with ours on every one, and no backend
 //! may take what is forwarded for another path than the one that was decided on.
 
-use fairway_proxy::fuzzing::{PATHS, Slashes, path};
+use fairway_proxy::fuzzing::{PATHS, path};
+use policies::client_traffic::EscapedSlashes;
 
 use self::path_oracle::{lenient, normal};
 use super::support::{backend, compile, get, listener, parent, prefix, route, rule};
@@ -90,7 +91,7 @@ fn a_million_paths_are_read_as_an_independent_reader_reads_them() {
                 continue;
             };
             assert_eq!(path(&form, mode).as_ref(), Some(&form), "{sent} {mode:?}: not stable");
-            if mode.0 != Slashes::Keep {
+            if mode.0 != EscapedSlashes::KeepUnchanged {
                 let names = form
                     .split('/')
                     .filter(|name| !name.is_empty())
@@ -113,7 +114,9 @@ fn what_a_backend_takes_for_admin_was_decided_on_as_admin() {
     let (mut random, mut reached) = (Random(3986), 0);
     for _ in 0..CASES {
         let sent = random.path();
-        for mode in PATHS.into_iter().filter(|(slashes, merge)| *slashes != Slashes::Keep && *merge) {
+        for mode in
+            PATHS.into_iter().filter(|(slashes, merge)| *slashes != EscapedSlashes::KeepUnchanged && *merge)
+        {
             let Some(form) = path(&sent, mode) else { continue };
             let decided = decision(&form);
             // The next proxy decides the same.

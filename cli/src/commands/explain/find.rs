@@ -5,27 +5,20 @@ use controller::{ObjectKey, ObjectKind};
 
 use crate::input::Input;
 
-/// What can be explained.
-static ROUTES: [ObjectKind; 5] = [
-    ObjectKind::HttpRoute,
-    ObjectKind::GrpcRoute,
-    ObjectKind::TlsRoute,
-    ObjectKind::TcpRoute,
-    ObjectKind::UdpRoute,
-];
-
 /// The route that `[KIND/]NAME[.NAMESPACE]` names. Names may hold dots, so all readings are tried.
 pub(super) fn route(wanted: &str, input: &Input) -> anyhow::Result<ObjectKey> {
     let (kind, name) = wanted.split_once('/').map_or((None, wanted), |(kind, name)| (Some(kind), name));
-    let kinds: &[ObjectKind] = match kind.map(str::to_ascii_lowercase).as_deref() {
-        None => &ROUTES,
+    // What can be explained.
+    let routes = || ObjectKind::ALL.iter().copied().filter(|kind| kind.route().is_some());
+    let kinds: Vec<ObjectKind> = match kind.map(str::to_ascii_lowercase).as_deref() {
+        None => routes().collect(),
         Some(kind) => {
-            let is_named = |route: &&ObjectKind| {
+            let is_named = |route: &ObjectKind| {
                 let name = route.as_str().to_ascii_lowercase();
                 kind == name || kind.strip_suffix('s') == Some(name.as_str())
             };
-            match ROUTES.iter().find(is_named) {
-                Some(one) => std::slice::from_ref(one),
+            match routes().find(is_named) {
+                Some(one) => vec![one],
                 None => bail!(
                     "{kind:?} is no kind of route: write httproute/NAME, or grpcroute, tlsroute, tcproute or udproute"
                 ),

@@ -238,24 +238,10 @@ fn compare(key: &ObjectKey, said: &Assembled, observed: &Observed) -> Option<(Wr
 
 /// A status of the kind with nothing in it, for kinds whose status is shared.
 fn empty(kind: ObjectKind) -> Option<Status> {
-    match kind {
-        ObjectKind::HttpRoute
-        | ObjectKind::GrpcRoute
-        | ObjectKind::TlsRoute
-        | ObjectKind::TcpRoute
-        | ObjectKind::UdpRoute => Some(Status::Route(Default::default())),
-        ObjectKind::BackendTlsPolicy => Some(Status::Policy(Default::default())),
-        ObjectKind::GatewayClass
-        | ObjectKind::Gateway
-        | ObjectKind::ListenerSet
-        | ObjectKind::ReferenceGrant
-        | ObjectKind::Service
-        | ObjectKind::EndpointSlice
-        | ObjectKind::Secret
-        | ObjectKind::ConfigMap
-        | ObjectKind::Namespace
-        | ObjectKind::FairwayProxy => None,
+    if kind.route().is_some() {
+        return Some(Status::Route(Default::default()));
     }
+    kind.is_policy().then(|| Status::Policy(Default::default()))
 }
 
 /// Keeps what is said of `Programmed` when it was said of the same generation; `None` when nothing else is to be said.
@@ -286,7 +272,7 @@ fn keep_programmed(new: &mut Value, old: &Value) {
 }
 
 fn resource(key: &ObjectKey) -> kube::core::ApiResource {
-    write::resource("gateway.networking.k8s.io/v1", key.kind.as_str())
+    write::resource(key.kind.api_version(), key.kind.as_str())
 }
 
 async fn send(client: Client, key: ObjectKey, write: Write, body: Value, version: Box<str>) -> Done {

@@ -2,12 +2,12 @@
 
 use memchr::memchr2;
 
-use super::{Fault, is_name, is_token};
+use super::{Fault, is_token};
 
-/// Largest head, in bytes (Envoy's default, 60 KiB).
+/// Largest head where nobody says another, in bytes (Envoy's default, 60 KiB).
 const LARGEST: usize = 60 * 1024;
-/// Most fields (Envoy's default).
-pub(crate) const FIELDS: usize = 100;
+/// Most fields that a listener may take; which listener it is, and how many it takes, is found out later.
+const FIELDS: usize = 250;
 
 /// Where in a head the next byte is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -54,6 +54,8 @@ impl Known {
 #[derive(Debug, Default)]
 pub(crate) struct Head {
     at: At,
+    /// Most bytes, where not as many as anywhere.
+    limit: Option<usize>,
     bytes: usize,
     fields: usize,
     /// Length of the target, or of the field name so far.
@@ -67,6 +69,11 @@ pub(crate) struct Head {
 }
 
 impl Head {
+    /// One of so many bytes at most; `None`: of 60 KiB.
+    pub(crate) fn within(limit: Option<usize>) -> Self {
+        Self { limit, ..Self::default() }
+    }
+
     /// The body is chunked.
     pub(crate) const fn is_chunked(&self) -> bool {
         self.has_coding
@@ -81,7 +88,7 @@ impl Head {
         while let Some(rest) = bytes.get(from..).filter(|rest| !rest.is_empty()) {
             let (used, ended) = self.step(rest)?;
             from += used;
-            if self.bytes + from > LARGEST {
+            if self.bytes + from > self.limit.unwrap_or(LARGEST) {
                 return Err(self.too_large());
             }
             if ended {
@@ -122,7 +129,7 @@ impl Head {
             At::Version(seen) => version(seen, byte)?,
             At::LineLf if byte == b'\n' => At::Field,
             At::Field if byte == b'\r' => At::EndLf,
-            At::Field if is_name(byte) => return self.begin(byte).map(|()| (1, false)),
+            At::Field if is_token(byte) => return self.begin(byte).map(|()| (1, false)),
             At::Length(digits) => length(digits, byte)?,
             At::LengthEnd | At::CodingEnd if matches!(byte, b' ' | b'\t') => self.at,
             At::LengthEnd | At::CodingEnd if byte == b'\r' => At::LineLf,
@@ -174,7 +181,7 @@ impl Head {
                 self.named()?;
                 return Ok(at + 1);
             }
-            if !is_name(byte) {
+            if !is_token(byte) {
                 return Err(Fault::Field);
             }
             if let Some(known) = self.candidate {

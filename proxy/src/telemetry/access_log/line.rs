@@ -3,14 +3,14 @@
 //! Written by hand: this runs once per request. What came from a client is escaped and cut here, nowhere else.
 
 use std::io::Write;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use config::BackendRef;
 
 use super::clock::{self, digit};
 use super::escape::escape;
-use super::{Record, TraceContext};
+use super::{Course, Record, TraceContext};
 use crate::rule::RuleName;
 use crate::telemetry::trace::hex;
 
@@ -44,30 +44,10 @@ pub(super) fn format_at(out: &mut Vec<u8>, now: Duration, role: &'static str, re
     push(out, b",\"path\":");
     text(out, record.path, PATH);
     push(out, b",\"protocol\":");
-    token(out, record.version);
+    token(out, record.course.protocol);
     push(out, b",\"status\":");
     number(out, record.status);
-    push(out, b",\"reason\":");
-    token(out, record.reason);
-    push(out, b",\"listener\":");
-    text(out, record.listener, NAME);
-    rule(out, record.rule.map(|(name, _)| name));
-    upstream(out, record.upstream);
-    push(out, b",\"attempts\":");
-    number(out, record.attempts);
-    push(out, b",\"duration_ms\":");
-    millis(out, record.duration);
-    push(out, b",\"upstream_ms\":");
-    match record.upstream_duration {
-        Some(duration) => millis(out, duration),
-        None => push(out, b"null"),
-    }
-    push(out, b",\"bytes_in\":");
-    number(out, record.bytes_in);
-    push(out, b",\"bytes_out\":");
-    number(out, record.bytes_out);
-    push(out, b",\"client\":");
-    address(out, record.peer);
+    course(out, &record.course);
     push(out, b",\"user_agent\":");
     match record.user_agent {
         Some(agent) => text(out, agent, USER_AGENT),
@@ -75,6 +55,31 @@ pub(super) fn format_at(out: &mut Vec<u8>, now: Duration, role: &'static str, re
     }
     trace(out, &record.trace);
     push(out, b"}\n");
+}
+
+/// The fields `reason` to `client`.
+fn course(out: &mut Vec<u8>, course: &Course<'_>) {
+    push(out, b",\"reason\":");
+    token(out, course.reason);
+    push(out, b",\"listener\":");
+    text(out, course.listener, NAME);
+    rule(out, course.rule);
+    upstream(out, course.upstream);
+    push(out, b",\"attempts\":");
+    number(out, course.attempts);
+    push(out, b",\"duration_ms\":");
+    millis(out, course.duration);
+    push(out, b",\"upstream_ms\":");
+    match course.upstream_duration {
+        Some(duration) => millis(out, duration),
+        None => push(out, b"null"),
+    }
+    push(out, b",\"bytes_in\":");
+    number(out, course.bytes_in);
+    push(out, b",\"bytes_out\":");
+    number(out, course.bytes_out);
+    push(out, b",\"client\":");
+    if course.client.port() == 0 { ip(out, course.client.ip()) } else { address(out, course.client) }
 }
 
 fn rule(out: &mut Vec<u8>, rule: Option<&RuleName>) {
@@ -134,17 +139,34 @@ fn address(out: &mut Vec<u8>, address: SocketAddr) {
     // A socket for both families shows IPv4 clients as ::ffff:192.0.2.1; nobody searches for that.
     match address.ip().to_canonical() {
         IpAddr::V4(v4) => {
-            let [a, b, c, d] = v4.octets();
             push(out, b"\"");
-            for (octet, end) in [(a, b'.'), (b, b'.'), (c, b'.'), (d, b':')] {
-                number(out, octet);
-                out.push(end);
-            }
+            octets(out, v4);
+            push(out, b":");
             number(out, address.port());
             push(out, b"\"");
         }
         // Writing to a Vec cannot fail.
         IpAddr::V6(v6) => _ = write!(out, "\"[{v6}]:{}\"", address.port()),
+    }
+}
+
+/// An address without a port.
+fn ip(out: &mut Vec<u8>, ip: IpAddr) {
+    push(out, b"\"");
+    match ip.to_canonical() {
+        IpAddr::V4(v4) => octets(out, v4),
+        // Writing to a Vec cannot fail.
+        IpAddr::V6(v6) => _ = write!(out, "{v6}"),
+    }
+    push(out, b"\"");
+}
+
+fn octets(out: &mut Vec<u8>, v4: Ipv4Addr) {
+    let [a, b, c, d] = v4.octets();
+    number(out, a);
+    for octet in [b, c, d] {
+        out.push(b'.');
+        number(out, octet);
     }
 }
 

@@ -4,25 +4,16 @@ use std::time::Duration;
 
 use super::{ENOUGH, LIMIT, Log};
 use crate::telemetry::settings::AccessLog;
-use crate::telemetry::{Error, Record, TraceContext};
+use crate::telemetry::{Course, Error, Record, TraceContext};
 
 fn record(path: &str) -> Record<'_> {
     Record {
         method: "GET",
         host: "h",
         path,
-        version: "HTTP/1.1",
         status: 200,
-        reason: "ok",
-        listener: "l",
-        rule: None,
-        upstream: None,
-        attempts: 1,
-        duration: Duration::from_millis(1),
-        upstream_duration: None,
-        bytes_in: 0,
-        bytes_out: 0,
-        peer: "127.0.0.1:1".parse().unwrap(),
+        stats: None,
+        course: Course::new("HTTP/1.1", "ok", "l", "127.0.0.1:1".parse().unwrap()),
         trace: TraceContext::default(),
         user_agent: None,
     }

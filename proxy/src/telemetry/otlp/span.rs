@@ -24,8 +24,9 @@ const ERROR: i32 = 2;
 pub(super) fn from_record(record: &Record<'_>) -> Span {
     let end = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let is_known = METHODS.contains(&record.method);
-    let name = match record.rule {
-        Some((rule, _)) => format!("{} {rule}", if is_known { record.method } else { "HTTP" }),
+    let course = &record.course;
+    let name = match course.rule {
+        Some(rule) => format!("{} {rule}", if is_known { record.method } else { "HTTP" }),
         None => (if is_known { record.method } else { "HTTP" }).to_owned(),
     };
     let trace = &record.trace;
@@ -40,11 +41,11 @@ pub(super) fn from_record(record: &Record<'_>) -> Span {
         },
         name,
         kind: SERVER,
-        start_time_unix_nano: nanos(end.saturating_sub(record.duration)),
+        start_time_unix_nano: nanos(end.saturating_sub(course.duration)),
         end_time_unix_nano: nanos(end),
         attributes: attributes(record, is_known),
         // The conventions leave the status of 1xx to 4xx of a server unset.
-        status: is_error.then(|| Status { message: record.reason.to_owned(), code: ERROR }),
+        status: is_error.then(|| Status { message: course.reason.to_owned(), code: ERROR }),
         flags: u32::from(trace.flags) | REMOTE_KNOWN | if trace.is_root() { 0 } else { REMOTE },
     }
 }
@@ -54,6 +55,7 @@ fn nanos(time: Duration) -> u64 {
 }
 
 fn attributes(record: &Record<'_>, is_known: bool) -> Vec<KeyValue> {
+    let course = &record.course;
     let mut all = Vec::with_capacity(24);
     if is_known {
         all.push(string("http.request.method", record.method));
@@ -67,9 +69,11 @@ fn attributes(record: &Record<'_>, is_known: bool) -> Vec<KeyValue> {
         all.push(string("url.query", &redacted(query)));
     }
     all.push(string("server.address", record.host));
-    all.push(string("network.protocol.version", record.version.trim_start_matches("HTTP/")));
-    all.push(string("client.address", &record.peer.ip().to_canonical().to_string()));
-    all.push(integer("client.port", u64::from(record.peer.port())));
+    all.push(string("network.protocol.version", course.protocol.trim_start_matches("HTTP/")));
+    all.push(string("client.address", &course.client.ip().to_canonical().to_string()));
+    if course.client.port() != 0 {
+        all.push(integer("client.port", u64::from(course.client.port())));
+    }
     if let Some(agent) = record.user_agent {
         all.push(string("user_agent.original", agent));
     }
@@ -77,21 +81,21 @@ fn attributes(record: &Record<'_>, is_known: bool) -> Vec<KeyValue> {
         all.push(integer("http.response.status_code", u64::from(record.status)));
     }
     if record.status >= 500 || record.status == 0 {
-        all.push(string("error.type", record.reason));
+        all.push(string("error.type", course.reason));
     }
-    all.push(integer("http.request.body.size", record.bytes_in));
-    all.push(integer("http.response.body.size", record.bytes_out));
-    all.push(string("fairway.reason", record.reason));
-    all.push(string("fairway.listener", record.listener));
-    if let Some((rule, _)) = record.rule {
+    all.push(integer("http.request.body.size", course.bytes_in));
+    all.push(integer("http.response.body.size", course.bytes_out));
+    all.push(string("fairway.reason", course.reason));
+    all.push(string("fairway.listener", course.listener));
+    if let Some(rule) = course.rule {
         all.push(string("fairway.kind", rule.kind));
         all.push(string("fairway.route", &rule.route));
         all.push(string("fairway.rule", &rule.rule));
     }
-    if let Some((backend, endpoint)) = record.upstream {
+    if let Some((backend, endpoint)) = course.upstream {
         all.push(string("fairway.backend", &backend.to_string()));
         all.push(string("fairway.upstream", &endpoint.to_string()));
-        all.push(integer("fairway.attempts", u64::from(record.attempts)));
+        all.push(integer("fairway.attempts", u64::from(course.attempts)));
     }
     all
 }

@@ -110,7 +110,7 @@ async fn a_sampled_request_becomes_a_server_span() {
     let stats = telemetry.route(&rule);
     let backend = config::BackendRef { namespace: "shop".to_owned(), name: "cart".to_owned(), port: 80 };
     let mut request = record(Some((&rule, &stats)), 503, "no_endpoints");
-    request.upstream = Some((&backend, "10.0.0.1:8080".parse().unwrap()));
+    request.course.upstream = Some((&backend, "10.0.0.1:8080".parse().unwrap()));
     telemetry.finish(&request);
     // Not sampled: not exported.
     request.trace.flags = 0;
@@ -180,7 +180,7 @@ async fn every_attribute_is_documented() {
     let stats = telemetry.route(&rule);
     let backend = config::BackendRef { namespace: "shop".to_owned(), name: "cart".to_owned(), port: 80 };
     let mut request = record(Some((&rule, &stats)), 503, "no_endpoints");
-    request.upstream = Some((&backend, "10.0.0.1:8080".parse().unwrap()));
+    request.course.upstream = Some((&backend, "10.0.0.1:8080".parse().unwrap()));
     request.method = "BREW";
     telemetry.finish(&request);
     flushed(&telemetry).await;

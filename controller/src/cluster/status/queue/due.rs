@@ -65,15 +65,7 @@ impl Due {
     }
 
     fn of_kind(&mut self, kind: ObjectKind) -> &mut BTreeSet<(Instant, ObjectKey)> {
-        let is_route = matches!(
-            kind,
-            ObjectKind::HttpRoute
-                | ObjectKind::GrpcRoute
-                | ObjectKind::TlsRoute
-                | ObjectKind::TcpRoute
-                | ObjectKind::UdpRoute
-        );
-        if is_route { &mut self.routes } else { &mut self.first }
+        if kind.route().is_some() { &mut self.routes } else { &mut self.first }
     }
 }
 

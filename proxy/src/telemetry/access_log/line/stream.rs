@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::{HOST, NAME, address, clock, millis, number, push, rule, text, token, upstream};
+use super::{HOST, clock, course, push, text, token};
 use crate::telemetry::StreamRecord;
 
 /// Appends the line of one connection that ends now.
@@ -24,28 +24,9 @@ pub(super) fn format_at(out: &mut Vec<u8>, now: Duration, role: &'static str, re
         None => push(out, b"null"),
     }
     push(out, b",\"path\":null,\"protocol\":");
-    token(out, record.protocol);
-    push(out, b",\"status\":null,\"reason\":");
-    token(out, record.reason);
-    push(out, b",\"listener\":");
-    text(out, record.listener, NAME);
-    rule(out, record.rule);
-    upstream(out, record.upstream);
-    push(out, b",\"attempts\":");
-    number(out, record.attempts);
-    push(out, b",\"duration_ms\":");
-    millis(out, record.duration);
-    push(out, b",\"upstream_ms\":");
-    match record.upstream_duration {
-        Some(duration) => millis(out, duration),
-        None => push(out, b"null"),
-    }
-    push(out, b",\"bytes_in\":");
-    number(out, record.bytes_in);
-    push(out, b",\"bytes_out\":");
-    number(out, record.bytes_out);
-    push(out, b",\"client\":");
-    address(out, record.peer);
+    token(out, record.course.protocol);
+    push(out, b",\"status\":null");
+    course(out, &record.course);
     push(out, b",\"user_agent\":null,\"trace_id\":null,\"span_id\":null}\n");
 }
 

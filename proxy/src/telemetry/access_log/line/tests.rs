@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::format_at;
 use crate::rule::RuleName;
-use crate::telemetry::{Record, RouteStats, TraceContext};
+use crate::telemetry::{Course, Record, RouteStats, TraceContext};
 
 fn line(now: Duration, record: &Record<'_>) -> String {
     let mut out = Vec::new();
@@ -16,18 +16,17 @@ fn unmatched() -> Record<'static> {
         method: "GET",
         host: "shop.example.com",
         path: "/",
-        version: "HTTP/1.1",
         status: 404,
-        reason: "route_not_found",
-        listener: "shop/edge/http",
-        rule: None,
-        upstream: None,
-        attempts: 0,
-        duration: Duration::from_micros(73),
-        upstream_duration: None,
-        bytes_in: 0,
-        bytes_out: 0,
-        peer: "[2001:db8::1]:4711".parse().unwrap(),
+        stats: None,
+        course: Course {
+            duration: Duration::from_micros(73),
+            ..Course::new(
+                "HTTP/1.1",
+                "route_not_found",
+                "shop/edge/http",
+                "[2001:db8::1]:4711".parse().unwrap(),
+            )
+        },
         trace: TraceContext { trace_id: 0xabc, parent_id: 0, span_id: 0xdef, flags: 0 },
         user_agent: None,
     }
@@ -43,17 +42,18 @@ fn a_full_line_is_exactly_this() {
         method: "M\"X",
         host: "shop.example.com",
         path: "/a?q=\"\r\n{\"time\":\"forged\"}\u{1b}[2J",
-        version: "HTTP/2",
         status: 200,
-        reason: "ok",
-        rule: Some((&rule, &stats)),
-        upstream: Some((&backend, "[::ffff:10.1.2.3]:8080".parse().unwrap())),
-        attempts: 2,
-        duration: Duration::from_micros(12_345_678),
-        upstream_duration: Some(Duration::from_nanos(999)),
-        bytes_in: u64::MAX,
-        bytes_out: 10,
-        peer: "192.0.2.255:65535".parse().unwrap(),
+        stats: Some(&stats),
+        course: Course {
+            rule: Some(&rule),
+            upstream: Some((&backend, "[::ffff:10.1.2.3]:8080".parse().unwrap())),
+            attempts: 2,
+            duration: Duration::from_micros(12_345_678),
+            upstream_duration: Some(Duration::from_nanos(999)),
+            bytes_in: u64::MAX,
+            bytes_out: 10,
+            ..Course::new("HTTP/2", "ok", "shop/edge/http", "192.0.2.255:65535".parse().unwrap())
+        },
         trace: TraceContext {
             trace_id: 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef,
             parent_id: 1,
@@ -95,6 +95,20 @@ fn a_line_without_values_has_the_same_fields() {
 }
 
 #[test]
+fn a_client_whose_port_is_not_known_has_none() {
+    for (client, want) in [
+        ("192.0.2.1:0", "192.0.2.1"),
+        ("[2001:db8::1]:0", "2001:db8::1"),
+        ("[::ffff:10.0.0.1]:0", "10.0.0.1"),
+    ] {
+        let record = unmatched();
+        let course = Course { client: client.parse().unwrap(), ..record.course };
+        let line = line(Duration::ZERO, &Record { course, ..record });
+        assert!(line.contains(&format!(r#""client":"{want}","#)), "{line}");
+    }
+}
+
+#[test]
 fn a_line_is_bounded_whatever_the_client_sends() {
     let long = "\u{1}".repeat(100_000);
     let record = Record { method: &long, host: &long, path: &long, user_agent: Some(&long), ..unmatched() };
@@ -123,10 +137,14 @@ fn how_long_a_line_takes() {
     let backend = config::BackendRef { namespace: "shop".to_owned(), name: "cart".to_owned(), port: 8080 };
     let record = Record {
         path: "/cart/items/4711?currency=EUR&page=2",
-        rule: Some((&rule, &stats)),
-        upstream: Some((&backend, "10.42.7.12:8080".parse().unwrap())),
-        upstream_duration: Some(Duration::from_micros(1_100)),
-        peer: "192.0.2.17:51234".parse().unwrap(),
+        stats: Some(&stats),
+        course: Course {
+            rule: Some(&rule),
+            upstream: Some((&backend, "10.42.7.12:8080".parse().unwrap())),
+            upstream_duration: Some(Duration::from_micros(1_100)),
+            client: "192.0.2.17:51234".parse().unwrap(),
+            ..unmatched().course
+        },
         user_agent: Some("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
         ..unmatched()
     };

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::format_at;
 use crate::rule::RuleName;
-use crate::telemetry::StreamRecord;
+use crate::telemetry::{Course, StreamRecord};
 
 fn line(record: &StreamRecord<'_>) -> String {
     let mut out = Vec::new();
@@ -15,11 +15,7 @@ fn line(record: &StreamRecord<'_>) -> String {
 fn a_connection_has_the_fields_of_a_request_in_the_same_order() {
     let rule = RuleName { kind: "TLSRoute", route: Arc::from("shop/db"), rule: Arc::from("0") };
     let backend = config::BackendRef { namespace: "shop".to_owned(), name: "db".to_owned(), port: 5432 };
-    let record = StreamRecord {
-        protocol: "TLS",
-        sni: Some("db.example.com"),
-        reason: "ok",
-        listener: "shop/edge/tls",
+    let course = Course {
         rule: Some(&rule),
         upstream: Some((&backend, "10.1.2.3:5432".parse().unwrap())),
         attempts: 2,
@@ -27,20 +23,14 @@ fn a_connection_has_the_fields_of_a_request_in_the_same_order() {
         upstream_duration: Some(Duration::from_micros(700)),
         bytes_in: 7,
         bytes_out: 8,
-        peer: "192.0.2.255:65535".parse().unwrap(),
+        ..Course::new("TLS", "ok", "shop/edge/tls", "192.0.2.255:65535".parse().unwrap())
     };
+    let record = StreamRecord { sni: Some("db.example.com"), course };
     assert_eq!(
         line(&record),
         r#"{"time":"2023-11-14T22:13:20.123Z","role":"gateway","method":null,"host":"db.example.com","path":null,"protocol":"TLS","status":null,"reason":"ok","listener":"shop/edge/tls","kind":"TLSRoute","route":"shop/db","rule":"0","backend":"shop/db:5432","upstream":"10.1.2.3:5432","attempts":2,"duration_ms":12345.678,"upstream_ms":0.700,"bytes_in":7,"bytes_out":8,"client":"192.0.2.255:65535","user_agent":null,"trace_id":null,"span_id":null}
 "#
     );
-    let record = StreamRecord {
-        protocol: "TCP",
-        sni: None,
-        rule: None,
-        upstream: None,
-        upstream_duration: None,
-        ..record
-    };
+    let record = StreamRecord { sni: None, course: Course { protocol: "TCP", ..course } };
     assert!(line(&record).contains(r#""host":null,"path":null,"protocol":"TCP""#));
 }

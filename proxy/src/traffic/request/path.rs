@@ -5,17 +5,7 @@
 
 use std::borrow::Cow;
 
-/// What to do with `%2F` and `%5C`.
-#[allow(dead_code, reason = "ClientTrafficPolicy will choose; the tests hold all three")]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum EscapedSlashes {
-    /// 400: some backends decode them, some do not, and no path means the same to both.
-    Reject,
-    /// Left as they are.
-    Keep,
-    /// They become `/`.
-    Unescape,
-}
+use policies::client_traffic::EscapedSlashes;
 
 /// How paths are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,30 +16,42 @@ pub(crate) struct PathRules {
 
 impl PathRules {
     /// Of a listener that says nothing.
-    pub(crate) const DEFAULT: Self = Self { escaped_slashes: EscapedSlashes::Reject, merge_slashes: true };
+    pub(crate) const DEFAULT: Self =
+        Self { escaped_slashes: EscapedSlashes::RejectRequest, merge_slashes: true };
 }
 
 /// No path: a bad escape, `%00`, overlong UTF-8, a slash that is escaped, or a way above the root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BadPath;
 
-/// The normal form of a path that begins with a slash. Borrowed when it has it already.
+/// The normal form of a path.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Normal<'a> {
+    /// Borrowed when it has it already.
+    pub(crate) path: Cow<'a, str>,
+    /// A slash of it was escaped before.
+    pub(crate) was_unescaped: bool,
+}
+
+/// The normal form of a path that begins with a slash.
 ///
 /// # Errors
 /// See [`BadPath`].
-pub(crate) fn normal<'a>(path: &'a str, rules: &PathRules) -> Result<Cow<'a, str>, BadPath> {
+pub(crate) fn normal<'a>(path: &'a str, rules: &PathRules) -> Result<Normal<'a>, BadPath> {
+    let unchanged = Normal { path: Cow::Borrowed(path), was_unescaped: false };
     if is_plain(path.as_bytes()) {
-        return Ok(Cow::Borrowed(path));
+        return Ok(unchanged);
     }
-    let decoded = decode(path.as_bytes(), rules)?;
+    let (decoded, was_unescaped) = decode(path.as_bytes(), rules)?;
     let mut out = resolve(&decoded)?;
     if rules.merge_slashes {
         out.dedup_by(|next, before| *next == b'/' && *before == b'/');
     }
     if out == path.as_bytes() {
-        return Ok(Cow::Borrowed(path));
+        return Ok(unchanged);
     }
-    String::from_utf8(out).map(Cow::Owned).map_err(|_| BadPath)
+    let path = String::from_utf8(out).map_err(|_| BadPath)?;
+    Ok(Normal { path: Cow::Owned(path), was_unescaped })
 }
 
 /// True when nothing in it can need work: most paths end here.
@@ -62,8 +64,11 @@ fn is_plain(path: &[u8]) -> bool {
     })
 }
 
-/// Escapes that need none are decoded, those that may stay do, in the case they were written in.
-fn decode(path: &[u8], rules: &PathRules) -> Result<Vec<u8>, BadPath> {
+/// Escapes that need none are decoded, those that may stay do, in the case they were written in. `true`: a slash was among
+/// those that were decoded.
+fn decode(path: &[u8], rules: &PathRules) -> Result<(Vec<u8>, bool), BadPath> {
+    use EscapedSlashes::{RejectRequest, UnescapeAndForward, UnescapeAndRedirect};
+    let mut was_unescaped = false;
     let mut out = Vec::with_capacity(path.len());
     let mut rest = path;
     // The escaped byte right before this place.
@@ -80,15 +85,18 @@ fn decode(path: &[u8], rules: &PathRules) -> Result<Vec<u8>, BadPath> {
             return Err(BadPath);
         }
         match (byte, rules.escaped_slashes) {
-            (b'/' | b'\\', EscapedSlashes::Reject) => return Err(BadPath),
-            (b'/' | b'\\', EscapedSlashes::Unescape) => out.push(b'/'),
+            (b'/' | b'\\', RejectRequest) => return Err(BadPath),
+            (b'/' | b'\\', UnescapeAndForward | UnescapeAndRedirect) => {
+                out.push(b'/');
+                was_unescaped = true;
+            }
             (b'-' | b'.' | b'_' | b'~', _) => out.push(byte),
             _ if byte.is_ascii_alphanumeric() => out.push(byte),
             _ => out.extend_from_slice(escape),
         }
         (rest, before) = (after, byte);
     }
-    Ok(out)
+    Ok((out, was_unescaped))
 }
 
 fn escaped(escape: &[u8]) -> Option<u8> {
@@ -138,11 +146,13 @@ mod tests {
 
     use super::*;
 
-    const DECODE: PathRules = PathRules { escaped_slashes: EscapedSlashes::Unescape, merge_slashes: true };
-    const KEEP: PathRules = PathRules { escaped_slashes: EscapedSlashes::Keep, merge_slashes: false };
+    const DECODE: PathRules =
+        PathRules { escaped_slashes: EscapedSlashes::UnescapeAndForward, merge_slashes: true };
+    const KEEP: PathRules =
+        PathRules { escaped_slashes: EscapedSlashes::KeepUnchanged, merge_slashes: false };
 
     fn by(rules: &PathRules, path: &str) -> String {
-        normal(path, rules).map_or_else(|BadPath| "400".to_owned(), Cow::into_owned)
+        normal(path, rules).map_or_else(|BadPath| "400".to_owned(), |normal| normal.path.into_owned())
     }
 
     #[test]
@@ -188,8 +198,18 @@ mod tests {
     #[test]
     fn a_path_in_its_form_is_not_copied() {
         for path in ["/a/b", "/.well-known/x", "/caf%C3%A9", "/a..b"] {
-            assert!(matches!(normal(path, &PathRules::DEFAULT), Ok(Cow::Borrowed(_))), "{path}");
+            assert!(matches!(normal(path, &PathRules::DEFAULT).unwrap().path, Cow::Borrowed(_)), "{path}");
         }
+    }
+
+    #[test]
+    fn only_a_slash_that_was_escaped_is_told() {
+        for (path, want) in
+            [("/a%2Fb", true), ("/a%5cb/../c", true), ("/a%41", false), ("/a\\b", false), ("/a//b", false)]
+        {
+            assert_eq!(normal(path, &DECODE).unwrap().was_unescaped, want, "{path}");
+        }
+        assert!(!normal("/a%2Fb//", &KEEP).unwrap().was_unescaped);
     }
 
     fn hostile() -> impl Strategy<Value = String> {
@@ -223,8 +243,9 @@ mod tests {
         #[test]
         fn the_form_is_stable_and_has_no_way_out(path in hostile()) {
             for rules in [PathRules::DEFAULT, DECODE] {
-                let Ok(once) = normal(&path, &rules) else { continue };
-                prop_assert_eq!(normal(&once, &rules), Ok(Cow::Borrowed(&*once)), "{}", path);
+                let Ok(Normal { path: once, .. }) = normal(&path, &rules) else { continue };
+                let same = Normal { path: Cow::Borrowed(&*once), was_unescaped: false };
+                prop_assert_eq!(normal(&once, &rules), Ok(same), "{}", path);
                 prop_assert!(once.starts_with('/') && !once.contains("//") && !once.contains('\\'));
                 prop_assert!(!once.split('/').any(|segment| segment == "." || segment == ".."));
                 let lower = once.to_ascii_lowercase();
@@ -236,11 +257,11 @@ mod tests {
         #[test]
         fn a_lenient_backend_reads_what_we_read(path in hostile()) {
             if let Ok(normal) = normal(&path, &DECODE) {
-                let twice = |path: &str| resolve(&decode(path.as_bytes(), &DECODE)?).map(|mut path| {
+                let twice = |path: &str| resolve(&decode(path.as_bytes(), &DECODE)?.0).map(|mut path| {
                     path.dedup_by(|next, before| *next == b'/' && *before == b'/');
                     path
                 });
-                prop_assert_eq!(twice(&path).unwrap(), normal.as_bytes());
+                prop_assert_eq!(twice(&path).unwrap(), normal.path.as_bytes());
             }
         }
     }
