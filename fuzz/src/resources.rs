@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use config::{Resources, Update, decode_documents, encode_documents};
+use config::{Resource, Resources, Update, decode_documents, encode_documents};
 use proxy::compile::Compiler;
 use proxy::telemetry::Telemetry;
 
@@ -15,7 +15,11 @@ pub fn run(data: &[u8]) {
     let written = encode_documents(&resources, true).expect("it has a form");
     assert_eq!(decode_documents(&written).as_ref(), Ok(&resources), "{written}");
     let shown = encode_documents(&resources, false).expect("it has a form");
-    assert_eq!(shown.matches("key: Certificate/").count(), shown.matches("'[redacted]'").count(), "{shown}");
+    for resource in decode_documents(&shown).expect("it was written").values() {
+        if let Resource::Certificate(certificate) = &**resource {
+            assert_eq!(certificate.key.reveal(), "[redacted]", "{shown}");
+        }
+    }
     compile(&resources);
 }
 
