@@ -3,6 +3,8 @@
 use crate::memory::bounded;
 use crate::pieces::cut;
 
+/// In ten seconds, which never pass here.
+const LIMIT: usize = 100;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// How it is cut, how often it is repeated, how much was sent before; frames.
@@ -12,9 +14,9 @@ pub fn run(data: &[u8]) {
     let mut bytes = vec![*size];
     bytes.extend_from_slice(PREFACE);
     let frames = &frames[..frames.len().min(256)];
-    bytes.extend(frames.repeat(1 + usize::from(*times) * 8));
+    bytes.extend(frames.repeat(1 + usize::from(*times)));
     let Some((whole, pieces)) = cut(&bytes) else { return };
-    let taken = bounded(0, 1024, || proxy::fuzzing::frames(&pieces, sent));
+    let taken = bounded(0, 1024, || proxy::fuzzing::frames(&pieces, sent, LIMIT as u64));
     assert_eq!(taken, control_frames(whole) <= allowed(whole, sent), "{} frames", control_frames(whole));
 }
 
@@ -28,10 +30,10 @@ fn control_frames(bytes: &[u8]) -> usize {
     count
 }
 
-/// The most of any moment: 1,000, and one for each 14 bytes of ours that are not answers of 17 bytes.
+/// The most of any moment: the limit, and one for each 14 bytes of ours that are not answers of 17 bytes.
 fn allowed(bytes: &[u8], sent: usize) -> usize {
     (0..=control_frames(bytes))
-        .take_while(|&count| count <= 1000 + sent.saturating_sub(count * 17) / 14)
+        .take_while(|&count| count <= LIMIT + sent.saturating_sub(count * 17) / 14)
         .last()
         .unwrap_or_default()
 }

@@ -16,6 +16,7 @@ pub mod manifests;
 pub mod memory;
 pub mod path;
 mod pieces;
+pub mod proxy_protocol;
 pub mod reply;
 pub mod resources;
 pub mod routes;
@@ -25,7 +26,7 @@ pub mod travel;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 15] = [
     ("access_log", access_log::run),
     ("chunked", chunked::run),
     ("client", client::run),
@@ -36,6 +37,7 @@ pub const TARGETS: [Target; 14] = [
     ("host", host::run),
     ("manifests", manifests::run),
     ("path", path::run),
+    ("proxy_protocol", proxy_protocol::run),
     ("reply", reply::run),
     ("resources", resources::run),
     ("routes", routes::run),

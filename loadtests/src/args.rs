@@ -44,6 +44,12 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  loadtests soak\n  loadtests soak --seconds 120 --seed 7\n  \
         loadtests soak --quick --fairway target/release/fairway")]
     Soak(SoakArgs),
+    /// Far more requests than the gateway can serve: what is served of them, how fast, and how soon all is as before.
+    #[command(
+        after_help = "Examples:\n  loadtests overload\n  loadtests overload --times 5 --connections 4000\n  \
+        loadtests overload --fairway target/dist/fairway-gateway --json overload.json\n  loadtests overload --quick"
+    )]
+    Overload(OverloadArgs),
     /// Attacks on the wire, each with its clause or advisory: what Fairway, nginx and HAProxy make of them.
     #[command(after_help = "Examples:\n  loadtests wire\n  loadtests wire --only chunk\n  \
         loadtests wire --peers fairway,nginx,haproxy --markdown wire.md\n  \
@@ -183,6 +189,28 @@ pub(crate) struct SoakArgs {
     #[arg(long)]
     pub(crate) json: Option<PathBuf>,
     /// 20 seconds: proves that it works.
+    #[arg(long)]
+    pub(crate) quick: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OverloadArgs {
+    /// fairway-gateway to measure [default: built with `cargo build --profile dist`].
+    #[arg(long)]
+    pub(crate) fairway: Option<PathBuf>,
+    /// How many times the peak is offered.
+    #[arg(long, default_value_t = 3.0)]
+    pub(crate) times: f64,
+    /// Connections it comes over.
+    #[arg(long, default_value_t = 1000)]
+    pub(crate) connections: usize,
+    /// Seconds of each load.
+    #[arg(long, default_value_t = 10.0)]
+    pub(crate) seconds: f64,
+    /// Writes the figures there as JSON.
+    #[arg(long)]
+    pub(crate) json: Option<PathBuf>,
+    /// A second of each load over few connections: proves that it works, judges only that all is as before afterwards.
     #[arg(long)]
     pub(crate) quick: bool,
 }

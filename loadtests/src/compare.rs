@@ -138,7 +138,7 @@ fn own(kind: Kind, args: &CompareArgs) -> Result<Option<PathBuf>> {
 }
 
 /// This process, with load and origin, on the last CPU; the proxies on the first. None when there is only one.
-fn split_cores() -> Result<Option<usize>> {
+pub(crate) fn split_cores() -> Result<Option<usize>> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     if cores < 2 {
         complain("one CPU only: load and proxies share it, latencies mean nothing");

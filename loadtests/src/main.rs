@@ -12,6 +12,7 @@ mod histogram;
 mod install;
 mod leash;
 mod origin;
+mod overload;
 mod peers;
 mod procfs;
 mod propagate;
@@ -53,6 +54,7 @@ fn run(cli: Cli) -> Result<bool> {
         Command::Propagate(args) => block_on(propagate::run(&args)),
         Command::Churn(args) => block_on(churn::run(&args)),
         Command::Soak(args) => block_on(soak::run(&args)),
+        Command::Overload(args) => block_on(overload::run(&args)),
         Command::Wire(args) => block_on(wire::run(&args)),
     }
 }

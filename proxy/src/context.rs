@@ -249,8 +249,8 @@ impl Drop for RequestContext {
         }
         let (status, reason) = if std::thread::panicking() {
             (500, "panic")
-        } else if self.exchange.is_expired() {
-            (504, "request_timeout")
+        } else if let Some(over) = self.exchange.over() {
+            (over.status(), over.reason())
         } else {
             (0, "cut")
         };

@@ -6,6 +6,7 @@
 
 mod admit;
 mod attempts;
+mod body;
 mod fail;
 mod fields;
 mod forward;
@@ -31,6 +32,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use crate::call::Net;
 use crate::context::RequestContext;
 use crate::ingress::exchange::Exchange;
+use crate::overload::Load;
 use crate::snapshot::Reader;
 use crate::telemetry::Telemetry;
 
@@ -41,6 +43,8 @@ pub(crate) struct Engine {
     pub(crate) net: Arc<Net>,
     /// The clients are proxies: their `x-forwarded-proto` and `x-forwarded-host` hold.
     pub(crate) trusts_clients: bool,
+    /// How much its worker can take.
+    pub(crate) load: Arc<Load>,
 }
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
@@ -105,7 +109,9 @@ impl ProxyHttp for Engine {
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool> {
-        admit::admit(self, session, ctx).await
+        let is_answered = admit::admit(self, session, ctx).await?;
+        body::begins(ctx);
+        Ok(is_answered)
     }
 
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<Box<HttpPeer>> {
@@ -114,7 +120,7 @@ impl ProxyHttp for Engine {
 
     fn connected_to_upstream<'a, 'b, 'c, 'd, 'e, 'f>(
         &'a self,
-        _: &'b mut Session,
+        session: &'b mut Session,
         reused: bool,
         _: &'c HttpPeer,
         _: std::os::fd::RawFd,
@@ -129,12 +135,13 @@ impl ProxyHttp for Engine {
         'e: 'f,
         Self: 'f,
     {
+        body::is_waited_for(session, ctx);
         done(attempts::connected(ctx, reused, digest))
     }
 
     fn request_body_filter<'a, 'b, 'c, 'd, 'f>(
         &'a self,
-        _: &'b mut Session,
+        session: &'b mut Session,
         body: &'c mut Option<Bytes>,
         end: bool,
         ctx: &'d mut Self::CTX,
@@ -146,8 +153,11 @@ impl ProxyHttp for Engine {
         'd: 'f,
         Self: 'f,
     {
-        admit::tee(ctx, body.as_ref(), end);
-        done(Ok(()))
+        let piece = body::piece(session, ctx, end);
+        if piece.is_ok() {
+            admit::tee(ctx, body.as_ref(), end);
+        }
+        done(piece)
     }
 
     fn upstream_response_filter<'a, 'b, 'c, 'd, 'f>(

@@ -17,6 +17,7 @@ use policies::{Reply as Answer, Scheme};
 
 use crate::egress::reply::Reply;
 use crate::engine::head::{self, Setting};
+use crate::ingress::proxy_protocol::{self, Malformed, Parsed};
 use crate::ingress::wire::Wire;
 use crate::ingress::wire::chunked::Chunked;
 use crate::ingress::wire::frames::Frames;
@@ -193,12 +194,36 @@ pub fn host(value: &[u8]) -> Option<String> {
     checked(&mut parts, false).ok().map(|host| host.as_str().to_owned())
 }
 
-/// What HTTP/2 clients send, in pieces, after `sent` bytes of ours; false when it is too much.
+/// What HTTP/2 clients send, in pieces, after `sent` bytes of ours; false when it is more than `limit` allows.
 #[must_use]
-pub fn frames(pieces: &[&[u8]], sent: usize) -> bool {
-    let mut frames = Frames::default();
+pub fn frames(pieces: &[&[u8]], sent: usize, limit: u64) -> bool {
+    let mut frames = Frames::new(limit);
     frames.sent(sent);
     pieces.iter().all(|piece| frames.pass(piece))
+}
+
+/// What a connection begins with, where a PROXY header is expected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preamble {
+    /// A header of so many bytes, and the client it names.
+    Header(usize, Option<SocketAddr>),
+    /// It may become one.
+    More,
+    /// There is none.
+    Other,
+    /// Neither a header nor anything else.
+    Malformed,
+}
+
+/// The PROXY header at the beginning.
+#[must_use]
+pub fn proxy_protocol(bytes: &[u8]) -> Preamble {
+    match proxy_protocol::parse(bytes) {
+        Ok(Parsed::Header(length, peer)) => Preamble::Header(length, peer),
+        Ok(Parsed::More(_)) => Preamble::More,
+        Ok(Parsed::Other) => Preamble::Other,
+        Err(Malformed) => Preamble::Malformed,
+    }
 }
 
 /// Untrusted bytes as they are in the access log.

@@ -4,13 +4,17 @@
 //! while idle, and its limits count per read. Here an idle HTTP/1 connection is a socket, a small task and
 //! [`Connection`]; Pingora's session exists only while a request is read and answered.
 
+pub(crate) mod admission;
 pub(crate) mod connection;
 pub(crate) mod exchange;
 mod farewell;
 pub(crate) mod gate;
 pub(crate) mod http1;
 pub(crate) mod http2;
+pub(crate) mod over;
+pub(crate) mod pace;
 pub(crate) mod preface;
+pub(crate) mod proxy_protocol;
 mod refused;
 pub(crate) mod serve;
 pub(crate) mod stream;
@@ -22,15 +26,7 @@ pub(crate) mod wire;
 
 use std::time::Duration;
 
-/// How long a connection may wait between requests.
-pub(crate) const IDLE: Duration = Duration::from_secs(60);
-/// How long a request head may take from its first byte.
-pub(crate) const HEAD: Duration = Duration::from_secs(10);
-/// How long a TLS handshake or an HTTP/2 preface exchange may take.
-pub(crate) const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long a connection that drains waits for one more request, whose answer says `connection: close`. A client that
 /// sends in the moment in which its connection is closed loses the request, so only those are closed that would not have
 /// sent for long: the longer the wait, the fewer are lost, and the later the process ends.
 pub(crate) const LULL: Duration = Duration::from_secs(5);
-/// How long a client may leave a write, or a body it has begun, without progress.
-pub(crate) const STALL: Duration = Duration::from_secs(300);

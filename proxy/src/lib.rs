@@ -32,6 +32,7 @@ mod engine;
 pub mod fuzzing;
 mod ingress;
 mod listeners;
+mod overload;
 pub mod process;
 mod reply;
 pub mod route;

@@ -87,7 +87,7 @@ impl Listeners {
         let (stop, stopped) = oneshot::channel();
         let open = Open {
             address: bound.local_addr()?,
-            gate: Arc::new(Gate::new(bind, &self.telemetry)),
+            gate: Arc::new(Gate::new(bind, &self.telemetry, self.seats.pressure().clone())),
             bound: Some(bound),
             _stop: stop,
             stopped: Some(stopped),

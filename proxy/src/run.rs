@@ -17,10 +17,12 @@ use crate::call::Net;
 use crate::compile::Compiler;
 use crate::egress::frame;
 use crate::engine::Engine;
+use crate::ingress::admission::Admission;
 use crate::ingress::serve::Server;
 use crate::listeners::{Listeners, Seats};
+use crate::overload::{Load, Overload};
 use crate::snapshot::{Bind, Reader, Snapshot, Writer};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Telemetry, max_descriptors};
 use crate::upstream::trust_file;
 use crate::workers::Workers;
 
@@ -39,6 +41,11 @@ pub struct Options {
     /// The clients are proxies of the same mesh: `x-forwarded-proto` and `x-forwarded-host` of a request hold. Default
     /// false: anybody can send them, so they are overwritten.
     pub trusts_clients: bool,
+    /// Most client connections at once. Default 50,000. Never more than half of the descriptors the process may have, since
+    /// most of them need another one for a backend.
+    pub max_connections: usize,
+    /// Bytes of memory the process may have. Default: what its control group may.
+    pub max_memory: Option<u64>,
 }
 
 impl Options {
@@ -46,7 +53,14 @@ impl Options {
     #[must_use]
     pub fn new(role: &'static str) -> Self {
         let drain = Duration::from_secs(30);
-        Self { role, drain, idle_upstreams: 1024, trusts_clients: false }
+        Self {
+            role,
+            drain,
+            idle_upstreams: 1024,
+            trusts_clients: false,
+            max_connections: 50_000,
+            max_memory: None,
+        }
     }
 }
 
@@ -84,11 +98,14 @@ impl Proxy {
         let compiler = Arc::new(Mutex::new(Compiler::new(telemetry.clone())));
         let (stop, stopped) = oneshot::channel();
         // Each worker has its own: what it shares, it shares with nobody.
-        let servers = workers.runtimes().map(|runtime| {
-            let server = server(&options, telemetry.clone(), reader.clone(), runtime)?;
+        let overload = Arc::new(Overload::watch(workers.runtimes(), options.max_memory));
+        telemetry.follow_overload(overload.clone());
+        let servers = workers.runtimes().zip(&overload.loads).map(|(runtime, load)| {
+            let server = server(&options, load.clone(), telemetry.clone(), reader.clone(), runtime)?;
             Ok((runtime.clone(), Arc::new(server)))
         });
-        let seats = Seats::new(servers.collect::<io::Result<Vec<_>>>()?.into_iter());
+        let servers = servers.collect::<io::Result<Vec<_>>>()?.into_iter();
+        let seats = Seats::new(servers, admission(&options), overload.pressure.clone());
         let owner = Owner {
             compiler: compiler.clone(),
             current: reader.load(),
@@ -97,6 +114,7 @@ impl Proxy {
             listeners: Listeners::new(seats, telemetry, reader.clone(), options.drain),
             addresses: addresses.clone(),
             _workers: workers,
+            _overload: overload,
         };
         tokio::spawn(owner.run(source, stopped));
         Ok(Self { reader, addresses, compiler, stop })
@@ -129,13 +147,29 @@ impl Proxy {
     }
 }
 
+/// Connections of one address where nothing is said.
+const PER_ADDRESS: usize = 1000;
+
+fn admission(options: &Options) -> Arc<Admission> {
+    let descriptors = max_descriptors();
+    let most = descriptors.map_or(options.max_connections, |all| options.max_connections.min(all / 2).max(1));
+    if most < options.max_connections {
+        let (wanted, descriptors) = (options.max_connections, descriptors.unwrap_or_default());
+        tracing::info!(most, wanted, descriptors, "connections are limited to half of the descriptors");
+    }
+    // Proxies speak for many clients.
+    Admission::new(most, (!options.trusts_clients).then_some(PER_ADDRESS))
+}
+
 fn server(
     options: &Options,
+    load: Arc<Load>,
     telemetry: Arc<Telemetry>,
     reader: Reader,
     runtime: &Handle,
 ) -> io::Result<Server> {
-    let &Options { role: _, drain: _, idle_upstreams, trusts_clients } = options;
+    let &Options { role: _, drain: _, max_connections: _, max_memory: _, idle_upstreams, trusts_clients } =
+        options;
     let conf = ServerConf {
         threads: 1,
         upstream_keepalive_pool_size: idle_upstreams.max(1),
@@ -148,8 +182,9 @@ fn server(
         telemetry: telemetry.clone(),
         net: Net::new(idle_upstreams.min(128)),
         trusts_clients,
+        load: load.clone(),
     };
-    Ok(Server::new(frame(Arc::new(conf), engine, runtime)?, reader, telemetry))
+    Ok(Server::new(frame(Arc::new(conf), engine, runtime)?, reader, telemetry, load))
 }
 
 /// The one task that changes what is served.
@@ -161,6 +196,7 @@ struct Owner {
     listeners: Listeners,
     addresses: Arc<Mutex<Vec<(Bind, SocketAddr)>>>,
     _workers: Workers,
+    _overload: Arc<Overload>,
 }
 
 impl Owner {

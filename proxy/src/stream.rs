@@ -12,7 +12,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::route::hosts::{HostPattern, Hosts};
 use crate::route::map::{Keyed, Vacant};
@@ -32,9 +31,6 @@ pub(crate) mod way;
 pub(crate) use self::accept::{Accepted, Opaque, accept_tcp, accept_tls};
 pub(crate) use self::serve::serve;
 pub(crate) use self::side::Side;
-
-/// How long a connection may carry nothing in either direction. As Envoy's `tcp_proxy`.
-pub(crate) const IDLE: Duration = Duration::from_secs(3600);
 
 /// The routes of one listener.
 #[derive(Debug)]

@@ -27,6 +27,7 @@ use tokio::sync::watch;
 
 pub use self::entropy::entropy;
 pub use self::metrics::{Format, render};
+pub(crate) use self::process::{max_descriptors, resident_bytes};
 pub use self::record::{Course, Record, StreamRecord};
 pub use self::settings::{AccessLog, Error, Settings};
 pub use self::stats::{BackendStats, InFlight, ListenerStats, OpenConnection, RouteStats, Spoken};
@@ -38,6 +39,7 @@ use self::otlp::Exporter;
 use self::retained::{Activity, Retained};
 use self::stats::ConfigStats;
 pub(crate) use self::stats::fresh;
+use crate::overload::Overload;
 use crate::rule::RuleName;
 
 /// Updates between two looks for counters nobody holds any more.
@@ -54,6 +56,8 @@ pub struct Telemetry {
     config: ConfigStats,
     /// Set where configuration comes from a controller.
     controller: OnceLock<watch::Receiver<ClientState>>,
+    /// Set once a proxy runs.
+    overload: OnceLock<Arc<Overload>>,
     log: Option<Log>,
     exporter: Option<Exporter>,
     /// New traces are sampled when 64 random bits are below it.
@@ -124,6 +128,16 @@ impl Telemetry {
     #[must_use]
     pub fn controller(&self) -> Option<ClientState> {
         self.controller.get().map(|state| state.borrow().clone())
+    }
+
+    /// Shows what is short. The first call holds.
+    pub(crate) fn follow_overload(&self, overload: Arc<Overload>) {
+        _ = self.overload.set(overload);
+    }
+
+    /// What is short; `None` before a proxy runs.
+    pub(crate) fn overload(&self) -> Option<&Overload> {
+        self.overload.get().map(|overload| &**overload)
     }
 
     /// The place of a request in its trace: the client's, or a new one.
@@ -215,7 +229,7 @@ impl Activity for BackendStats {
 impl Activity for ListenerStats {
     fn activity(&self) -> u64 {
         let opened: u64 = self.connections().map(|(_, _, opened)| opened).sum();
-        let refused = self.refused.total() + self.dropped.total();
+        let refused = self.refused.total() + self.dropped.total() + self.turned_away.total();
         opened + self.unmatched.total() + self.handshakes.total() + refused
     }
 }

@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use config::{Certificate, ClientValidation};
+use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -16,7 +17,6 @@ use rustls::server::{
     StoresServerSessions,
 };
 use rustls::sign::CertifiedKey;
-use rustls::{ServerConfig, version};
 use x509_parser::extensions::GeneralName;
 
 pub(crate) use self::clients::Trust;
@@ -24,6 +24,7 @@ pub(crate) use self::shown::Shown;
 use crate::route::hosts::{HostPattern, Hosts};
 use crate::route::map::Keyed;
 use crate::stream::StreamTable;
+use crate::traffic::connection::TlsRules;
 
 mod clients;
 mod shown;
@@ -53,9 +54,6 @@ pub(crate) enum Handshake {
     /// It is the backend's.
     Pass(Arc<StreamTable>),
 }
-
-/// What HTTPS listeners offer by ALPN. Others offer nothing: what is spoken inside is not known.
-pub(crate) const HTTP: &[&[u8]] = &[b"h2", b"http/1.1"];
 
 /// TLS settings of one listener.
 #[derive(Debug)]
@@ -173,8 +171,8 @@ impl Terminator {
         Ok(Identity { certified: Arc::new(certified), names })
     }
 
-    /// The settings of a listener with these certificates, most wanted first, for these clients, that offers this by
-    /// ALPN.
+    /// The settings of a listener with these certificates, most wanted first, for these clients, that takes this of TLS
+    /// and offers this by ALPN.
     ///
     /// # Errors
     /// What is wrong with the authorities for clients, with its field.
@@ -182,11 +180,13 @@ impl Terminator {
         &self,
         identities: Vec<Arc<Identity>>,
         clients: Option<&ClientValidation>,
+        rules: &TlsRules,
         alpn: &[&[u8]],
     ) -> Result<Arc<Settings>, String> {
-        let builder = ServerConfig::builder_with_provider(self.provider.clone())
-            .with_protocol_versions(&[&version::TLS13, &version::TLS12])
-            .map_err(|e| format!("tls: {e}"))?;
+        let provider = rules.provider(&self.provider);
+        let builder = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&rules.versions())
+            .map_err(|e| format!("traffic.tls: {e}"))?;
         let builder = match clients {
             Some(clients) => builder.with_client_cert_verifier(clients::verifier(clients, &self.provider)?),
             None => builder.with_no_client_auth(),
@@ -194,14 +194,15 @@ impl Terminator {
         let mut settings = builder.with_cert_resolver(Arc::new(Resolver(identities)));
         settings.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         let trust = Trust::of(clients);
-        if trust.is_some() {
-            settings.session_storage = Arc::new(NoServerSessionStorage {});
+        let (stateless, stateful) = (rules.stateless && trust.is_none(), rules.stateful && trust.is_none());
+        settings.session_storage =
+            if stateful { self.sessions.clone() } else { Arc::new(NoServerSessionStorage {}) };
+        let tickets = self.tickets.as_ref().filter(|_| stateless);
+        if let Some(tickets) = tickets {
+            settings.ticketer = tickets.clone();
+        }
+        if tickets.is_none() && !stateful {
             settings.send_tls13_tickets = 0;
-        } else {
-            settings.session_storage = self.sessions.clone();
-            if let Some(tickets) = &self.tickets {
-                settings.ticketer = tickets.clone();
-            }
         }
         Ok(Arc::new(Settings { config: Arc::new(settings), trust }))
     }

@@ -30,7 +30,11 @@ pub(super) fn documents(setup: &Setup<'_>) -> String {
     );
     document("Endpoints/bench/origin:80", &format!("  endpoints:\n  - address: '{}'\n", setup.origin));
     let listener = |port, protocol| {
-        format!("  address: 127.0.0.1\n  port: {port}\n  protocol: {protocol}\n  scope: gateway\n")
+        // All clients have one address, and there may be more than anybody's.
+        let traffic = "{limits: {connectionsPerAddress: 0}, connection: {connectionLimit: {value: 1000000}}}";
+        format!(
+            "  address: 127.0.0.1\n  port: {port}\n  protocol: {protocol}\n  scope: gateway\n  traffic: {traffic}\n"
+        )
     };
     document("Listener/bench/gw/http", &listener(setup.port, "HTTP"));
     if !setup.job.h2c {

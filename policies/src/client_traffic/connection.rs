@@ -8,7 +8,8 @@ group! {
     Connection {
         /// How many, and how long.
         connection_limit: ConnectionLimit,
-        /// Most bytes of one connection that wait in the proxy in each direction. 8Ki to 16Mi. Default: 64Ki.
+        /// Most bytes of one connection that wait in the proxy in each direction. Not supported: refused. What waits is bounded
+        /// without it, by buffers of 64Ki and HTTP/2's windows.
         buffer_limit: ByteSize,
         /// Receive and send buffers of the socket (`SO_RCVBUF`, `SO_SNDBUF`). 1Ki to 1Gi. Default: the kernel's.
         socket_buffer_limit: ByteSize,
@@ -36,7 +37,8 @@ group! {
 group! {
     /// What one client may take.
     Limits {
-        /// Most connections of one address (IPv6: of one /64) open at once in each proxy. Default: 1000. 0: no limit.
+        /// Most connections of one address (IPv6: of one /64) open at once in each proxy, over all its ports. Default: 1000;
+        /// no limit for waypoints, whose clients speak for many. 0: no limit.
         connections_per_address: u32,
         /// Most bytes of a request head. 431 when over, 414 for the target. 1Ki to 1Mi. Default: 60Ki (HTTP/2: 64Ki).
         request_headers_bytes: ByteSize,
@@ -45,8 +47,8 @@ group! {
         request_headers_count: u32,
         /// Most bytes of a request body. 413 when over. Default: no limit.
         request_body_bytes: ByteSize,
-        /// Least bytes per second of a request body, on average after its first 10 seconds. 408 when under. Default: 100.
-        /// 0: no limit.
+        /// Least bytes per second of a request body, on average after its first 10 seconds, while it is waited for; of HTTP/2
+        /// for the first 64Ki, of gRPC and WebSockets never. 408 or a reset when under. Default: 100. 0: no limit.
         request_body_rate: ByteSize,
         /// Most frames of HTTP/2 in 10 seconds that carry nothing (PING, SETTINGS, PRIORITY, WINDOW_UPDATE beyond what answers
         /// ours). GOAWAY when over. Default: 1000.

@@ -36,7 +36,7 @@ group! {
         /// Most requests of a connection at once. Default: 100.
         #[schemars(range(min = 1, max = 100_000))]
         max_concurrent_streams: u32,
-        /// What ends when a message is malformed. Default: TerminateStream.
+        /// What ends when a message is malformed. Default: TerminateStream. TerminateConnection is not supported: refused.
         on_invalid_message: InvalidMessage,
         /// PINGs of ours.
         connection_keepalive: Keepalive,
@@ -55,7 +55,7 @@ pub enum InvalidMessage {
 group! {
     /// PINGs on connections of HTTP/2.
     Keepalive {
-        /// Between two. Default: none are sent.
+        /// Between two. 1s or more. Default: none are sent.
         interval: Duration,
         /// How long an answer may take before the connection is closed. Default: 20s.
         timeout: Duration,

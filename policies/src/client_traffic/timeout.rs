@@ -28,7 +28,8 @@ group! {
 group! {
     /// How long things of a request may take.
     HttpTimeout {
-        /// The whole request, head and body, from its first byte. 408 when over. Default: 300s. Zero: for ever.
+        /// The whole request, head and body, from its first byte; not of gRPC and WebSockets. 408 or a reset (HTTP/2) when
+        /// over. Default: 300s. Zero: for ever.
         request_received_timeout: Duration,
         /// The head in all, from its first byte. 408 when over. Default: 10s.
         request_headers_received_timeout: Duration,

@@ -9,6 +9,7 @@ use rustc_hash::FxHashMap;
 use super::problems::{Problems, Stage};
 use crate::store::{Dirty, Store};
 use crate::tls::{Identity, Settings, Terminator};
+use crate::traffic::connection::TlsRules;
 use crate::upstream::ClientIdentity;
 
 /// Certificates by `namespace/name`, the last good version of each.
@@ -70,6 +71,7 @@ impl Certificates {
         &self,
         names: &[String],
         clients: Option<&ClientValidation>,
+        rules: &TlsRules,
         alpn: &[&[u8]],
     ) -> (Option<Arc<Settings>>, Vec<(Severity, String)>) {
         let mut problems = Vec::new();
@@ -88,7 +90,7 @@ impl Certificates {
             problems.push((Severity::Refused, message));
             return (None, problems);
         }
-        match self.terminator.settings(identities, clients, alpn) {
+        match self.terminator.settings(identities, clients, rules, alpn) {
             Ok(settings) => (Some(settings), problems),
             Err(e) => {
                 problems.push((Severity::Refused, e));

@@ -16,7 +16,7 @@ use super::stream::Streams;
 use crate::route::RouteTable;
 use crate::snapshot::{Bind, Port};
 use crate::store::{Dirty, Store};
-use crate::tls::{HTTP, Handshake, TlsTable};
+use crate::tls::{Handshake, TlsTable};
 
 /// Listeners in use and the ports they make.
 #[derive(Debug, Default)]
@@ -64,7 +64,9 @@ impl Ports {
         for key in changed.dirty.keys().filter(|key| key.kind == Kind::Listener) {
             let Some(Resource::Listener(spec)) = store.get(key) else {
                 self.take(key, &mut binds);
-                for stage in [Stage::Resource, Stage::Certificates, Stage::Identity, Stage::Conflict] {
+                for stage in
+                    [Stage::Resource, Stage::Certificates, Stage::Identity, Stage::Conflict, Stage::Traffic]
+                {
                     problems.clear(key, stage);
                 }
                 continue;
@@ -180,9 +182,16 @@ impl Ports {
             served.is_placed = conflict.is_none();
             if let Some(conflict) = conflict {
                 problems.set(key, Stage::Conflict, vec![(Severity::Refused, conflict)]);
+                problems.clear(key, Stage::Traffic);
                 continue;
             }
             problems.clear(key, Stage::Conflict);
+            let gives_in = port.as_ref().and_then(|port| gives_in(port, &members, served));
+            problems.set(
+                key,
+                Stage::Traffic,
+                gives_in.map(|e| (Severity::Degraded, e)).into_iter().collect(),
+            );
             let port = port.get_or_insert_with(|| Port {
                 protocol: served.protocol,
                 listeners: Arc::default(),
@@ -237,10 +246,25 @@ fn conflict(port: &Port, members: &[(Key, Scope)], served: &Served) -> Option<St
     Some(format!("hostname: Listener/{} has it on port {number}: choose another", other.name()))
 }
 
+/// What of a listener does not hold because another one came before it.
+fn gives_in(port: &Port, members: &[(Key, Scope)], served: &Served) -> Option<String> {
+    let (first, _) = members.first()?;
+    let (theirs, ours) = (&port.traffic.connection, &served.traffic.connection);
+    (!theirs.agrees_with(ours)).then(|| {
+        format!(
+            "traffic: what it says of connections differs from {first}, which shares port {} and comes first: that \
+             holds for both; say the same, or choose another port",
+            served.bind.port
+        )
+    })
+}
+
 fn certify(certificates: &Certificates, key: &Key, served: &mut Served, problems: &mut Problems) {
     if served.is_terminating {
-        let alpn = if served.protocol == Protocol::Https { HTTP } else { &[] };
-        let (tls, found) = certificates.settings(&served.certificates, served.clients.as_ref(), alpn);
+        let rules = &served.traffic.connection.tls;
+        // What is spoken inside of others is not known.
+        let alpn = if served.protocol == Protocol::Https { &*rules.alpn } else { &[] };
+        let (tls, found) = certificates.settings(&served.certificates, served.clients.as_ref(), rules, alpn);
         served.tls = tls;
         problems.set(key, Stage::Certificates, found);
     } else {

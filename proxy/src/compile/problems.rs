@@ -15,6 +15,8 @@ pub(super) enum Stage {
     Identity,
     /// Listeners that cannot share a port.
     Conflict,
+    /// Listeners that share one and would treat its connections differently.
+    Traffic,
 }
 
 /// All problems, whatever update they came with: an answer that listed only the news would let status go stale.

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use http::header::RETRY_AFTER;
 use http::request::Parts;
-use http::{Method, Request as HttpRequest, StatusCode};
+use http::{HeaderValue, Method, Request as HttpRequest, StatusCode};
 use pingora_core::protocols::http::ServerSession;
 use pingora_error::Result;
 use pingora_http::RequestHeader;
@@ -12,7 +13,7 @@ use policies::{Reply, Request};
 
 use super::forward::Hop;
 use super::head::{Checked, Setting};
-use super::{Engine, attempts, fields, forward, head, listener};
+use super::{Engine, attempts, body, fields, forward, head, listener};
 use crate::context::{RequestContext, Sent, rules};
 use crate::ingress::connection::Connection;
 use crate::reply::{self, text};
@@ -31,7 +32,9 @@ pub(super) async fn admit(engine: &Engine, session: &mut Session, ctx: &mut Requ
     let formed = head::check_form(session.req_header(), ctx.exchange.connection.scheme());
     let mut parts = take(session.req_header_mut());
     ctx.sent = Sent::of(&parts);
-    let checked = formed.and_then(|()| check(engine, ctx, &mut parts));
+    let checked = formed
+        .and_then(|()| check(engine, ctx, &mut parts))
+        .and_then(|checked| body::announced(ctx, &parts.headers).map(|()| checked));
     // What is refused for its form may be understood in another way by who sent it; so may a body that is to come.
     let is_doubtful = checked.as_ref().map_or(true, |checked| checked.waits && has_body);
     let mut req = Request::from(parts);
@@ -102,6 +105,10 @@ async fn decide(
     if let Some(reply) = health_check(rules, &ctx.exchange.connection, req) {
         return Err(reply);
     }
+    if engine.load.sheds() {
+        ctx.exchange.shed();
+        return Err(overloaded());
+    }
     rules.early.request(req);
     ctx.is_grpc = fields::is_grpc(&req.headers);
     route(ctx, req)?;
@@ -131,9 +138,16 @@ fn health_check(rules: &RequestRules, connection: &Connection, req: &Request) ->
     if req.uri.path() != path || !matches!(req.method, Method::GET | Method::HEAD) {
         return None;
     }
-    let is_ready = !connection.is_draining();
+    let is_ready = !connection.gate.is_draining();
     let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     Some(Reply::new(status, "health_check"))
+}
+
+/// What is turned away so that others are served in time.
+fn overloaded() -> Reply {
+    let mut reply = text(StatusCode::SERVICE_UNAVAILABLE, "overloaded");
+    reply.headers.push((RETRY_AFTER, HeaderValue::from_static("1")));
+    reply
 }
 
 /// Finds the rule; in the context afterwards.

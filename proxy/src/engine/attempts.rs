@@ -71,9 +71,15 @@ pub(super) async fn peer(
 fn limit(session: &mut Session, ctx: &RequestContext, peer: &mut HttpPeer, now: Instant) {
     let one = ctx.upstream.deadline.map(|at| at + SLACK);
     ctx.exchange.set_deadline(ctx.deadline.map_or(one, |all| Some(one.map_or(all, |one| all.min(one)))));
+    let options = &mut peer.options;
+    // While a body goes up, that moves, and Pingora's limit would not know.
+    let answers_next = !ctx.is_upgrade && session.as_mut().is_body_done();
+    let idle = ctx.exchange.connection.rules().times.stream_idle;
+    if let Some(idle) = idle.filter(|_| answers_next) {
+        options.read_timeout = Some(options.read_timeout.map_or(idle, |own| own.min(idle)));
+    }
     let Some(at) = ctx.limit() else { return };
     let left = at.saturating_duration_since(now);
-    let options = &mut peer.options;
     options.total_connection_timeout =
         Some(options.total_connection_timeout.map_or(left, |own| own.min(left)));
     // An upgraded connection lives on after the limit, with the limits of its beginning.

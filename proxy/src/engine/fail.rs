@@ -13,10 +13,14 @@ use tokio::time::{Duration, Instant};
 
 use crate::context::RequestContext;
 use crate::egress::is_bad;
+use crate::ingress::over::Over;
 use crate::reply::{self, text};
 
 /// Type of the errors the engine itself makes; what is meant is in the context.
 pub(super) const REFUSED: &str = "fairway";
+
+/// A limit that is not further away than this is over: timers are coarse.
+const NEAR: Duration = Duration::from_millis(100);
 
 /// How long an answer of ours may take to be written.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -65,8 +69,13 @@ fn reply(ctx: &mut RequestContext, error: &Error) -> Option<Reply> {
     if let Some(reply) = ctx.upstream.reply.take() {
         return Some(reply);
     }
-    if ctx.exchange.is_expired() {
-        return Some(late(ctx));
+    match ctx.exchange.over() {
+        None => {}
+        Some(Over::Deadline) => return Some(late(ctx)),
+        Some(over) => {
+            let status = StatusCode::from_u16(over.status()).unwrap_or(StatusCode::GATEWAY_TIMEOUT);
+            return Some(text(status, over.reason()));
+        }
     }
     if let HTTPStatus(code) = error.etype {
         let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -92,6 +101,10 @@ fn reply(ctx: &mut RequestContext, error: &Error) -> Option<Reply> {
 fn upstream(ctx: &RequestContext, error: &Error) -> (StatusCode, &'static str) {
     let is_late = ctx.limit().is_some_and(|at| at <= Instant::now());
     match error.etype {
+        // Of two limits the nearer one was given to Pingora: the request's own, or that something has to move.
+        ReadTimedout | WriteTimedout if ctx.limit().is_none_or(|at| at > Instant::now() + NEAR) => {
+            (StatusCode::GATEWAY_TIMEOUT, Over::Idle.reason())
+        }
         ReadTimedout | WriteTimedout => (StatusCode::GATEWAY_TIMEOUT, late(ctx).reason),
         ConnectTimedout | TLSHandshakeTimedout if is_late => (StatusCode::GATEWAY_TIMEOUT, late(ctx).reason),
         ConnectTimedout | ConnectRefused | ConnectNoRoute | ConnectProxyFailure | ConnectError

@@ -145,7 +145,12 @@ mod tests {
     fn added(spec: &str, is_forwarded: bool, sent: &[(&'static str, &'static str)]) -> HeaderMap {
         let traffic = Traffic::compile(Some(&serde_saphyr::from_str(spec).unwrap())).unwrap();
         let gate = Connection::default().gate;
-        let connection = Connection::new(gate, ([192, 0, 2, 1], 1).into(), ([192, 0, 2, 2], 2).into());
+        let connection = Connection::new(
+            gate,
+            ([192, 0, 2, 1], 1).into(),
+            ([192, 0, 2, 2], 2).into(),
+            std::sync::Arc::default(),
+        );
         let mut head = http::Request::builder().header("host", "a.test").body(()).unwrap().into_parts().0;
         let host = crate::engine::head::host(&mut head).unwrap();
         let mut headers = headers(sent);

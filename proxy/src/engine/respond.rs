@@ -17,12 +17,14 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
 /// A response head of the upstream, before the client gets it.
 pub(super) fn head(session: &mut Session, ctx: &mut RequestContext, head: &mut ResponseHeader) {
+    ctx.exchange.pace.moves();
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         // The limits are for the handshake; what follows lasts as long as both want it.
         ctx.deadline = None;
         ctx.upstream.deadline = None;
         ctx.exchange.set_deadline(None);
         ctx.exchange.set_read(false);
+        ctx.exchange.pace.open();
         return;
     }
     if head.status.is_informational() {
@@ -43,6 +45,7 @@ pub(super) fn head(session: &mut Session, ctx: &mut RequestContext, head: &mut R
 
 /// Breaks a response off that is over its limit, however it drips.
 pub(super) fn in_time(ctx: &mut RequestContext) -> Result<()> {
+    ctx.exchange.pace.moves();
     match ctx.limit() {
         Some(at) if at <= Instant::now() => Err(out_of_time(ctx)),
         _ => Ok(()),

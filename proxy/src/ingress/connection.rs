@@ -1,7 +1,7 @@
 //! What is known of one client connection.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use futures::task::AtomicWaker;
@@ -9,11 +9,14 @@ use http::HeaderValue;
 use policies::Scheme;
 use rustls::pki_types::CertificateDer;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use super::gate::Gate;
 use crate::snapshot::{Bind, Transport};
 use crate::telemetry::Telemetry;
 use crate::tls::{Shown, Trust};
+use crate::traffic::Traffic;
+use crate::traffic::connection::ConnectionRules;
 
 /// One client connection; shared by its task, its requests and the gate it came through.
 #[derive(Debug)]
@@ -24,13 +27,20 @@ pub(crate) struct Connection {
     pub(crate) peer: SocketAddr,
     /// Our side.
     pub(crate) local: SocketAddr,
+    /// What its port held it to when it came.
+    pub(crate) traffic: Arc<Traffic>,
+    /// When it takes no more requests.
+    ends_at: Option<Instant>,
+    /// Requests it has carried.
+    requests: AtomicU32,
     /// Set once, after the handshake.
     tls: OnceLock<Tls>,
     /// `peer` as `x-forwarded-for` carries it, made once.
     pub(crate) forwarded_for: HeaderValue,
     /// Wakes the task while it waits for a request.
     pub(crate) waker: AtomicWaker,
-    pub(crate) abort: OnceLock<AbortHandle>,
+    /// Ends its task; shared with what it was before its client was known.
+    pub(crate) abort: Arc<OnceLock<AbortHandle>>,
     /// Set when it carries no requests: its listener.
     stream_of: OnceLock<Arc<str>>,
     linger: AtomicBool,
@@ -54,30 +64,71 @@ impl Default for Connection {
             Arc::new(Gate::new(
                 Bind { transport: Transport::Tcp, address: None, port: 0 },
                 &Telemetry::default(),
+                Arc::default(),
             )),
             nowhere,
             nowhere,
+            Arc::default(),
         )
     }
 }
 
 impl Connection {
-    pub(crate) fn new(gate: Arc<Gate>, peer: SocketAddr, local: SocketAddr) -> Self {
+    pub(crate) fn new(gate: Arc<Gate>, peer: SocketAddr, local: SocketAddr, traffic: Arc<Traffic>) -> Self {
         // A dual-stack socket shows IPv4 clients as mapped addresses; nobody downstream wants those.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let local = SocketAddr::new(local.ip().to_canonical(), local.port());
+        let ends_at = traffic.connection.limits.duration.map(|most| Instant::now() + most);
         Self {
             gate,
             peer,
             local,
+            traffic,
+            ends_at,
+            requests: AtomicU32::new(0),
             tls: OnceLock::new(),
             forwarded_for: address_value(peer.ip()),
             waker: AtomicWaker::new(),
-            abort: OnceLock::new(),
+            abort: Arc::default(),
             stream_of: OnceLock::new(),
             linger: AtomicBool::new(false),
             flooded: AtomicBool::new(false),
         }
+    }
+
+    /// The same before anything of it was read, for the client that a PROXY protocol header names.
+    pub(crate) fn of_client(&self, peer: SocketAddr) -> Self {
+        let abort = self.abort.clone();
+        let new = Self::new(self.gate.clone(), peer, self.local, self.traffic.clone());
+        Self { abort, ends_at: self.ends_at, ..new }
+    }
+
+    /// What it is held to.
+    pub(crate) fn rules(&self) -> &ConnectionRules {
+        &self.traffic.connection
+    }
+
+    /// Most bytes of a request head; `None`: the default. A head is read before it is known whose rules it is held to, so
+    /// its size is the port's to say.
+    pub(crate) fn head_bytes(&self) -> Option<usize> {
+        self.traffic.request.head_bytes
+    }
+
+    /// When it takes no more requests, if its age is limited.
+    pub(crate) const fn ends_at(&self) -> Option<Instant> {
+        self.ends_at
+    }
+
+    /// Takes note of a request.
+    pub(crate) fn begins_request(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It has carried what it may, or for as long as it may.
+    pub(crate) fn is_spent(&self) -> bool {
+        let most = self.rules().limits.requests;
+        most.is_some_and(|most| self.requests.load(Ordering::Relaxed) >= most)
+            || self.ends_at.is_some_and(|at| at <= Instant::now())
     }
 
     /// Tells what the handshake settled. `chain`: what the client has shown.
@@ -124,7 +175,7 @@ impl Connection {
 
     /// True when no further request should come over it.
     pub(crate) fn is_draining(&self) -> bool {
-        self.gate.is_draining()
+        self.gate.is_draining() || self.is_spent() || self.gate.pressure.ends_connections()
     }
 
     /// Says that the client may still be sending: closing at once would reset the connection, and the client could lose

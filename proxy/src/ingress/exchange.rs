@@ -17,6 +17,8 @@ use pingora_core::apps::ReusedHttpStream;
 use tokio::time::Instant;
 
 use super::connection::Connection;
+use super::over::Over;
+use super::pace::Pace;
 use super::timer::Timer;
 use super::turn::Turn;
 use super::wire::Fault;
@@ -32,11 +34,11 @@ const GRACE: Duration = Duration::from_millis(100);
 /// Moments are microseconds since this one, so that they fit an atomic.
 static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-fn micros(at: Instant) -> u64 {
+pub(super) fn micros(at: Instant) -> u64 {
     u64::try_from(at.saturating_duration_since(*EPOCH).as_micros()).unwrap_or(u64::MAX)
 }
 
-fn moment(micros: u64) -> Option<Instant> {
+pub(super) fn moment(micros: u64) -> Option<Instant> {
     EPOCH.checked_add(Duration::from_micros(micros))
 }
 
@@ -59,7 +61,11 @@ pub(crate) struct Exchange {
     fault: AtomicU8,
     /// 0: none.
     deadline: AtomicU64,
-    expired: AtomicBool,
+    /// It was turned away, and told to come again later.
+    shed: AtomicBool,
+    /// Which limit was over; 0: none was.
+    over: AtomicU8,
+    pub(crate) pace: Pace,
     turn: Turn,
 }
 
@@ -74,7 +80,9 @@ impl Exchange {
             refused: AtomicU16::new(0),
             fault: AtomicU8::new(0),
             deadline: AtomicU64::new(0),
-            expired: AtomicBool::new(false),
+            shed: AtomicBool::new(false),
+            over: AtomicU8::new(0),
+            pace: Pace::default(),
             turn: Turn::default(),
         }
     }
@@ -93,7 +101,9 @@ impl Exchange {
         self.read.store(false, Ordering::Relaxed);
         self.answered.store(false, Ordering::Relaxed);
         self.deadline.store(0, Ordering::Relaxed);
-        self.expired.store(false, Ordering::Relaxed);
+        self.shed.store(false, Ordering::Relaxed);
+        self.over.store(0, Ordering::Relaxed);
+        self.pace.reset();
     }
 
     /// When the request began.
@@ -157,9 +167,38 @@ impl Exchange {
         }
     }
 
-    /// True once the deadline has passed.
+    /// Says that it is turned away and the client told to come again later.
+    pub(crate) fn shed(&self) {
+        self.shed.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_shed(&self) -> bool {
+        self.shed.load(Ordering::Relaxed)
+    }
+
+    /// The limit that was over, once one was.
+    pub(crate) fn over(&self) -> Option<Over> {
+        Over::of(self.over.load(Ordering::Relaxed))
+    }
+
+    /// True once a limit was over.
     pub(crate) fn is_expired(&self) -> bool {
-        self.expired.load(Ordering::Relaxed)
+        self.over.load(Ordering::Relaxed) != 0
+    }
+
+    fn expire(&self, over: Over) {
+        self.over.store(over as u8, Ordering::Relaxed);
+    }
+
+    /// Whichever limit is over first. `moved`: when something did.
+    fn limit(&self, moved: Instant) -> Option<(Instant, Over)> {
+        let rules = self.connection.rules();
+        let limit = self.pace.limit(rules, self.begun(), moved, self.is_read());
+        let deadline = self.deadline().map(|at| (at, Over::Deadline));
+        match (deadline, limit) {
+            (Some(deadline), Some(limit)) => Some(if limit.0 < deadline.0 { limit } else { deadline }),
+            (deadline, limit) => deadline.or(limit),
+        }
     }
 }
 
@@ -199,6 +238,9 @@ pub(crate) async fn run(
     timer: &mut Timer,
     head_by: Option<Instant>,
 ) -> Ended {
+    let mut moved = exchange.begun();
+    // When a limit was over, and the deadline of then: an answer to that gets a new one.
+    let mut expired: Option<(Instant, Option<Instant>)> = None;
     poll_fn(|cx| {
         loop {
             let polled = catch_unwind(AssertUnwindSafe(|| step(&mut request, exchange, cx)));
@@ -208,17 +250,27 @@ pub(crate) async fn run(
                 Err(_) => return Poll::Ready(Ended::Panicked),
                 Ok(Poll::Pending) => {}
             }
-            let limit = if exchange.is_taken() { exchange.deadline() } else { head_by };
-            let Some(limit) = limit else { return Poll::Pending };
-            let late = exchange.is_expired();
-            let at = if late { limit + GRACE } else { limit };
+            if exchange.pace.take_moved() {
+                moved = Instant::now();
+            }
+            let limit = match expired {
+                Some((at, before)) => {
+                    let answer = exchange.deadline().filter(|by| Some(*by) != before);
+                    Some((answer.unwrap_or(at) + GRACE, None))
+                }
+                None if exchange.is_taken() => exchange.limit(moved).map(|(at, over)| (at, Some(over))),
+                None => head_by.map(|at| (at, Some(Over::Head))),
+            };
+            let Some((at, over)) = limit else { return Poll::Pending };
             if timer.poll(at, cx).is_pending() {
                 return Poll::Pending;
             }
-            exchange.expired.store(true, Ordering::Relaxed);
-            if late || !exchange.is_taken() {
+            let Some(over) = over else { return Poll::Ready(Ended::Cut) };
+            exchange.expire(over);
+            if over == Over::Head {
                 return Poll::Ready(Ended::Cut);
             }
+            expired = Some((at, exchange.deadline()));
         }
     })
     .await
@@ -251,9 +303,9 @@ mod tests {
     async fn pair() -> (TcpStream, ClientStream, Arc<Exchange>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let mut stream = ClientStream::plain(listener.accept().await.unwrap().0);
+        let mut stream = ClientStream::plain(listener.accept().await.unwrap().0, Vec::new());
         let exchange = Arc::new(Exchange::default());
-        stream.serve(exchange.clone(), None);
+        stream.serve(exchange.clone());
         stream.begin();
         (client, stream, exchange)
     }

@@ -31,10 +31,8 @@ pub(super) fn answer(io: &mut Io, exchange: &Exchange) {
             return;
         }
         render(fault.status(), fault.reason())
-    } else if exchange.is_expired() && exchange.is_taken() {
-        render(504, "request_timeout")
-    } else if exchange.is_expired() {
-        render(408, "head_timeout")
+    } else if let Some(over) = exchange.over() {
+        render(over.status(), over.reason())
     } else {
         return;
     };

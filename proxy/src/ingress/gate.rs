@@ -10,7 +10,9 @@ use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::admission::Held;
 use super::connection::Connection;
+use crate::overload::Pressure;
 use crate::snapshot::{Bind, Port};
 use crate::telemetry::{ListenerStats, OpenConnection, Spoken, Telemetry};
 
@@ -22,6 +24,8 @@ pub(crate) struct Gate {
     /// `address:port`: what is counted here is not known to belong to one listener.
     pub(crate) name: Box<str>,
     stats: Arc<ListenerStats>,
+    /// How short memory is.
+    pub(crate) pressure: Arc<Pressure>,
     /// When that began.
     draining: OnceLock<Instant>,
     next: AtomicUsize,
@@ -33,12 +37,13 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    pub(crate) fn new(bind: Bind, telemetry: &Telemetry) -> Self {
+    pub(crate) fn new(bind: Bind, telemetry: &Telemetry, pressure: Arc<Pressure>) -> Self {
         let name = bind.name();
         Self {
             bind,
             stats: telemetry.listener(&name),
             name: name.into(),
+            pressure,
             draining: OnceLock::new(),
             next: AtomicUsize::new(0),
             open: Mutex::default(),
@@ -48,14 +53,21 @@ impl Gate {
     }
 
     /// Takes a connection in until the guard is dropped.
-    pub(crate) fn enter(self: &Arc<Self>, connection: Arc<Connection>) -> Entered {
+    ///
+    /// # Errors
+    /// The port has as many as it may.
+    pub(crate) fn enter(self: &Arc<Self>, connection: Arc<Connection>, held: Held) -> Result<Entered, Held> {
         let mut open = self.open.lock();
+        if open.len() >= connection.rules().limits.connections {
+            return Err(held);
+        }
         loop {
             let id = self.next.fetch_add(1, Ordering::Relaxed);
             // A number comes again only after 2^64 connections; then the next free one does.
             if let Entry::Vacant(entry) = open.entry(id) {
                 entry.insert(connection);
-                return Entered { gate: self.clone(), id, counted: self.stats.connection_opened() };
+                let counted = self.stats.connection_opened();
+                return Ok(Entered { gate: self.clone(), id, counted, held });
             }
         }
     }
@@ -85,6 +97,11 @@ impl Gate {
         for connection in self.open.lock().values() {
             connection.waker.wake();
         }
+    }
+
+    /// Counts a connection that was closed before anything was asked over it.
+    pub(crate) fn turned_away(&self, reason: &'static str) {
+        self.stats.turned_away(reason);
     }
 
     /// Counts a TLS handshake that failed.
@@ -134,9 +151,17 @@ pub(crate) struct Entered {
     gate: Arc<Gate>,
     id: usize,
     counted: OpenConnection,
+    held: Held,
 }
 
 impl Entered {
+    /// Says who the client is, once it is known; false when it has too many connections.
+    #[must_use]
+    pub(crate) fn belongs_to(&mut self, connection: &Arc<Connection>) -> bool {
+        self.gate.open.lock().insert(self.id, connection.clone());
+        self.held.by(connection.peer.ip(), connection.rules().limits.per_address)
+    }
+
     /// Says what the client speaks, once it is known.
     pub(crate) fn speaks(&mut self, spoken: Spoken) {
         self.counted.speaks(spoken);

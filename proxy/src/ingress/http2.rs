@@ -7,7 +7,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use pingora_core::apps::HttpServerApp;
 use pingora_core::protocols::Digest;
@@ -21,7 +21,7 @@ use super::refused::Refused;
 use super::serve::Server;
 use super::stream::ClientStream;
 use super::timer::Timer;
-use super::{HANDSHAKE, IDLE, STALL};
+use crate::traffic::connection::Keepalive;
 
 /// Streams refused for malformed heads after which the whole connection is (as in Pingora's own loop).
 const MALFORMED: u32 = 32;
@@ -37,28 +37,26 @@ enum Event {
     Drain,
     Idle,
     Flooded,
+    /// A PING of ours was not answered.
+    Silent,
     Broken,
 }
 
-/// Serves streams until either side is done. `head_bytes`: most of a head; `None`: the default.
-pub(crate) async fn serve(
-    mut stream: ClientStream,
-    connection: Arc<Connection>,
-    server: &Arc<Server>,
-    head_bytes: Option<usize>,
-) {
+/// Serves streams until either side is done.
+pub(crate) async fn serve(mut stream: ClientStream, connection: Arc<Connection>, server: &Arc<Server>) {
     stream.count_frames(connection.clone());
     let begun = Instant::now();
-    let mut options = server.http2.clone();
-    if let Some(bytes) = head_bytes.and_then(|bytes| u32::try_from(bytes).ok()) {
+    let rules = connection.rules();
+    let mut options = rules.http2.options();
+    if let Some(bytes) = connection.head_bytes().and_then(|bytes| u32::try_from(bytes).ok()) {
         options.max_header_list_size(bytes);
     }
     let handshake = handshake(Box::new(stream), Some(options));
-    let Ok(Ok(mut http2)) = timeout(HANDSHAKE, handshake).await else { return };
+    let Ok(Ok(mut http2)) = timeout(rules.times.handshake, handshake).await else { return };
     let digest = Arc::new(Digest::default());
     let active = Arc::new(AtomicUsize::new(0));
-    let mut patience =
-        Patience { timer: Timer::default(), idle_at: Instant::now() + IDLE, leaving: false, calmed: false };
+    let pings = rules.http2.keepalive.and_then(|keepalive| Some(Pings::new(http2.ping_pong()?, keepalive)));
+    let mut patience = Patience::new(&connection, pings);
     let mut malformed = 0;
     loop {
         let event = {
@@ -88,6 +86,7 @@ pub(crate) async fn serve(
                 refused.account(&connection, server);
             }
             Event::Idle if patience.leaving => return,
+            Event::Silent => return,
             Event::Drain | Event::Idle => {
                 patience.leave();
                 http2.graceful_shutdown();
@@ -100,7 +99,9 @@ pub(crate) async fn serve(
 /// When to stop waiting for streams.
 struct Patience {
     timer: Timer,
-    idle_at: Instant,
+    /// `None`: never.
+    idle_at: Option<Instant>,
+    pings: Option<Pings>,
     /// GOAWAY was sent.
     leaving: bool,
     /// A flood was noticed.
@@ -108,9 +109,14 @@ struct Patience {
 }
 
 impl Patience {
+    fn new(connection: &Connection, pings: Option<Pings>) -> Self {
+        let idle_at = connection.rules().times.idle.map(|idle| Instant::now() + idle);
+        Self { timer: Timer::default(), idle_at, pings, leaving: false, calmed: false }
+    }
+
     fn leave(&mut self) {
         self.leaving = true;
-        self.idle_at = Instant::now() + GOODBYE;
+        self.idle_at = Some(Instant::now() + GOODBYE);
     }
 
     fn poll(&mut self, connection: &Connection, active: &AtomicUsize, cx: &mut Context<'_>) -> Poll<Event> {
@@ -122,14 +128,68 @@ impl Patience {
             if connection.is_draining() {
                 return Poll::Ready(Event::Drain);
             }
+            if let Some(at) = connection.ends_at()
+                && self.timer.poll(at, cx).is_ready()
+            {
+                return Poll::Ready(Event::Drain);
+            }
         }
-        while self.timer.poll(self.idle_at, cx).is_ready() {
+        if let Some(pings) = &mut self.pings
+            && pings.poll(&mut self.timer, cx).is_ready()
+        {
+            return Poll::Ready(Event::Silent);
+        }
+        while let Some(at) = self.idle_at {
+            if self.timer.poll(at, cx).is_pending() {
+                break;
+            }
             if active.load(Ordering::Relaxed) == 0 {
                 return Poll::Ready(Event::Idle);
             }
-            self.idle_at = Instant::now() + if self.leaving { GOODBYE } else { IDLE };
+            let idle = connection.rules().times.idle;
+            let again = if self.leaving { Some(GOODBYE) } else { idle };
+            self.idle_at = again.map(|again| Instant::now() + again);
         }
         Poll::Pending
+    }
+}
+
+/// PINGs of ours (RFC 9113 section 6.7).
+struct Pings {
+    pings: h2::PingPong,
+    keepalive: Keepalive,
+    /// When the next one goes out, or the answer to the last has to be there.
+    at: Instant,
+    is_out: bool,
+}
+
+impl Pings {
+    fn new(pings: h2::PingPong, keepalive: Keepalive) -> Self {
+        Self { pings, keepalive, at: Instant::now() + keepalive.interval, is_out: false }
+    }
+
+    /// Ready when one was not answered in time.
+    fn poll(&mut self, timer: &mut Timer, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if self.is_out {
+                match self.pings.poll_pong(cx) {
+                    Poll::Ready(Ok(_)) => {
+                        self.is_out = false;
+                        self.at = Instant::now() + self.keepalive.interval;
+                    }
+                    // The connection is over; its loop sees that.
+                    Poll::Ready(Err(_)) => return Poll::Pending,
+                    Poll::Pending => {}
+                }
+            }
+            ready!(timer.poll(self.at, cx));
+            if self.is_out {
+                return Poll::Ready(());
+            }
+            self.is_out = self.pings.send_ping(h2::Ping::opaque()).is_ok();
+            let next = if self.is_out { self.keepalive.timeout } else { self.keepalive.interval };
+            self.at = Instant::now() + next;
+        }
     }
 }
 
@@ -150,7 +210,8 @@ fn spawn(
 ) {
     active.fetch_add(1, Ordering::Relaxed);
     let active = Active(active);
-    session.set_write_timeout(Some(STALL));
+    session.set_write_timeout(connection.rules().times.stream_idle);
+    connection.begins_request();
     tokio::spawn(async move {
         let _active = active;
         let exchange = Arc::new(Exchange::new(connection));

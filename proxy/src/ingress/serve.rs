@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use config::Protocol;
-use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora_core::server::ShutdownWatch;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -15,12 +14,13 @@ use tokio_rustls::server::TlsStream;
 
 use super::connection::Connection;
 use super::exchange::Exchange;
-use super::gate::Entered;
+use super::gate::{Entered, Gate};
 use super::preface::Preface;
 use super::stream::ClientStream;
 use super::timer::Timer;
-use super::{HANDSHAKE, IDLE, http1, http2, tls};
+use super::{http1, http2, proxy_protocol, tls};
 use crate::egress::Frame;
+use crate::overload::Load;
 use crate::snapshot::{Port, Reader};
 use crate::stream::{self, Accepted, Opaque};
 use crate::telemetry::{Spoken, Telemetry};
@@ -30,7 +30,8 @@ pub(crate) struct Server {
     pub(crate) proxy: Arc<Frame>,
     pub(crate) reader: Reader,
     pub(crate) telemetry: Arc<Telemetry>,
-    pub(crate) http2: H2Options,
+    /// How much its worker can take.
+    pub(crate) load: Arc<Load>,
     /// Pingora wants to be told of a shutdown; gates do that here, so this one never changes.
     pub(crate) never: ShutdownWatch,
     _never: watch::Sender<bool>,
@@ -43,42 +44,37 @@ impl std::fmt::Debug for Server {
 }
 
 impl Server {
-    pub(crate) fn new(proxy: Arc<Frame>, reader: Reader, telemetry: Arc<Telemetry>) -> Self {
+    pub(crate) fn new(proxy: Arc<Frame>, reader: Reader, telemetry: Arc<Telemetry>, load: Arc<Load>) -> Self {
         let (sender, never) = watch::channel(false);
-        let mut http2 = default_h2_options();
-        // A stream's window bounds what a slow backend makes us hold of an upload; the connection's, all of them.
-        http2.initial_window_size(256 * 1024).initial_connection_window_size(1024 * 1024);
-        Self { proxy, reader, telemetry, http2, never, _never: sender }
+        Self { proxy, reader, telemetry, load, never, _never: sender }
     }
 
-    /// The port a connection belongs to, as configured now.
-    fn port(&self, connection: &Connection) -> Option<Arc<Port>> {
-        self.reader.load().ports.get(&connection.gate.bind).cloned().or_else(|| connection.gate.kept())
+    /// A port as configured now.
+    pub(crate) fn port(&self, gate: &Gate) -> Option<Arc<Port>> {
+        self.reader.load().ports.get(&gate.bind).cloned().or_else(|| gate.kept())
     }
 }
 
 /// Serves one connection to its end.
 pub(crate) async fn serve(
     tcp: TcpStream,
-    connection: Arc<Connection>,
+    mut connection: Arc<Connection>,
     server: Arc<Server>,
     mut entered: Entered,
 ) {
-    let _ = tcp.set_nodelay(true);
+    connection.rules().set_up(&tcp);
     // Boxed apart, so that the handshake's state is gone while the connection is served.
-    let opened = Box::pin(open(tcp, &connection, &server)).await;
-    // A head is read before it is known whose rules it is held to, so its size is the port's to say.
-    let head_bytes = server.port(&connection).and_then(|port| port.traffic.request.head_bytes);
+    let opened = Box::pin(open(tcp, &mut connection, &server, &mut entered)).await;
     match opened {
         Ok(Opened::Http(mut stream, Preface::Http1)) => {
             entered.speaks(Spoken::Http1);
             let exchange = Arc::new(Exchange::new(connection));
-            stream.serve(exchange.clone(), head_bytes);
+            stream.serve(exchange.clone());
             http1::serve(Box::new(stream), exchange, &server).await;
         }
         Ok(Opened::Http(stream, Preface::Http2)) => {
             entered.speaks(Spoken::Http2);
-            Box::pin(http2::serve(stream, connection, &server, head_bytes)).await;
+            Box::pin(http2::serve(stream, connection, &server)).await;
         }
         Ok(Opened::Opaque(opaque)) => {
             entered.speaks(if opaque.is_tls() { Spoken::Tls } else { Spoken::Tcp });
@@ -104,18 +100,54 @@ impl Opened {
     }
 }
 
-async fn open(tcp: TcpStream, connection: &Connection, server: &Server) -> io::Result<Opened> {
-    let port = server.port(connection).ok_or(io::ErrorKind::NotConnected)?;
+/// Finds out who the client is, where a PROXY protocol header says so; then what was read beside it. `None`: it is
+/// closed and counted.
+async fn identify(
+    tcp: &TcpStream,
+    connection: &mut Arc<Connection>,
+    entered: &mut Entered,
+) -> Option<Vec<u8>> {
+    let rules = connection.rules();
+    let Some(wanted) = rules.proxy_protocol else { return Some(Vec::new()) };
+    let said = match proxy_protocol::expect(tcp, wanted, rules.times.inspection).await {
+        Ok(said) => said,
+        Err(reason) => {
+            if let Some(reason) = reason {
+                connection.gate.turned_away(reason);
+            }
+            return None;
+        }
+    };
+    if let Some(peer) = said.peer {
+        *connection = Arc::new(connection.of_client(peer));
+    }
+    if !entered.belongs_to(connection) {
+        connection.gate.turned_away("address_limit");
+        return None;
+    }
+    Some(said.seen)
+}
+
+async fn open(
+    tcp: TcpStream,
+    connection: &mut Arc<Connection>,
+    server: &Server,
+    entered: &mut Entered,
+) -> io::Result<Opened> {
+    let Some(seen) = identify(&tcp, connection, entered).await else { return Ok(Opened::Refused) };
+    let connection: &Connection = connection;
+    let port = server.port(&connection.gate).ok_or(io::ErrorKind::NotConnected)?;
+    let within = connection.rules().times.handshake;
     match port.protocol {
         Protocol::Https => {
-            let handshake = timeout(HANDSHAKE, tls::accept(tcp, connection, &port)).await;
+            let handshake = timeout(within, tls::accept(tcp, seen, connection, &port)).await;
             let stream = handshake.unwrap_or_else(|late| Err(late.into())).inspect_err(|error| {
                 connection.gate.handshake_failed(tls::reason(error));
             })?;
             Ok(Opened::https(stream))
         }
         Protocol::Tls => {
-            let handshake = timeout(HANDSHAKE, stream::accept_tls(tcp, connection, &port, server)).await;
+            let handshake = timeout(within, stream::accept_tls(tcp, seen, connection, &port, server)).await;
             let accepted = handshake.unwrap_or_else(|late| Err(late.into())).inspect_err(|error| {
                 connection.gate.handshake_failed(tls::reason(error));
             })?;
@@ -126,13 +158,14 @@ async fn open(tcp: TcpStream, connection: &Connection, server: &Server) -> io::R
             })
         }
         Protocol::Tcp => {
-            Ok(stream::accept_tcp(tcp, connection, &port, server).map_or(Opened::Refused, Opened::Opaque))
+            Ok(stream::accept_tcp(tcp, seen, connection, &port, server)
+                .map_or(Opened::Refused, Opened::Opaque))
         }
         // No connection comes by a port for datagrams.
         Protocol::Udp => Err(io::ErrorKind::Unsupported.into()),
         Protocol::Http => {
             drop(port);
-            let mut stream = ClientStream::plain(tcp);
+            let mut stream = ClientStream::plain(tcp, seen);
             let mut timer = Timer::default();
             let since = Instant::now();
             let preface = poll_fn(|cx| {
@@ -140,7 +173,7 @@ async fn open(tcp: TcpStream, connection: &Connection, server: &Server) -> io::R
                     return Poll::Ready(preface);
                 }
                 if http1::is_quiet(connection, since, &mut timer, cx)
-                    || timer.poll(since + IDLE, cx).is_ready()
+                    || http1::is_idle(connection, since, &mut timer, cx)
                 {
                     return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
                 }

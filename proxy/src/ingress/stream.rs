@@ -63,8 +63,11 @@ impl Io {
 }
 
 impl ClientStream {
-    pub(crate) fn plain(stream: TcpStream) -> Self {
-        Self::new(Io::Plain(stream))
+    /// `seen`: what was read of it already.
+    pub(crate) fn plain(stream: TcpStream, seen: Vec<u8>) -> Self {
+        let mut plain = Self::new(Io::Plain(stream));
+        plain.read = seen;
+        plain
     }
 
     pub(crate) fn tls(stream: TlsStream<TcpStream>) -> Self {
@@ -85,10 +88,10 @@ impl ClientStream {
         }
     }
 
-    /// From now on it serves HTTP/1 for this exchange. `head_bytes`: most of a head; `None`: the default.
-    pub(crate) fn serve(&mut self, exchange: Arc<Exchange>, head_bytes: Option<usize>) {
+    /// From now on it serves HTTP/1 for this exchange.
+    pub(crate) fn serve(&mut self, exchange: Arc<Exchange>) {
+        self.watch = Watch::idle(exchange.connection.head_bytes());
         self.exchange = Some(exchange);
-        self.watch = Watch::idle(head_bytes);
     }
 
     /// From now on it serves HTTP/2.
@@ -116,6 +119,11 @@ impl ClientStream {
     pub(crate) fn poll_preface(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Preface>> {
         let Io::Plain(tcp) = &mut self.io else { return Poll::Ready(Ok(Preface::Http1)) };
         loop {
+            if !self.read.is_empty()
+                && let Some(preface) = Preface::of(&self.read)
+            {
+                return Poll::Ready(Ok(preface));
+            }
             ready!(tcp.poll_read_ready(cx))?;
             // Room for an ordinary head: HTTP/1 then reads it from here, without another system call.
             self.read.reserve(2 * FIRST);
@@ -124,9 +132,6 @@ impl ClientStream {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
                 Err(error) => return Poll::Ready(Err(error)),
-            }
-            if let Some(preface) = Preface::of(&self.read) {
-                return Poll::Ready(Ok(preface));
             }
         }
     }
@@ -186,6 +191,20 @@ impl ClientStream {
     fn note_answer(&self) {
         if let Some(exchange) = &self.exchange {
             exchange.answered();
+            exchange.pace.moves();
+        }
+    }
+
+    /// Takes note of whether more of a body was there.
+    fn note_read(&self, is_there: bool) {
+        let reading = |exchange: &&Arc<Exchange>| exchange.is_taken() && !exchange.is_read();
+        if let Some(exchange) = self.exchange.as_ref().filter(reading) {
+            if is_there {
+                exchange.pace.fed();
+                exchange.pace.moves();
+            } else {
+                exchange.pace.waits();
+            }
         }
     }
 
@@ -250,14 +269,16 @@ impl AsyncRead for ClientStream {
             }
             return this.watch.look(this.exchange.as_deref(), buf, before);
         }
-        match &mut this.io {
+        let read = match &mut this.io {
             Io::Plain(tcp) => {
                 let read = Pin::new(tcp).poll_read(cx, buf);
                 this.unsure = buf.remaining() == 0;
-                ready!(read)?;
+                read
             }
-            Io::Tls(tls) => ready!(Pin::new(tls.as_mut()).poll_read(cx, buf))?,
-        }
+            Io::Tls(tls) => Pin::new(tls.as_mut()).poll_read(cx, buf),
+        };
+        this.note_read(read.is_ready());
+        ready!(read)?;
         this.watch.look(this.exchange.as_deref(), buf, before)
     }
 }

@@ -6,6 +6,7 @@ use std::io;
 use rustls::server::Acceptor;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -15,16 +16,22 @@ use crate::snapshot::Port;
 /// A fatal `unrecognized_name` alert (RFC 8446 section 6.2) in a record of its own.
 pub(crate) const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 
-/// Takes a client's handshake. Bounded by the caller.
+/// Takes a client's handshake. Bounded by the caller. `seen`: what was read already.
 ///
 /// # Errors
 /// When the client breaks off, asks for a name that is not served, or nothing fits.
 pub(crate) async fn accept(
     tcp: TcpStream,
+    seen: Vec<u8>,
     connection: &Connection,
     port: &Port,
 ) -> io::Result<TlsStream<TcpStream>> {
-    let mut start = LazyConfigAcceptor::new(Acceptor::default(), tcp).await?;
+    if !seen.is_empty() {
+        // What may begin a PROXY protocol header begins no handshake.
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let within = connection.rules().times.inspection;
+    let mut start = timeout(within, LazyConfigAcceptor::new(Acceptor::default(), tcp)).await??;
     let hello = start.client_hello();
     // Hosts compare without case, and a trailing dot names the same host (RFC 6066 section 3 forbids sending it).
     let sni = hello.server_name().map(|name| name.trim_end_matches('.').to_ascii_lowercase());

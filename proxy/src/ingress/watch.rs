@@ -51,7 +51,8 @@ impl Watch {
     }
 
     pub(super) fn frames(connection: Arc<Connection>) -> Self {
-        Self::Frames(Box::new(Counted { frames: Frames::default(), connection, has_ended: false }))
+        let frames = Frames::new(connection.rules().limits.control_frames.into());
+        Self::Frames(Box::new(Counted { frames, connection, has_ended: false }))
     }
 
     /// Looks at what was read, from `before` on. Bytes that are not to be used are taken out of `buf` again.

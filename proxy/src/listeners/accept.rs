@@ -12,9 +12,11 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
+use crate::ingress::admission::{Admission, Held};
 use crate::ingress::connection::Connection;
 use crate::ingress::gate::Gate;
 use crate::ingress::serve::{Server, serve};
+use crate::overload::Pressure;
 
 /// How long accepting pauses when the process is out of descriptors or memory: the next one has to come from a
 /// connection that ends.
@@ -30,22 +32,37 @@ struct Seat {
 
 /// Where connections are served.
 #[derive(Debug, Clone)]
-pub(crate) struct Seats(Arc<[Seat]>);
+pub(crate) struct Seats {
+    seats: Arc<[Seat]>,
+    admission: Arc<Admission>,
+    pressure: Arc<Pressure>,
+}
 
 impl Seats {
     /// One per worker.
-    pub(crate) fn new(workers: impl Iterator<Item = (Handle, Arc<Server>)>) -> Self {
-        Self(workers.map(|(runtime, server)| Seat { runtime, server, taken: Arc::default() }).collect())
+    pub(crate) fn new(
+        workers: impl Iterator<Item = (Handle, Arc<Server>)>,
+        admission: Arc<Admission>,
+        pressure: Arc<Pressure>,
+    ) -> Self {
+        let seats =
+            workers.map(|(runtime, server)| Seat { runtime, server, taken: Arc::default() }).collect();
+        Self { seats, admission, pressure }
+    }
+
+    /// How short memory is.
+    pub(super) const fn pressure(&self) -> &Arc<Pressure> {
+        &self.pressure
     }
 
     /// Of every worker.
     pub(super) fn runtimes(&self) -> impl Iterator<Item = &Handle> {
-        self.0.iter().map(|seat| &seat.runtime)
+        self.seats.iter().map(|seat| &seat.runtime)
     }
 
     /// The one with the fewest connections; none only if there are no workers, which is not so.
     fn emptiest(&self) -> Option<&Seat> {
-        self.0.iter().min_by_key(|seat| seat.taken.load(Ordering::Relaxed))
+        self.seats.iter().min_by_key(|seat| seat.taken.load(Ordering::Relaxed))
     }
 
     /// Accepts until told to stop; what the kernel has connected by then is taken too.
@@ -60,8 +77,24 @@ impl Seats {
 
     fn admit(&self, tcp: TcpStream, peer: SocketAddr, gate: &Arc<Gate>) {
         let (Ok(local), Some(seat)) = (tcp.local_addr(), self.emptiest()) else { return };
-        let connection = Arc::new(Connection::new(gate.clone(), peer, local));
-        let entered = gate.enter(connection.clone());
+        let Some(port) = seat.server.port(gate) else { return };
+        if self.pressure.closes_connections() {
+            return gate.turned_away("memory");
+        }
+        let Some(mut held) = self.admission.connection() else { return gate.turned_away("global_limit") };
+        let connection = Arc::new(Connection::new(gate.clone(), peer, local, port.traffic.clone()));
+        let rules = connection.rules();
+        // Behind PROXY protocol who it is comes later.
+        if rules.proxy_protocol.is_none() && !held.by(connection.peer.ip(), rules.limits.per_address) {
+            return gate.turned_away("address_limit");
+        }
+        let entered = match gate.enter(connection.clone(), held) {
+            Ok(entered) => entered,
+            Err(held) => {
+                gate.turned_away("connection_limit");
+                return leave_open(tcp, held, rules.limits.close_delay);
+            }
+        };
         let taken = Taken::new(&seat.taken);
         let (server, served) = (seat.server.clone(), connection.clone());
         let task = if seat.runtime.id() == Handle::current().id() {
@@ -81,6 +114,16 @@ impl Seats {
             })
         };
         let _ = connection.abort.set(task.abort_handle());
+    }
+}
+
+/// Closes a connection later, so that its client does not come again at once.
+fn leave_open(tcp: TcpStream, held: Held, delay: Duration) {
+    if !delay.is_zero() {
+        tokio::spawn(async move {
+            sleep(delay).await;
+            drop((tcp, held));
+        });
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::Args;
 use config::identity::Role;
 use config::source::Source;
+use policies::client_traffic::ByteSize;
 use tracing_subscriber::EnvFilter;
 
 use super::{Error, Fed, Feed, run};
@@ -30,6 +31,13 @@ pub struct Flags {
     /// Seconds that requests in flight may take to end when a port closes or the process ends.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     drain: u64,
+    /// Client connections at once; what is more is closed. Never more than half of the descriptors the process may have.
+    #[arg(long, value_name = "N", default_value = "50000")]
+    max_connections: NonZeroUsize,
+    /// Memory the process may have, such as 512Mi, if less than its control group may. When it runs short, connections
+    /// end, then requests get 503, then connections are closed.
+    #[arg(long, value_name = "BYTES")]
+    max_memory: Option<ByteSize>,
     /// Access log: `off`, `stdout` or a file.
     #[arg(long, value_name = "WHERE", default_value = "off")]
     access_log: AccessLog,
@@ -83,7 +91,9 @@ impl Flags {
         if let Some(state) = controller {
             telemetry.follow_controller(state);
         }
-        let options = Options { drain: Duration::from_secs(self.drain), ..options };
+        let (drain, max_connections) = (Duration::from_secs(self.drain), self.max_connections.get());
+        let max_memory = self.max_memory.map(|most| most.0);
+        let options = Options { drain, max_connections, max_memory, ..options };
         let proxy = start(options, workers, telemetry.clone(), source).map_err(Error::Start)?;
         let exposure = if self.expose_admin { Exposure::Anyone } else { Exposure::Loopback };
         run(proxy, telemetry, answers, Some((admin, exposure))).await

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rustls::server::Acceptor;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::StartHandshake;
 use tokio_rustls::server::TlsStream;
 
@@ -33,6 +34,8 @@ pub(crate) struct Opaque {
     /// The client's TLS is the backend's: ours must not be put around it.
     pub(super) is_passed: bool,
     pub(super) account: Account,
+    /// How long nothing may move; `None`: for ever.
+    pub(super) idle: Option<std::time::Duration>,
 }
 
 impl Opaque {
@@ -57,9 +60,10 @@ pub(crate) enum Accepted {
     Refused,
 }
 
-/// A connection of a TCP listener; `None`: it has no way, and is reset.
+/// A connection of a TCP listener, of which `seen` was read; `None`: it has no way, and is reset.
 pub(crate) fn accept_tcp(
     tcp: TcpStream,
+    seen: Vec<u8>,
     connection: &Connection,
     port: &Port,
     server: &Server,
@@ -77,7 +81,8 @@ pub(crate) fn accept_tcp(
     let account =
         Account::new(server.telemetry.clone(), "TCP", table.name.clone(), rule, None, connection.peer);
     let (client, table) = (Side::Plain(tcp), table.clone());
-    Some(Box::new(Opaque { client, seen: Vec::new(), table, cluster, is_passed: false, account }))
+    let idle = connection.rules().times.tcp_idle;
+    Some(Box::new(Opaque { client, seen, table, cluster, is_passed: false, account, idle }))
 }
 
 /// Takes a client's handshake, or only its ClientHello, on a port with TLS listeners. Bounded by the caller.
@@ -86,11 +91,16 @@ pub(crate) fn accept_tcp(
 /// When the client breaks off, speaks no TLS, or asks for a name that no listener has.
 pub(crate) async fn accept_tls(
     mut tcp: TcpStream,
+    seen: Vec<u8>,
     connection: &Connection,
     port: &Port,
     server: &Server,
 ) -> io::Result<Accepted> {
-    let (seen, sni) = read_hello(&tcp).await?;
+    if !seen.is_empty() {
+        // What may begin a PROXY protocol header begins no handshake.
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let (seen, sni) = timeout(connection.rules().times.inspection, read_hello(&tcp)).await??;
     let handshake = port.tls.as_ref().and_then(|table| table.handshake(sni.as_deref()));
     let (settings, table) = match handshake {
         Some(Handshake::Http(Some(settings))) => {
@@ -129,7 +139,8 @@ pub(crate) async fn accept_tls(
     };
     let (telemetry, listener) = (server.telemetry.clone(), table.name.clone());
     let account = Account::new(telemetry, "TLS", listener, rule, sni, connection.peer);
-    Ok(Accepted::Opaque(Box::new(Opaque { client, seen, table: table.clone(), cluster, is_passed, account })))
+    let (table, idle) = (table.clone(), connection.rules().times.tcp_idle);
+    Ok(Accepted::Opaque(Box::new(Opaque { client, seen, table, cluster, is_passed, account, idle })))
 }
 
 async fn read_hello(tcp: &TcpStream) -> io::Result<(Vec<u8>, Option<Box<str>>)> {

@@ -53,8 +53,8 @@ impl Relay {
         Self { client, upstream, up, down: Direction::default(), is_over: false }
     }
 
-    /// Runs to the end.
-    pub(super) async fn run(mut self, idle: Duration, account: &Account) -> Ended {
+    /// Runs to the end. `idle`: how long nothing may move; `None`: for ever.
+    pub(super) async fn run(mut self, idle: Option<Duration>, account: &Account) -> Ended {
         let mut timer = Timer::default();
         let mut last = Instant::now();
         poll_fn(|cx| {
@@ -72,6 +72,7 @@ impl Relay {
                     if std::mem::take(&mut up.has_moved) | std::mem::take(&mut down.has_moved) {
                         last = Instant::now();
                     }
+                    let Some(idle) = idle else { return Poll::Pending };
                     ready!(timer.poll(last + idle, cx));
                     Ended::Idle
                 }

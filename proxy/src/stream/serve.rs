@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::IDLE;
 use super::accept::Opaque;
 use super::account::Account;
 use super::relay::{Ended, Relay};
@@ -15,7 +14,7 @@ use crate::upstream::{ClientIdentity, Cluster, DialError, NoEndpoint};
 
 /// Serves one connection to its end.
 pub(crate) async fn serve(opaque: Opaque) {
-    let Opaque { client, seen, table, cluster, is_passed, mut account } = opaque;
+    let Opaque { client, seen, table, cluster, is_passed, mut account, idle } = opaque;
     let identity = table.identity.as_deref();
     let upstream = match connect(&cluster, is_passed, identity, &mut account).await {
         Ok(upstream) => upstream,
@@ -25,7 +24,7 @@ pub(crate) async fn serve(opaque: Opaque) {
             return;
         }
     };
-    account.end(match Relay::new(client, upstream, seen).run(IDLE, &account).await {
+    account.end(match Relay::new(client, upstream, seen).run(idle, &account).await {
         Ended::Whole => "ok",
         Ended::Client => "client_abort",
         Ended::Upstream => "upstream_reset",

@@ -23,7 +23,7 @@ impl Process {
         let stat = file("/proc/self/stat");
         let boot = number(&file("/proc/stat"), "btime ");
         Self {
-            resident_bytes: number(&file("/proc/self/status"), "VmRSS:").map(|kib| kib * 1024),
+            resident_bytes: resident_bytes(),
             open_fds: fs::read_dir("/proc/self/fd").ok().and_then(|fds| u64::try_from(fds.count()).ok()),
             max_fds: number(&file("/proc/self/limits"), "Max open files"),
             // proc_pid_stat(5): utime is field 14, stime 15, starttime 22.
@@ -36,6 +36,18 @@ impl Process {
 #[allow(clippy::cast_precision_loss, reason = "seconds since 1970 fit")]
 fn boot_seconds(boot: u64) -> f64 {
     boot as f64
+}
+
+/// Resident memory of the process; `None` where nobody says.
+pub(crate) fn resident_bytes() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    number(&status, "VmRSS:").map(|kib| kib * 1024)
+}
+
+/// How many descriptors the process may have; `None` where nobody says.
+pub(crate) fn max_descriptors() -> Option<usize> {
+    let limits = fs::read_to_string("/proc/self/limits").ok()?;
+    number(&limits, "Max open files").and_then(|most| usize::try_from(most).ok())
 }
 
 /// The number after `name` at the start of a line.

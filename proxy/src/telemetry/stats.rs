@@ -166,6 +166,8 @@ pub struct ListenerStats {
     pub(crate) handshakes: Table<12>,
     /// Connections without a rule, by reason.
     pub(crate) refused: Table<12>,
+    /// Connections closed before anything was asked over them, by reason.
+    pub(crate) turned_away: Table<12>,
     /// Datagrams that went nowhere, by reason.
     pub(crate) dropped: Table<12>,
 }
@@ -223,6 +225,11 @@ impl ListenerStats {
     /// Counts a connection that no rule is for.
     pub(crate) fn refused(&self, reason: &'static str) {
         self.refused.add(0, reason);
+    }
+
+    /// Counts a connection that is closed before anything is asked over it.
+    pub(crate) fn turned_away(&self, reason: &'static str) {
+        self.turned_away.add(0, reason);
     }
 
     /// Counts a datagram that goes nowhere.

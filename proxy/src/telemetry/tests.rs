@@ -7,6 +7,7 @@ use super::{
     AccessLog, BackendStats, Course, Error, Format, Record, RouteStats, Settings, Spoken, Telemetry,
     TraceContext, entropy, render,
 };
+use crate::overload::Overload;
 use crate::rule::RuleName;
 use crate::upstream::Outcome;
 
@@ -117,6 +118,8 @@ fn busy() -> Vec<Arc<Telemetry>> {
     drop(listener.connection_opened());
     std::mem::forget(first);
     listener.handshake_failed("no_certificate");
+    listener.turned_away("address_limit");
+    gateway.follow_overload(Overload::found(930, 1000, 1500).into());
     gateway.config_applied(11, &[]);
     let state = config::xds::ClientState {
         is_connected: true,

@@ -19,4 +19,5 @@ mod streams;
 mod timeouts;
 mod tls;
 mod tls_streams;
+mod traffic;
 mod websocket;

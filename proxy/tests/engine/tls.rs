@@ -62,12 +62,21 @@ pub(crate) async fn connect(
     trusted: &Identity,
     alpn: &[&[u8]],
 ) -> std::io::Result<TlsStream<TcpStream>> {
-    connect_by(rustls::crypto::ring::default_provider(), address, name, trusted, alpn).await
+    over(TcpStream::connect(address).await?, name, trusted, alpn).await
 }
 
-async fn connect_by(
+pub(crate) async fn over(
+    tcp: TcpStream,
+    name: &'static str,
+    trusted: &Identity,
+    alpn: &[&[u8]],
+) -> std::io::Result<TlsStream<TcpStream>> {
+    over_by(rustls::crypto::ring::default_provider(), tcp, name, trusted, alpn).await
+}
+
+async fn over_by(
     provider: CryptoProvider,
-    address: SocketAddr,
+    tcp: TcpStream,
     name: &'static str,
     trusted: &Identity,
     alpn: &[&[u8]],
@@ -80,7 +89,6 @@ async fn connect_by(
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
-    let tcp = TcpStream::connect(address).await?;
     let name = ServerName::try_from(name).unwrap();
     within(TlsConnector::from(Arc::new(config)).connect(name, tcp)).await
 }
@@ -117,7 +125,8 @@ async fn a_client_that_can_verify_no_certificate_is_told_handshake_failure() {
     let schemes = provider.signature_verification_algorithms.mapping.iter().copied();
     let rsa = schemes.filter(|(scheme, _)| format!("{scheme:?}").starts_with("RSA")).collect::<Vec<_>>();
     provider.signature_verification_algorithms.mapping = rsa.leak();
-    let refused = connect_by(provider, mesh.address(), "a.test", &a, &[]).await.unwrap_err();
+    let tcp = TcpStream::connect(mesh.address()).await.unwrap();
+    let refused = over_by(provider, tcp, "a.test", &a, &[]).await.unwrap_err();
     assert!(refused.to_string().contains("HandshakeFailure"), "{refused}");
 }
 

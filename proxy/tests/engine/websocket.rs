@@ -7,7 +7,9 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{Mesh, Origin, full, parse, with_policies, within};
+use crate::harness::{
+    Mesh, Origin, backend, forward, full, parse, route, stream_listener, with_policies, within,
+};
 
 /// Upgrades and sends everything back.
 async fn echo() -> Origin {
@@ -89,4 +91,22 @@ async fn a_handshake_that_is_not_answered_is_504() {
     within(tcp.read_to_end(&mut bytes)).await.unwrap();
     let response = parse(&bytes);
     assert_eq!((response.status, &*response.body), (504, "request_timeout"));
+}
+
+#[tokio::test]
+async fn one_on_which_nothing_moves_is_closed_and_one_that_is_used_is_not() {
+    let origin = echo().await;
+    let traffic = ", traffic: {timeout: {http: {streamIdleTimeout: 1s, requestReceivedTimeout: 1s}}}";
+    let yaml = stream_listener("http", "HTTP", 0, traffic)
+        + &backend("a", "http", &[origin.address])
+        + &route("r", &format!("  - action: {}", forward("a")));
+    let mesh = Mesh::start(&yaml).await;
+    let mut tcp = TcpStream::connect(mesh.address()).await.unwrap();
+    shake(&mut tcp).await;
+    for _ in 0..10 {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        tcp.write_all(b"!").await.unwrap();
+        assert_eq!(within(tcp.read_u8()).await.unwrap(), b'!');
+    }
+    assert_eq!(within(tcp.read(&mut [0])).await.unwrap_or(0), 0);
 }

@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Frames without a limit of their own, for each [`PERIOD`].
-const LIMIT: u64 = 1000;
+/// Time for which there is a limit of frames that have no other.
 const PERIOD: Duration = Duration::from_secs(10);
 /// One more for each so many bytes that we send: clients answer data with WINDOW_UPDATE, and gRPC's measure the path with
 /// a PING for each round of it. The smallest DATA frame with a gRPC message has 14 bytes.
@@ -30,15 +29,16 @@ pub(crate) struct Frames {
     /// Bytes sent in this period.
     sent: u64,
     since: Option<Instant>,
-}
-
-impl Default for Frames {
-    fn default() -> Self {
-        Self { head: [0; 9], have: 0, skip: PREFACE, control: 0, sent: 0, since: None }
-    }
+    /// Most control frames in a period.
+    limit: u64,
 }
 
 impl Frames {
+    /// None yet. `limit`: most in ten seconds.
+    pub(crate) const fn new(limit: u64) -> Self {
+        Self { head: [0; 9], have: 0, skip: PREFACE, control: 0, sent: 0, since: None, limit }
+    }
+
     /// Takes note of what we send.
     pub(crate) fn sent(&mut self, bytes: usize) {
         self.sent += bytes as u64;
@@ -80,7 +80,7 @@ impl Frames {
             self.since = Some(Instant::now());
         }
         let useful = self.sent.saturating_sub(self.control * ANSWER);
-        if self.control <= LIMIT + useful / BYTES_EACH {
+        if self.control <= self.limit + useful / BYTES_EACH {
             return true;
         }
         let over = self.since.is_some_and(|since| since.elapsed() >= PERIOD);
@@ -100,11 +100,12 @@ const fn is_control(kind: u8) -> bool {
 mod tests {
     use super::*;
 
+    const LIMIT: u64 = 1000;
     const PING: &[u8] = b"\0\0\x08\x06\0\0\0\0\0abcdefgh";
     const DATA: &[u8] = b"\0\0\x03\0\0\0\0\0\x01abc";
 
     fn begun() -> Frames {
-        let mut frames = Frames::default();
+        let mut frames = Frames::new(LIMIT);
         assert!(frames.pass(&[b'x'; PREFACE]));
         frames
     }

@@ -41,7 +41,13 @@ families! {
     DATAGRAMS_DROPPED: Counter "fairway_datagrams_dropped" "Datagrams that were not passed on";
     CONNECTIONS: Gauge "fairway_downstream_connections" "Open client connections";
     CONNECTIONS_OPENED: Counter "fairway_downstream_connections_opened" "Client connections, counted once it is known what they speak";
+    TURNED_AWAY: Counter "fairway_downstream_connections_refused" "Client connections closed before anything was asked over them";
     HANDSHAKES: Counter "fairway_tls_handshake_failures" "TLS handshakes with clients that failed";
+    MEMORY_LEVEL: Gauge "fairway_overload_memory_level" "0 enough; 1 connections end; 2 requests are shed; 3 connections are closed";
+    MEMORY_USED: Gauge "fairway_overload_memory_used_bytes" "Memory that counts against the limit";
+    MEMORY_LIMIT: Gauge "fairway_overload_memory_limit_bytes" "The limit of memory";
+    DELAY: Gauge "fairway_overload_delay_seconds" "How late the latest worker is, smoothed";
+    SHED: Gauge "fairway_overload_shed_ratio" "Share of new requests that the most loaded worker turns away";
     CONFIG_UPDATES: Counter "fairway_config_updates" "Updates of the configuration applied";
     CONFIG_VERSION: Gauge "fairway_config_version" "Version of the configuration that is served";
     CONFIG_AGE: Gauge "fairway_config_age_seconds" "Time since an update of the configuration was applied";

@@ -1,6 +1,7 @@
 //! One scrape: what is counted now, family by family.
 
 mod controller;
+mod overload;
 mod streams;
 
 use std::fmt;
@@ -62,6 +63,7 @@ impl Collector for Scrape {
         self.encode_backends(&mut encoder)?;
         self.encode_streams(&mut encoder)?;
         self.encode_listeners(&mut encoder)?;
+        self.encode_overload(&mut encoder)?;
         self.encode_config(&mut encoder)?;
         self.encode_controller(&mut encoder)?;
         self.encode_losses(&mut encoder)?;
@@ -178,6 +180,12 @@ impl Scrape {
         for ([role, listener], stats) in connected() {
             for (spoken, _, count) in stats.connections() {
                 opened.counter(&[role, listener, ("protocol", spoken.as_str())], &count)?;
+            }
+        }
+        let mut turned_away = Open::new(encoder, &families::TURNED_AWAY)?;
+        for ([role, listener], stats) in self.listeners() {
+            for (row, count) in stats.turned_away.rows() {
+                turned_away.counter(&[role, listener, ("reason", row_labels(row).1)], &count)?;
             }
         }
         let mut handshakes = Open::new(encoder, &families::HANDSHAKES)?;
