@@ -1,9 +1,9 @@
-"""An HTTP/1.1 origin on 127.0.0.1: takes whatever body there is and answers `ok`, or a megabyte at /large."""
+"""An HTTP/1.1 origin on 127.0.0.1: takes whatever body there is and answers `ok`, or 16 MiB at /large."""
 
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-LARGE = b"0123456789abcdef" * (1 << 16)
+LARGE = b"0123456789abcdef" * (1 << 20)
 
 
 class Origin(BaseHTTPRequestHandler):
