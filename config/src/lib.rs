@@ -9,6 +9,8 @@
 mod accept;
 mod backend;
 mod document;
+#[doc(hidden)]
+pub mod fuzzing;
 mod generation;
 pub mod identity;
 mod listener;

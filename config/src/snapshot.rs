@@ -156,6 +156,16 @@ fn fill(file: File, gateway: &GatewayRef, snapshot: &Snapshot, with_keys: bool) 
     Ok(left_out)
 }
 
+/// Bytes with the checksum that makes them a whole file.
+pub(crate) fn sealed(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Checked::new(Vec::new());
+    // Writing to a Vec cannot fail.
+    _ = out.write_all(bytes);
+    let (mut out, digest) = out.finish();
+    _ = writeln!(out, "{digest}");
+    out
+}
+
 fn line(out: &mut impl Write, content: &impl Serialize) -> io::Result<()> {
     serde_json::to_writer(&mut *out, content)?;
     out.write_all(b"\n")

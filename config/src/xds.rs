@@ -23,11 +23,11 @@
 
 mod client;
 mod hub;
-mod proto;
+pub(crate) mod proto;
 mod pushback;
 pub mod scope;
 mod server;
-mod wire;
+pub(crate) mod wire;
 
 pub use client::{BadUrl, ClientOptions, ClientState, Controlled, SnapshotFile, client, read_snapshot};
 pub use hub::{Hub, ProxyState};

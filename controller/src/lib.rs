@@ -22,6 +22,8 @@ pub mod client_traffic_policy;
 pub mod cluster;
 pub mod fairway_proxy;
 mod features;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod inspect;
 pub mod install;
 pub mod local;

@@ -20,7 +20,10 @@ mod tests;
 pub use finding::{Code, Finding};
 pub use loader::Loader;
 
-use crate::ObjectKey;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::{Object, ObjectKey};
 
 /// On a Secret without data: standalone makes a certificate of its own for it.
 pub const SELF_SIGNED: &str = schema::core::SELF_SIGNED;
@@ -32,6 +35,12 @@ pub struct Ignored {
     pub object: String,
     /// Line, from 1.
     pub line: u32,
+}
+
+/// The objects of one file's text; `None` when it does not load.
+pub(crate) fn read(text: &str) -> Option<Vec<Object>> {
+    let version = version::parse(text.to_owned(), &version::Version::default(), &Arc::new(PathBuf::new()));
+    Some(version.ok()?.objects().map(|(_, object, _)| object.clone()).collect())
 }
 
 /// What a reload made of the files.

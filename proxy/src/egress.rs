@@ -9,7 +9,7 @@
 
 mod connector;
 mod frame;
-mod reply;
+pub(crate) mod reply;
 mod stream;
 
 use pingora_core::protocols::ALPN;

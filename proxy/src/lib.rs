@@ -28,6 +28,8 @@ mod context;
 mod datagram;
 mod egress;
 mod engine;
+#[doc(hidden)]
+pub mod fuzzing;
 mod ingress;
 mod listeners;
 mod overload;

@@ -22,7 +22,7 @@ use crate::upstream::ClientIdentity;
 
 mod accept;
 pub(crate) mod account;
-mod hello;
+pub(crate) mod hello;
 mod relay;
 mod serve;
 mod side;

@@ -5,7 +5,7 @@
 //! calls [`Telemetry::finish`] once per request. Series of what is gone stay for five minutes, so that the last counts
 //! are still scraped.
 
-mod access_log;
+pub(crate) mod access_log;
 mod counters;
 mod entropy;
 mod metrics;

@@ -232,7 +232,8 @@ struct Resolver(Vec<Arc<Identity>>);
 
 impl ResolvesServerCert for Resolver {
     /// Gateway API: "The GatewayClass MUST use the longest matching SNI out of all available certificates". Among equals
-    /// the first the client can verify, in the listener's order; the first of all when none fits.
+    /// the first the client can verify, in the listener's order; the first of all when none fits. One that can verify
+    /// none gets the first all the same (RFC 8446 section 4.4.2.2), so that the alert is `handshake_failure`.
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let sni = hello.server_name();
         self.0
@@ -240,6 +241,7 @@ impl ResolvesServerCert for Resolver {
             .filter(|identity| identity.certified.key.choose_scheme(hello.signature_schemes()).is_some())
             // The first of the least.
             .min_by_key(|identity| Reverse(sni.map(|sni| identity.fits(sni))))
+            .or_else(|| self.0.first())
             .map(|identity| identity.certified.clone())
     }
 }

@@ -12,6 +12,7 @@ mod routing {
     mod hostile;
     mod incremental;
     mod oracle;
+    mod paths;
     mod precedence;
     mod rejections;
     mod sharing;

@@ -13,14 +13,14 @@ use crate::{Key, Rejection, Resource, Severity};
 /// Type of the details of a NACK.
 const REJECTION_URL: &str = "type.googleapis.com/fairway.dev.config.v1alpha1.Rejection";
 /// A body over this is not sent. Kubernetes bounds an object to 1.5 MiB.
-pub(super) const MAX_BODY: usize = 16 << 20;
+pub(crate) const MAX_BODY: usize = 16 << 20;
 /// A response is closed once it is this large, so it is at most this and one body. The stream keeps a buffer of about
 /// that size, for every proxy.
-pub(super) const RESPONSE: usize = 128 << 10;
+pub(crate) const RESPONSE: usize = 128 << 10;
 /// What a proxy takes at once.
-pub(super) const MAX_RESPONSE: usize = MAX_BODY + RESPONSE + (64 << 10);
+pub(crate) const MAX_RESPONSE: usize = MAX_BODY + RESPONSE + (64 << 10);
 /// What the controller takes at once: the versions of 100,000 resources.
-pub(super) const MAX_REQUEST: usize = 32 << 20;
+pub(crate) const MAX_REQUEST: usize = 32 << 20;
 /// Rejections told one by one; the rest is counted.
 const MAX_REJECTIONS: usize = 1000;
 /// Bytes of one rejection's message.
@@ -30,30 +30,30 @@ const INVALID_ARGUMENT: i32 = 3;
 
 /// A resource with its bytes, which are made once, when the first proxy needs them, and shared by all.
 #[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) key: Key,
-    pub(super) resource: Arc<Resource>,
+pub(crate) struct Entry {
+    pub(crate) key: Key,
+    pub(crate) resource: Arc<Resource>,
     bytes: OnceLock<Encoded>,
 }
 
 /// Version and body of a resource.
 #[derive(Debug)]
-pub(super) struct Encoded {
-    pub(super) version: String,
+pub(crate) struct Encoded {
+    pub(crate) version: String,
     body: Bytes,
 }
 
 impl Entry {
-    pub(super) fn new(key: Key, resource: Arc<Resource>) -> Self {
+    pub(crate) fn new(key: Key, resource: Arc<Resource>) -> Self {
         Self { key, resource, bytes: OnceLock::new() }
     }
 
-    pub(super) fn encoded(&self) -> &Encoded {
+    pub(crate) fn encoded(&self) -> &Encoded {
         self.bytes.get_or_init(|| encode(&self.resource))
     }
 
     /// For a response; `Err` when it is too large to be sent.
-    pub(super) fn wrap(&self) -> Result<Wrapped, Rejection> {
+    pub(crate) fn wrap(&self) -> Result<Wrapped, Rejection> {
         let Encoded { version, body } = self.encoded();
         if body.len() > MAX_BODY {
             return Err(Rejection {
@@ -86,14 +86,14 @@ fn version(json: &[u8]) -> String {
 
 /// A resource out of a response, or the name of what cannot be used and why.
 #[derive(Debug)]
-pub(super) struct Decoded {
-    pub(super) name: String,
-    pub(super) version: Box<str>,
-    pub(super) resource: Result<(Key, Arc<Resource>), String>,
+pub(crate) struct Decoded {
+    pub(crate) name: String,
+    pub(crate) version: Box<str>,
+    pub(crate) resource: Result<(Key, Arc<Resource>), String>,
 }
 
 /// Reads the resources of a response, each by itself. Takes milliseconds for a full one.
-pub(super) fn decode(response: DeltaResponse) -> (Vec<Decoded>, Vec<String>) {
+pub(crate) fn decode(response: DeltaResponse) -> (Vec<Decoded>, Vec<String>) {
     let decoded = response.resources.into_iter().map(|wrapped| {
         let Wrapped { version, resource, name } = wrapped;
         let resource = read(&name, resource);
@@ -122,10 +122,10 @@ fn read(name: &str, wrapped: Option<Any>) -> Result<(Key, Arc<Resource>), String
 /// A rejection as it travels: its name is text, because a proxy also rejects names it cannot read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Named {
-    pub(super) name: String,
-    pub(super) severity: Severity,
-    pub(super) message: String,
+pub(crate) struct Named {
+    pub(crate) name: String,
+    pub(crate) severity: Severity,
+    pub(crate) message: String,
 }
 
 impl From<&Rejection> for Named {
@@ -139,7 +139,7 @@ impl From<&Rejection> for Named {
 }
 
 /// What a NACK says; `None`, an ACK, when nothing is rejected.
-pub(super) fn error_detail(rejections: &[Named]) -> Option<Status> {
+pub(crate) fn error_detail(rejections: &[Named]) -> Option<Status> {
     let first = rejections.first()?;
     let more = match rejections.len() {
         1 => String::new(),
@@ -166,7 +166,7 @@ fn shorten(message: &mut String) {
 }
 
 /// The rejections of a NACK, by key. What a proxy says is not trusted to be well-formed.
-pub(super) fn rejections(detail: Option<&Status>) -> Vec<Rejection> {
+pub(crate) fn rejections(detail: Option<&Status>) -> Vec<Rejection> {
     let Some(detail) = detail else { return Vec::new() };
     let named = detail.details.iter().take(MAX_REJECTIONS).filter(|any| any.type_url == REJECTION_URL);
     let named = named.filter_map(|any| {

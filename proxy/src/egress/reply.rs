@@ -12,7 +12,7 @@ const LINE: usize = 64;
 
 /// What is being answered, and how far.
 #[derive(Debug, Default)]
-pub(super) enum Reply {
+pub(crate) enum Reply {
     /// Nothing is asked.
     #[default]
     Idle,
@@ -26,7 +26,7 @@ pub(super) enum Reply {
 
 /// An answer whose end is in doubt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct BadReply(&'static str);
+pub(crate) struct BadReply(&'static str);
 
 impl fmt::Display for BadReply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -50,7 +50,7 @@ pub(crate) fn is_bad(error: &pingora_error::Error) -> bool {
 
 impl Reply {
     /// Takes note of what is sent. Pingora writes a head whole and first, and the next one only after the answer.
-    pub(super) fn ask(&mut self, bytes: &[u8]) {
+    pub(crate) fn ask(&mut self, bytes: &[u8]) {
         if matches!(self, Self::Idle) {
             *self = Self::Head(Head::new(bytes.starts_with(b"HEAD ")));
         }
@@ -60,7 +60,7 @@ impl Reply {
     ///
     /// # Errors
     /// When they are no answer. Nothing of them may be used.
-    pub(super) fn pass(&mut self, bytes: &[u8]) -> Result<(), BadReply> {
+    pub(crate) fn pass(&mut self, bytes: &[u8]) -> Result<(), BadReply> {
         let mut rest = bytes;
         while let Self::Head(head) = self {
             let Some(end) = head.feed(rest)? else { return Ok(()) };
@@ -89,7 +89,7 @@ impl Reply {
 
 /// The head of an answer as far as it has come.
 #[derive(Debug)]
-pub(super) struct Head {
+pub(crate) struct Head {
     /// The answer has no body, whatever its fields say (RFC 9112 section 6.3).
     is_for_head: bool,
     line: [u8; LINE],
@@ -166,6 +166,8 @@ impl Head {
             return Ok(false);
         };
         let value = value.get(1..).unwrap_or_default().trim_ascii();
+        // RFC 9112 section 5.1: a proxy removes white space before the colon, as Pingora does.
+        let name = name.trim_ascii_end();
         if name.eq_ignore_ascii_case(b"content-length") {
             let length = length(value)?;
             if self.length.replace(length).is_some() {
@@ -260,6 +262,9 @@ mod tests {
             "HTTP/1.1 200 OK\r\nX: a\rb\r\n\r\n",
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n\r\n\r\n",
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\nabc\r\n0\r\n\r\n",
+            // Found by fuzzing: names with white space behind them are read by Pingora all the same.
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding : chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding : chunked\r\n\r\n3\nabc\r\n0\r\n\r\n",
             "HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\nok",
             "HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\nok",
             "HTTP/1.1 OK\r\n\r\n",

@@ -252,7 +252,7 @@ fn name_end(value: &[u8]) -> Option<usize> {
     }
     let bare = name.strip_suffix(b".").unwrap_or(name);
     let valid = |&byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-    let labels = !bare.starts_with(b".") && !bare.windows(2).any(|two| two == b"..");
+    let labels = !bare.starts_with(b".") && !bare.ends_with(b".") && !bare.windows(2).any(|two| two == b"..");
     (!bare.is_empty() && labels && bare.iter().all(valid)).then_some(bare.len())
 }
 

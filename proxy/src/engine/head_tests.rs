@@ -65,6 +65,14 @@ fn a_host_that_is_no_authority_is_refused() {
     assert_eq!(reason(checked(&mut parts("/", &[("host", "a"), ("host", "a")]))), "bad_host");
 }
 
+/// Found by fuzzing: `a.test.` would have matched `*.` patterns, and no exact ones.
+#[test]
+fn a_host_ends_with_one_dot_at_most() {
+    for sent in ["a.test..", "a..:80"] {
+        assert_eq!(reason(checked(&mut parts("/", &[("host", sent)]))), "bad_host", "{sent:?}");
+    }
+}
+
 #[test]
 fn http_1_0_needs_no_host() {
     let mut head = parts("/", &[]);

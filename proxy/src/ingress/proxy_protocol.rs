@@ -82,9 +82,11 @@ fn read<T: FromStr>(text: &str) -> Result<T, Malformed> {
     text.parse().map_err(|_| Malformed)
 }
 
-/// Digits and nothing else: Rust's own reading takes a sign.
+/// Digits and nothing else: Rust's own reading takes a sign. Section 2.1: "Heading zeroes are not permitted in front of
+/// numbers in order to avoid any possible confusion with octal numbers."
 fn port(text: &str) -> Result<u16, Malformed> {
-    if text.bytes().all(|byte| byte.is_ascii_digit()) { read(text) } else { Err(Malformed) }
+    let is_octal = text.len() > 1 && text.starts_with('0');
+    if !is_octal && text.bytes().all(|byte| byte.is_ascii_digit()) { read(text) } else { Err(Malformed) }
 }
 
 /// Version 2, section 2.2.

@@ -5,7 +5,7 @@
 //! not HTTP as RFC 9112 writes it are a [`Fault`], the client is told, and the connection ends. State machines over the
 //! bytes as they are read: nothing is buffered, and of a body only the lines between chunks are looked at.
 
-mod chunked;
+pub(crate) mod chunked;
 mod fault;
 pub(crate) mod frames;
 mod head;

@@ -10,7 +10,7 @@ use bytes::BufMut;
 
 /// Bytes read at most before the ClientHello must be complete, record headers included. With post-quantum key shares it
 /// has about 2 KiB; Envoy takes 16 KiB too.
-pub(super) const MOST: usize = 16 * 1024;
+pub(crate) const MOST: usize = 16 * 1024;
 /// Bytes that are made room for at a time.
 const STEP: usize = 4096;
 const HEADER: usize = 5;
@@ -22,7 +22,7 @@ const RECORD: usize = 1 << 14;
 
 /// A ClientHello that is coming in.
 #[derive(Debug, Default)]
-pub(super) struct Hello {
+pub(crate) struct Hello {
     /// As it came.
     seen: Vec<u8>,
     /// Where the next record begins.
@@ -33,7 +33,7 @@ pub(super) struct Hello {
 
 /// Why this is no ClientHello that can be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Malformed {
+pub(crate) enum Malformed {
     /// The first byte says so.
     #[error("this is not TLS")]
     NotTls,
@@ -53,7 +53,7 @@ impl From<Malformed> for io::Error {
 
 impl Hello {
     /// Where further bytes are to be put: room for some, and never for more than [`MOST`] in all.
-    pub(super) fn room(&mut self) -> impl BufMut + '_ {
+    pub(crate) fn room(&mut self) -> impl BufMut + '_ {
         let left = MOST.saturating_sub(self.seen.len());
         if self.seen.len() == self.seen.capacity() {
             self.seen.reserve_exact(STEP.min(left));
@@ -67,7 +67,7 @@ impl Hello {
     ///
     /// # Errors
     /// When it cannot become one.
-    pub(super) fn name(&mut self) -> Result<Option<Option<Box<str>>>, Malformed> {
+    pub(crate) fn name(&mut self) -> Result<Option<Option<Box<str>>>, Malformed> {
         while let Some(header) = self.seen.get(self.at..).filter(|rest| !rest.is_empty()) {
             if header.first() != Some(&HANDSHAKE) || header.get(1).is_some_and(|major| *major != 3) {
                 return Err(if self.at == 0 { Malformed::NotTls } else { Malformed::Hello });
@@ -89,7 +89,7 @@ impl Hello {
 
     /// All that was read.
     #[must_use]
-    pub(super) fn into_seen(self) -> Vec<u8> {
+    pub(crate) fn into_seen(self) -> Vec<u8> {
         self.seen
     }
 }

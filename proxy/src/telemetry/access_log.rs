@@ -5,7 +5,7 @@
 //! dropped and counted; requests never wait.
 
 mod clock;
-mod escape;
+pub(crate) mod escape;
 mod line;
 mod sink;
 

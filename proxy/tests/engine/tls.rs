@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rcgen::{CertificateParams, KeyPair};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -70,10 +71,19 @@ pub(crate) async fn over(
     trusted: &Identity,
     alpn: &[&[u8]],
 ) -> std::io::Result<TlsStream<TcpStream>> {
+    over_by(rustls::crypto::ring::default_provider(), tcp, name, trusted, alpn).await
+}
+
+async fn over_by(
+    provider: CryptoProvider,
+    tcp: TcpStream,
+    name: &'static str,
+    trusted: &Identity,
+    alpn: &[&[u8]],
+) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     roots.add(trusted.der.clone()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)
@@ -103,6 +113,21 @@ async fn sni_picks_the_certificate_and_an_unknown_name_is_refused() {
     }
     let refused = connect(mesh.address(), "c.test", &a, &[]).await.unwrap_err();
     assert!(refused.to_string().contains("UnrecognisedName"), "{refused}");
+}
+
+/// Found by sslyze, which takes `access_denied` for a server that is broken.
+#[tokio::test]
+async fn a_client_that_can_verify_no_certificate_is_told_handshake_failure() {
+    let (a, b, origin) = (identity("a.test"), identity("b.test"), Origin::named("o").await);
+    let mesh = Mesh::start(&two_names(&a, &b, origin.address)).await;
+    let mut provider = rustls::crypto::ring::default_provider();
+    // RSA alone; ours are ECDSA.
+    let schemes = provider.signature_verification_algorithms.mapping.iter().copied();
+    let rsa = schemes.filter(|(scheme, _)| format!("{scheme:?}").starts_with("RSA")).collect::<Vec<_>>();
+    provider.signature_verification_algorithms.mapping = rsa.leak();
+    let tcp = TcpStream::connect(mesh.address()).await.unwrap();
+    let refused = over_by(provider, tcp, "a.test", &a, &[]).await.unwrap_err();
+    assert!(refused.to_string().contains("HandshakeFailure"), "{refused}");
 }
 
 #[tokio::test]

@@ -119,3 +119,13 @@ proptest! {
         prop_assert!(matches!(parse(&whole[..cut]), Ok(Parsed::More(most)) if most > cut));
     }
 }
+
+/// Found by fuzzing.
+#[test]
+fn a_port_has_no_leading_zeros() {
+    for ports in ["0443 80", "443 080", "00 80"] {
+        let line = format!("PROXY TCP4 192.0.2.1 198.51.100.1 {ports}\r\n");
+        assert_eq!(parse(line.as_bytes()), Err(Malformed), "{ports}");
+    }
+    assert!(parse(b"PROXY TCP4 192.0.2.1 198.51.100.1 0 80\r\n").is_ok());
+}

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 /// The inside of a JSON string: untrusted bytes, cut to `limit`.
-pub(super) fn escape(out: &mut Vec<u8>, bytes: &[u8], limit: usize) {
+pub(crate) fn escape(out: &mut Vec<u8>, bytes: &[u8], limit: usize) {
     if bytes.len() <= limit && is_plain(bytes) {
         return out.extend_from_slice(bytes);
     }

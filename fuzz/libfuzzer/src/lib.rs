@@ -1,0 +1,1 @@
+//! Nothing: the archive that libfuzzer-sys builds is what `.ci/fuzz` is after.
