@@ -45,6 +45,7 @@ pub mod stream;
 pub mod telemetry;
 pub mod tls;
 mod traffic;
+mod untold;
 pub mod upstream;
 mod workers;
 
