@@ -72,11 +72,11 @@ fn limit(session: &mut Session, ctx: &RequestContext, peer: &mut HttpPeer, now: 
     let one = ctx.upstream.deadline.map(|at| at + SLACK);
     ctx.exchange.set_deadline(ctx.deadline.map_or(one, |all| Some(one.map_or(all, |one| all.min(one)))));
     let options = &mut peer.options;
-    // While a body goes up, that moves, and Pingora's limit would not know.
-    let answers_next = !ctx.is_upgrade && session.as_mut().is_body_done();
-    let idle = ctx.connection_rules().times.stream_idle;
-    if let Some(idle) = idle.filter(|_| answers_next) {
-        options.read_timeout = Some(options.read_timeout.map_or(idle, |own| own.min(idle)));
+    // The exchange ends a request on which nothing moves, and what is dropped over HTTP/2 is reset without an answer. While
+    // a body goes up, that moves, and Pingora's limit would not know.
+    let is_http2 = ctx.sent.version == Some(Version::HTTP_2);
+    if is_http2 && !ctx.is_upgrade && session.as_mut().is_body_done() {
+        options.read_timeout = ctx.connection_rules().times.stream_idle;
     }
     let Some(at) = ctx.limit() else { return };
     let left = at.saturating_duration_since(now);
