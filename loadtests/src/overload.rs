@@ -56,18 +56,20 @@ pub(crate) async fn run(args: &OverloadArgs) -> Result<bool> {
     let peak = rate(&closed);
     let unloaded = send(&proxy, CALM, Drive::Open(peak / 2.0, length)).await?;
     let before = proxy.pss_kib();
-    let loaded = send(&proxy, connections, Drive::Open(peak * args.times, length)).await?;
+    let loaded = send(&proxy, connections, Drive::Flood(peak * args.times, length)).await?;
     let memory = proxy.pss_kib();
     let p99 = unloaded.latency.micros(0.99);
     let recovered = recover(&proxy, peak / 2.0, p99).await?;
 
-    let offered = (loaded.latency.count() + loaded.errors) as f64 / loaded.elapsed.as_secs_f64() / peak;
+    let all = loaded.latency.count() + loaded.errors + loaded.skipped;
+    let offered = all as f64 / loaded.elapsed.as_secs_f64() / peak;
     let goodput = rate(&loaded) / peak;
     let latency = loaded.latency.micros(0.99) / p99.max(1.0);
     let rows = [
         ("peak, requests/s", Some(peak)),
         ("offered / peak", Some(offered)),
         ("goodput / peak", Some(goodput)),
+        ("not asked / peak", Some(loaded.skipped as f64 / loaded.elapsed.as_secs_f64() / peak)),
         ("turned away / peak", Some(loaded.errors as f64 / loaded.elapsed.as_secs_f64() / peak)),
         ("p99 unloaded, µs", Some(p99)),
         ("p99 of admitted / unloaded", Some(latency)),

@@ -46,12 +46,16 @@ pub(crate) enum Drive {
     Closed(Duration),
     /// So many per second.
     Open(f64, Duration),
+    /// So many per second, save those that come due while a client still waits: they are counted, and never sent.
+    Flood(f64, Duration),
 }
 
 /// What came of it.
 #[derive(Debug)]
 pub(crate) struct Tally {
     pub(crate) errors: u64,
+    /// Due, and never sent.
+    pub(crate) skipped: u64,
     pub(crate) first_error: Option<String>,
     /// Of the requests that were answered as they should.
     pub(crate) latency: Histogram,
@@ -60,7 +64,7 @@ pub(crate) struct Tally {
 
 impl Tally {
     fn new() -> Self {
-        Self { errors: 0, first_error: None, latency: Histogram::new(), elapsed: Duration::ZERO }
+        Self { errors: 0, skipped: 0, first_error: None, latency: Histogram::new(), elapsed: Duration::ZERO }
     }
 
     fn count(&mut self, due: Instant, result: Result<(), String>) {
@@ -75,6 +79,7 @@ impl Tally {
 
     fn merge(&mut self, other: Self) {
         self.errors += other.errors;
+        self.skipped += other.skipped;
         self.first_error = self.first_error.take().or(other.first_error);
         self.latency.merge(&other.latency);
     }
@@ -86,7 +91,7 @@ pub(crate) const GRPC_MESSAGE: &[u8] = b"\0\0\0\0\x10sixteen bytes ok";
 /// Connects, then sends what `drive` says. `begin` is called when all connections are there.
 pub(crate) async fn run(load: &Arc<Load>, drive: Drive, begin: impl FnOnce()) -> Result<Tally> {
     let length = match drive {
-        Drive::Closed(length) | Drive::Open(_, length) => length,
+        Drive::Closed(length) | Drive::Open(_, length) | Drive::Flood(_, length) => length,
     };
     let work = async {
         match load.shape {
@@ -131,7 +136,9 @@ async fn drive_all<W: Worker>(workers: Vec<W>, drive: Drive, begin: impl FnOnce(
     let start = Instant::now();
     let paces = match drive {
         Drive::Closed(length) => workers.iter().map(|_| Pace::Closed(start + length)).collect(),
-        Drive::Open(rate, length) => pace::open(workers.len(), rate, start + length, u64::MAX).0,
+        Drive::Open(rate, length) | Drive::Flood(rate, length) => {
+            pace::open(workers.len(), rate, start + length, u64::MAX).0
+        }
     };
     let mut tasks = JoinSet::new();
     let step = workers.len();
@@ -148,6 +155,9 @@ async fn drive_all<W: Worker>(workers: Vec<W>, drive: Drive, begin: impl FnOnce(
                     tokio::time::sleep(Duration::from_millis(2)).await;
                 }
                 n += step;
+                if matches!(drive, Drive::Flood(..)) {
+                    tally.skipped += pace.skip();
+                }
             }
             tally
         });

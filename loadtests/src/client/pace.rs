@@ -32,6 +32,14 @@ impl Pace {
             Self::Open(due) => due.recv().await,
         }
     }
+
+    /// Forgets what is due by now; gives how many that is.
+    pub(crate) fn skip(&mut self) -> u64 {
+        match self {
+            Self::Closed(_) => 0,
+            Self::Open(due) => std::iter::from_fn(|| due.try_recv().ok()).count() as u64,
+        }
+    }
 }
 
 /// Paces for `workers` that share `rate` requests per second until `end`, or until the sum is `limit`. Runs on the
