@@ -55,12 +55,11 @@ pub(crate) enum Stop {
     Open,
 }
 
+/// A line and what follows it.
+type Split<'a> = (&'a [u8], &'a [u8]);
+
 /// The line at the beginning and what follows it. CR and LF are in no line.
-fn split_line<'a>(
-    rest: &'a [u8],
-    whole: &Regex,
-    start: &Regex,
-) -> Result<(&'a [u8], &'a [u8]), (Stop, &'a [u8])> {
+fn split_line<'a>(rest: &'a [u8], whole: &Regex, start: &Regex) -> Result<Split<'a>, (Stop, &'a [u8])> {
     let end = rest.iter().position(|byte| *byte == b'\r').unwrap_or(rest.len());
     let (line, after) = rest.split_at(end);
     match after {

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -99,11 +100,9 @@ impl custom::Connector for Connector {
 
 fn failure(error: DialError, address: SocketAddr) -> BError {
     let etype = match &error {
-        DialError::Connect(error) => match error.kind() {
-            std::io::ErrorKind::TimedOut => ConnectTimedout,
-            std::io::ErrorKind::ConnectionRefused => ConnectRefused,
-            _ => ConnectError,
-        },
+        DialError::Connect(error) if error.kind() == ErrorKind::TimedOut => ConnectTimedout,
+        DialError::Connect(error) if error.kind() == ErrorKind::ConnectionRefused => ConnectRefused,
+        DialError::Connect(_) => ConnectError,
         DialError::Tls(error) => {
             let tls = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
             match tls {

@@ -86,12 +86,11 @@ pub(crate) async fn serve(mut stream: ClientStream, connection: Arc<Connection>,
                 refused.account(&connection, server);
             }
             Event::Idle if patience.leaving => return,
-            Event::Silent => return,
             Event::Drain | Event::Idle => {
                 patience.leave();
                 http2.graceful_shutdown();
             }
-            Event::Accepted(None) | Event::Broken => return,
+            Event::Accepted(None) | Event::Silent | Event::Broken => return,
         }
     }
 }

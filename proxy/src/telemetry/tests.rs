@@ -53,6 +53,21 @@ fn gateway() -> Arc<Telemetry> {
     Telemetry::new("gateway", &Settings::default()).unwrap()
 }
 
+/// What a proxy with a controller says of it.
+fn connected() -> config::xds::ClientState {
+    config::xds::ClientState {
+        is_connected: true,
+        answered: Some(tokio::time::Instant::now()),
+        acks: 3,
+        nacks: 1,
+        streams: 2,
+        certificates: 1,
+        // A clock that was set back since: the age is 0, in every run.
+        snapshot_written: Some(std::time::SystemTime::now() + Duration::from_secs(3600)),
+        ..config::xds::ClientState::default()
+    }
+}
+
 /// Two roles with something in every family, and hostile names.
 fn busy() -> Vec<Arc<Telemetry>> {
     let settings = Settings {
@@ -121,18 +136,7 @@ fn busy() -> Vec<Arc<Telemetry>> {
     listener.turned_away("address_limit");
     gateway.follow_overload(Overload::found(930, 1000, 1500).into());
     gateway.config_applied(11, &[]);
-    let state = config::xds::ClientState {
-        is_connected: true,
-        answered: Some(tokio::time::Instant::now()),
-        acks: 3,
-        nacks: 1,
-        streams: 2,
-        certificates: 1,
-        // A clock that was set back since: the age is 0, in every run.
-        snapshot_written: Some(std::time::SystemTime::now() + Duration::from_secs(3600)),
-        ..config::xds::ClientState::default()
-    };
-    gateway.follow_controller(tokio::sync::watch::channel(state).1);
+    gateway.follow_controller(tokio::sync::watch::channel(connected()).1);
     let waypoint = Telemetry::new("waypoint", &Settings::default()).unwrap();
     let rejection =
         |severity| Rejection { key: Key::new(Kind::HttpRoute, "a", "b"), severity, message: String::new() };

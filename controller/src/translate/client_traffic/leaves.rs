@@ -32,7 +32,12 @@ fn take(fields: Map<String, Value>, at: &str, leaves: &mut Leaves) {
                 }
                 take(fields, &path, leaves);
             }
-            value => drop(leaves.insert(path, value)),
+            leaf @ (Value::Object(_)
+            | Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_)) => drop(leaves.insert(path, leaf)),
         }
     }
 }

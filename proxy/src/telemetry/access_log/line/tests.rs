@@ -61,7 +61,6 @@ fn a_full_line_is_exactly_this() {
             flags: 1,
         },
         user_agent: Some("evil\\\u{7f}"),
-        ..unmatched()
     };
     let now = Duration::from_millis(1_767_323_045_067);
     let want = concat!(
