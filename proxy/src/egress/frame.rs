@@ -30,15 +30,18 @@ pub(crate) type Frame = HttpProxy<Engine, Connector>;
 /// Nothing here waits for anybody else.
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// Makes one, on the runtime it will work on, which another thread drives. Waits for it.
+/// Makes one, on the runtime it will work on, which another thread drives: that one does it, since whatever a thread of its
+/// own allocated would stay with the process. Waits for it.
 ///
 /// # Errors
 /// When loopback cannot be used.
 pub(crate) fn frame(conf: Arc<ServerConf>, engine: Engine, runtime: &Handle) -> io::Result<Arc<Frame>> {
-    let runtime = runtime.clone();
-    let made =
-        std::thread::spawn(move || runtime.block_on(async { timeout(LONGEST, make(conf, engine)).await }));
-    made.join().map_err(|_| io::Error::other("a bug in making the proxy"))??
+    let (give, given) = std::sync::mpsc::channel();
+    runtime.spawn(async move {
+        // Nobody waits any more only when the process ends.
+        let _ = give.send(timeout(LONGEST, make(conf, engine)).await);
+    });
+    given.recv().map_err(|_| io::Error::other("a bug in making the proxy"))??
 }
 
 async fn make(conf: Arc<ServerConf>, engine: Engine) -> io::Result<Arc<Frame>> {
