@@ -9,6 +9,9 @@ use super::{ByteSize, ClientTraffic, HeaderValue as Field};
 use crate::Duration;
 use crate::edits::RESERVED;
 
+/// So many are said: a condition's message has room for them, and a list of wrong entries costs no more than a good one.
+const MOST: usize = 16;
+
 /// Collects what is wrong.
 #[derive(Debug, Default)]
 pub(super) struct Problems(Vec<String>);
@@ -34,7 +37,11 @@ impl ClientTraffic {
 
 impl Problems {
     pub(super) fn add(&mut self, field: impl Display, problem: impl Display) {
-        self.0.push(format!("{field}: {problem}"));
+        match self.0.len() {
+            ..MOST => self.0.push(format!("{field}: {problem}")),
+            MOST => self.0.push("and others: correct these first".to_owned()),
+            _ => {}
+        }
     }
 
     /// A number that must be between two.
@@ -203,6 +210,13 @@ mod tests {
             assert_eq!(found.len(), 1, "{text}: {found:?}");
             assert!(found.iter().all(|problem| problem.starts_with(wrong)), "{text}: {found:?}");
         }
+    }
+
+    #[test]
+    fn of_many_problems_some_are_said() {
+        let ranges = ["x"; 200].join(", ");
+        let found = problems(&format!("clientIPDetection: {{xForwardedFor: {{trustedCIDRs: [{ranges}]}}}}"));
+        assert_eq!((found.len(), found[MOST].as_str()), (MOST + 1, "and others: correct these first"));
     }
 
     #[test]
