@@ -39,7 +39,7 @@ pub struct ClientTrafficPolicySpec {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 16))]
     pub target_refs: Vec<TargetRef>,
-    /// A [`ClientTraffic`], and what the API server keeps of [`REFUSED`].
+    /// A [`ClientTraffic`], and what the API server keeps of `REFUSED`.
     #[serde(flatten)]
     #[schemars(with = "ClientTraffic")]
     pub traffic: Map<String, Value>,
