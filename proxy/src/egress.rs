@@ -18,7 +18,6 @@ use pingora_core::protocols::tls::CustomALPN;
 pub(crate) use self::connector::{Connector, Secure, told};
 pub(crate) use self::frame::{Frame, frame};
 pub(crate) use self::reply::is_bad;
-pub(crate) use self::stream::Io;
 
 /// Marks peers that [`Connector`] connects. Backends never see it: they are offered `http/1.1`.
 pub(crate) fn http1() -> ALPN {

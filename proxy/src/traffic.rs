@@ -29,7 +29,7 @@ impl Traffic {
         if !problems.is_empty() {
             return Err(problems.join("; "));
         }
-        let connection = ConnectionRules::compile(spec)?;
+        let connection = ConnectionRules::compile(spec);
         Ok(Arc::new(Self { connection, request: RequestRules::compile(spec)? }))
     }
 }

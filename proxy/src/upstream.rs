@@ -34,7 +34,7 @@ use self::pins::Pins;
 use crate::telemetry::BackendStats;
 
 pub(crate) use self::client::ClientIdentity;
-pub(crate) use self::dial::{DialError, open};
+pub(crate) use self::dial::{DialError, bad_certificate, open};
 pub(crate) use self::health::Millis;
 pub(crate) use self::pins::{IDENTITY, Strict};
 pub use self::trust::trust_file;
@@ -130,7 +130,7 @@ impl Cluster {
     }
 
     fn endpoint(&self, address: SocketAddr, health: Arc<Health>) -> Arc<Endpoint> {
-        let pins = self.dialer.strict().map(|_| Pins::default());
+        let pins = self.dialer.is_strict().then(Pins::default);
         Arc::new(Endpoint { address, prototype: self.dialer.prototype(address), health, pins })
     }
 

@@ -1,28 +1,37 @@
 //! Changes of fields before anything is matched and after everything else, compiled.
 
-use super::{EarlyRequestHeaders, HeaderValue, LateResponseHeaders};
+use super::{FieldChanges, HeaderValue};
 use crate::edits::{Edits, HeaderField, Lists, Side};
 use crate::{Invalid, Request, Response};
 
 /// Most fields of a list.
 const MOST: usize = 64;
 
-/// Compiled [`EarlyRequestHeaders`] or [`LateResponseHeaders`]. Neither touches Host, what frames a message, nor what
+/// Compiled [`FieldChanges`]. They touch neither Host, what frames a message, nor what
 /// belongs to one connection.
 #[derive(Debug, Default)]
 pub struct HeaderChanges(Edits);
 
 impl HeaderChanges {
     /// # Errors
-    /// Field, reason and remedy, below `earlyRequestHeaders`.
-    pub fn early(spec: &EarlyRequestHeaders) -> Result<Self, Invalid> {
-        compile([&spec.set, &spec.add, &spec.add_if_absent], spec.remove.as_deref())
-    }
-
-    /// # Errors
-    /// Field, reason and remedy, below `lateResponseHeaders`.
-    pub fn late(spec: &LateResponseHeaders) -> Result<Self, Invalid> {
-        compile([&spec.set, &spec.add, &spec.add_if_absent], spec.remove.as_deref())
+    /// Field, reason and remedy, below the place of the changes.
+    pub fn compile(spec: &FieldChanges) -> Result<Self, Invalid> {
+        let [set, add, add_if_absent] =
+            [&spec.set, &spec.add, &spec.add_if_absent].map(|l| fields(l.as_deref()));
+        let remove = spec.remove.as_deref().unwrap_or_default();
+        for (name, length) in [
+            ("set", set.len()),
+            ("add", add.len()),
+            ("addIfAbsent", add_if_absent.len()),
+            ("remove", remove.len()),
+        ] {
+            if length > MOST {
+                return Err(Invalid::field(name, format!("has {length} fields; at most {MOST} are taken")));
+            }
+        }
+        let lists = Lists { set: &set, add: &add, add_if_absent: &add_if_absent, remove };
+        // As of a response: Host is out of reach.
+        Edits::compile_lists(&lists, Side::Response).map(Self)
     }
 
     /// Changes a request.
@@ -36,27 +45,6 @@ impl HeaderChanges {
     }
 }
 
-fn compile(
-    lists: [&Option<Vec<HeaderValue>>; 3],
-    remove: Option<&[String]>,
-) -> Result<HeaderChanges, Invalid> {
-    let [set, add, add_if_absent] = lists.map(|list| fields(list.as_deref()));
-    let remove = remove.unwrap_or_default();
-    for (name, length) in [
-        ("set", set.len()),
-        ("add", add.len()),
-        ("addIfAbsent", add_if_absent.len()),
-        ("remove", remove.len()),
-    ] {
-        if length > MOST {
-            return Err(Invalid::field(name, format!("has {length} fields; at most {MOST} are taken")));
-        }
-    }
-    let lists = Lists { set: &set, add: &add, add_if_absent: &add_if_absent, remove };
-    // As of a response: Host is out of reach.
-    Edits::compile_lists(&lists, Side::Response).map(HeaderChanges)
-}
-
 fn fields(list: Option<&[HeaderValue]>) -> Vec<HeaderField> {
     let field =
         |HeaderValue { name, value }: &HeaderValue| HeaderField { name: name.clone(), value: value.clone() };
@@ -67,13 +55,13 @@ fn fields(list: Option<&[HeaderValue]>) -> Vec<HeaderField> {
 mod tests {
     use super::*;
 
-    fn early(yaml: &str) -> Result<HeaderChanges, Invalid> {
-        HeaderChanges::early(&serde_saphyr::from_str(yaml).unwrap())
+    fn compiled(yaml: &str) -> Result<HeaderChanges, Invalid> {
+        HeaderChanges::compile(&serde_saphyr::from_str(yaml).unwrap())
     }
 
     #[test]
     fn fields_are_set_added_added_where_absent_and_removed() {
-        let changes = early(
+        let changes = compiled(
             "{set: [{name: A, value: '1'}], add: [{name: B, value: '2'}], addIfAbsent: [{name: C, value: '3'}, {name: D, \
              value: '4'}], remove: [E]}",
         )
@@ -100,14 +88,12 @@ mod tests {
                 format!("{{addIfAbsent: [{{name: {name:?}, value: x}}]}}"),
                 format!("{{remove: [{name:?}]}}"),
             ] {
-                assert!(early(&list).is_err(), "{list}");
-                let late = serde_saphyr::from_str(&list).unwrap();
-                assert!(HeaderChanges::late(&late).is_err(), "{list}");
+                assert!(compiled(&list).is_err(), "{list}");
             }
         }
-        let both = early("{set: [{name: a, value: x}], addIfAbsent: [{name: A, value: y}]}");
+        let both = compiled("{set: [{name: a, value: x}], addIfAbsent: [{name: A, value: y}]}");
         assert!(both.unwrap_err().to_string().starts_with("addIfAbsent[0].name: a is also in `set`"));
         let many = format!("{{remove: [{}]}}", "a,".repeat(65));
-        assert!(early(&many).unwrap_err().to_string().starts_with("remove: has 65"));
+        assert!(compiled(&many).unwrap_err().to_string().starts_with("remove: has 65"));
     }
 }

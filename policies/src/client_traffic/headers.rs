@@ -13,9 +13,9 @@ group! {
         /// `x-forwarded-client-cert`. Default: Sanitize.
         x_forwarded_client_cert: XForwardedClientCert,
         /// Changes before anything is matched.
-        early_request_headers: EarlyRequestHeaders,
+        early_request_headers: FieldChanges,
         /// Changes after everything else.
-        late_response_headers: LateResponseHeaders,
+        late_response_headers: FieldChanges,
         /// The host.
         host: HostHeader,
     }
@@ -101,26 +101,8 @@ pub struct HeaderValue {
 }
 
 group! {
-    /// Changes to requests before anything is matched. At most 64 fields in each list.
-    EarlyRequestHeaders {
-        /// Replace what there is.
-        #[schemars(length(max = 64))]
-        set: Vec<HeaderValue>,
-        /// Come beside what there is.
-        #[schemars(length(max = 64))]
-        add: Vec<HeaderValue>,
-        /// Come where there is none.
-        #[schemars(length(max = 64))]
-        add_if_absent: Vec<HeaderValue>,
-        /// Names of fields to remove.
-        #[schemars(length(max = 64))]
-        remove: Vec<String>,
-    }
-}
-
-group! {
-    /// Changes to responses after everything else. At most 64 fields in each list.
-    LateResponseHeaders {
+    /// Changes of fields. At most 64 in each list.
+    FieldChanges {
         /// Replace what there is.
         #[schemars(length(max = 64))]
         set: Vec<HeaderValue>,
@@ -156,19 +138,17 @@ impl Headers {
             }
             problems.once("headers.xForwardedClientCert.certDetailsToAdd", details);
         }
-        if let Some(early) = &self.early_request_headers {
-            let at = |list: &str| format!("headers.earlyRequestHeaders.{list}");
-            problems.fields(&at("set"), early.set.as_ref());
-            problems.fields(&at("add"), early.add.as_ref());
-            problems.fields(&at("addIfAbsent"), early.add_if_absent.as_ref());
-            problems.names(&at("remove"), early.remove.as_ref());
-        }
-        if let Some(late) = &self.late_response_headers {
-            let at = |list: &str| format!("headers.lateResponseHeaders.{list}");
-            problems.fields(&at("set"), late.set.as_ref());
-            problems.fields(&at("add"), late.add.as_ref());
-            problems.fields(&at("addIfAbsent"), late.add_if_absent.as_ref());
-            problems.names(&at("remove"), late.remove.as_ref());
+        let lists = [
+            ("earlyRequestHeaders", &self.early_request_headers),
+            ("lateResponseHeaders", &self.late_response_headers),
+        ];
+        for (name, changes) in lists {
+            let Some(changes) = changes else { continue };
+            let at = |list: &str| format!("headers.{name}.{list}");
+            problems.fields(&at("set"), changes.set.as_ref());
+            problems.fields(&at("add"), changes.add.as_ref());
+            problems.fields(&at("addIfAbsent"), changes.add_if_absent.as_ref());
+            problems.names(&at("remove"), changes.remove.as_ref());
         }
     }
 }

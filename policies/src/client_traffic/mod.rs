@@ -22,8 +22,8 @@ pub use self::changes::HeaderChanges;
 pub use self::client_ip::{ClientIpDetection, CustomHeader, DirectSourceIp, XForwardedFor};
 pub use self::connection::{Connection, ConnectionLimit, Limits, ProxyProtocol, TcpKeepalive};
 pub use self::headers::{
-    CertificateDetail, EarlyRequestHeaders, HeaderValue, Headers, HostHeader, LateResponseHeaders, RequestId,
-    Underscores, XForwardedClientCert, XfccMode,
+    CertificateDetail, FieldChanges, HeaderValue, Headers, HostHeader, RequestId, Underscores,
+    XForwardedClientCert, XfccMode,
 };
 pub use self::http::{EscapedSlashes, HealthCheck, Http2, InvalidMessage, Keepalive, Path};
 pub use self::timeout::{HttpTimeout, TcpTimeout, Timeout};

@@ -114,19 +114,22 @@ impl TlsVersion {
             problems.add(field, format!("{} is not supported: use 1.2 or 1.3", version.as_str()));
         }
     }
-
-    /// What is meant where the default is `default`.
-    fn or(said: Option<Self>, default: Self) -> Self {
-        said.filter(|version| *version != Self::Auto).unwrap_or(default)
-    }
 }
 
 impl ClientTls {
+    /// The least and the greatest version that are spoken.
+    #[must_use]
+    pub fn versions(&self) -> (TlsVersion, TlsVersion) {
+        let or = |said: Option<TlsVersion>, default| {
+            said.filter(|version| *version != TlsVersion::Auto).unwrap_or(default)
+        };
+        (or(self.min_version, TlsVersion::V1_2), or(self.max_version, TlsVersion::V1_3))
+    }
+
     pub(super) fn check(&self, problems: &mut Problems) {
         TlsVersion::check(self.min_version, "tls.minVersion", problems);
         TlsVersion::check(self.max_version, "tls.maxVersion", problems);
-        let least = TlsVersion::or(self.min_version, TlsVersion::V1_2);
-        let greatest = TlsVersion::or(self.max_version, TlsVersion::V1_3);
+        let (least, greatest) = self.versions();
         // What is refused anyway is not compared.
         if least > greatest && greatest >= TlsVersion::V1_2 {
             let message = format!("is above maxVersion {}: write another of them", greatest.as_str());

@@ -18,7 +18,7 @@ use tokio::net::TcpSocket;
 use tokio::time::timeout;
 
 use super::stream::BackendStream;
-use crate::upstream::{DialError, Strict, open};
+use crate::upstream::{DialError, Strict, bad_certificate, open};
 
 /// Whom a connection must lead to, and what is shown to it.
 #[derive(Clone)]
@@ -81,8 +81,8 @@ impl custom::Connector for Connector {
         let within = options.total_connection_timeout.unwrap_or(Duration::MAX);
         let opened = timeout(within, open(address, secure.as_ref(), &[b"http/1.1"])).await;
         let opened = opened.map_err(|_| Error::explain(ConnectTimedout, format!("{address}: too late")));
-        let io = opened.map_err(|late| late.into_up())?.map_err(|error| failure(error, address))?;
-        Ok((Connection::Stream(Box::new(BackendStream::new(io))), false))
+        let side = opened.map_err(|late| late.into_up())?.map_err(|error| failure(error, address))?;
+        Ok((Connection::Stream(Box::new(BackendStream::new(side))), false))
     }
 
     async fn reused_http_session<P: Peer + Send + Sync + 'static>(&self, _: &P) -> Option<()> {
@@ -103,13 +103,8 @@ fn failure(error: DialError, address: SocketAddr) -> BError {
         DialError::Connect(error) if error.kind() == ErrorKind::TimedOut => ConnectTimedout,
         DialError::Connect(error) if error.kind() == ErrorKind::ConnectionRefused => ConnectRefused,
         DialError::Connect(_) => ConnectError,
-        DialError::Tls(error) => {
-            let tls = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
-            match tls {
-                Some(rustls::Error::InvalidCertificate(_)) => InvalidCert,
-                _ => TLSHandshakeFailure,
-            }
-        }
+        DialError::Tls(error) if bad_certificate(error).is_some() => InvalidCert,
+        DialError::Tls(_) => TLSHandshakeFailure,
     };
     Error::because(etype, address.to_string(), error).into_up()
 }

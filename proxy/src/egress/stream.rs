@@ -10,10 +10,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use pingora_core::protocols::{Shutdown, UniqueID, UniqueIDType};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
-use tokio_rustls::client::TlsStream;
 
 use super::reply::Reply;
+use crate::stream::Side;
 use crate::untold::untold;
 
 /// How long saying goodbye may take.
@@ -22,34 +21,13 @@ const GOODBYE: Duration = Duration::from_secs(1);
 /// A connection to a backend.
 #[derive(Debug)]
 pub(super) struct BackendStream {
-    io: Io,
+    side: Side,
     reply: Reply,
 }
 
-#[derive(Debug)]
-pub(crate) enum Io {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
-macro_rules! each {
-    ($io:expr, $stream:ident => $work:expr) => {
-        match $io {
-            Io::Plain(tcp) => {
-                let $stream = Pin::new(tcp);
-                $work
-            }
-            Io::Tls(tls) => {
-                let $stream = Pin::new(tls.as_mut());
-                $work
-            }
-        }
-    };
-}
-
 impl BackendStream {
-    pub(super) fn new(io: Io) -> Self {
-        Self { io, reply: Reply::default() }
+    pub(super) fn new(side: Side) -> Self {
+        Self { side, reply: Reply::default() }
     }
 }
 
@@ -61,7 +39,7 @@ impl AsyncRead for BackendStream {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let before = buf.filled().len();
-        ready!(each!(&mut this.io, stream => stream.poll_read(cx, buf)))?;
+        ready!(this.side.poll_fill(cx, buf))?;
         if let Err(bad) = this.reply.pass(buf.filled().get(before..).unwrap_or_default()) {
             buf.set_filled(before);
             return Poll::Ready(Err(bad.into()));
@@ -73,7 +51,7 @@ impl AsyncRead for BackendStream {
 impl AsyncWrite for BackendStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.reply.ask(buf);
-        each!(&mut self.io, stream => stream.poll_write(cx, buf))
+        self.side.poll_write(cx, buf)
     }
 
     fn poll_write_vectored(
@@ -82,7 +60,7 @@ impl AsyncWrite for BackendStream {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.reply.ask(bufs.first().map_or(&[], |first| &**first));
-        each!(&mut self.io, stream => stream.poll_write_vectored(cx, bufs))
+        self.side.poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -90,11 +68,11 @@ impl AsyncWrite for BackendStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(&mut self.io, stream => stream.poll_flush(cx))
+        self.side.poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(&mut self.io, stream => stream.poll_shutdown(cx))
+        self.side.poll_shutdown(cx)
     }
 }
 
@@ -108,10 +86,7 @@ impl Shutdown for BackendStream {
 
 impl UniqueID for BackendStream {
     fn id(&self) -> UniqueIDType {
-        match &self.io {
-            Io::Plain(tcp) => tcp.as_raw_fd(),
-            Io::Tls(tls) => tls.get_ref().0.as_raw_fd(),
-        }
+        self.side.tcp().as_raw_fd()
     }
 }
 

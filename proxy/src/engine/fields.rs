@@ -15,8 +15,8 @@ const OPTIONS: usize = 16;
 /// Fields of ours: what a client says in them is not ours.
 const OWN: &str = "x-fairway-";
 
-/// Fields in which proxies tell backends who the client is. Nothing here sets them, so at an edge they come from the
-/// client itself.
+// In these proxies tell backends who the client is. Nothing here sets them, so at an edge they come from the client
+// itself.
 const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 

@@ -55,20 +55,20 @@ struct Probes {
 
 impl ConnectionRules {
     /// `spec` has no [problems](ClientTraffic::problems).
-    pub(super) fn compile(spec: &ClientTraffic) -> Result<Self, String> {
+    pub(super) fn compile(spec: &ClientTraffic) -> Self {
         let proxy_protocol = spec.proxy_protocol.as_ref().map(|header| match header.optional {
             Some(true) => ProxyProtocol::Optional,
             Some(false) | None => ProxyProtocol::Required,
         });
-        Ok(Self {
+        Self {
             proxy_protocol,
             limits: Limits::compile(spec),
             times: Times::compile(spec.timeout.as_ref()),
             body: BodyRules::compile(spec.limits.as_ref()),
             http2: Http2Rules::compile(spec.http2.as_ref()),
-            tls: spec.tls.as_ref().map(TlsRules::compile).transpose()?.unwrap_or_default(),
+            tls: spec.tls.as_ref().map(TlsRules::compile).unwrap_or_default(),
             socket: Socket::compile(spec),
-        })
+        }
     }
 
     /// True when listeners with these two can share a port without one of them giving in.

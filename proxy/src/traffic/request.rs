@@ -108,10 +108,10 @@ impl RequestRules {
             self.request_id = mode;
         }
         if let Some(spec) = &headers.early_request_headers {
-            self.early = HeaderChanges::early(spec).map_err(|e| field("earlyRequestHeaders", e))?;
+            self.early = HeaderChanges::compile(spec).map_err(|e| field("earlyRequestHeaders", e))?;
         }
         if let Some(spec) = &headers.late_response_headers {
-            self.late = HeaderChanges::late(spec).map_err(|e| field("lateResponseHeaders", e))?;
+            self.late = HeaderChanges::compile(spec).map_err(|e| field("lateResponseHeaders", e))?;
         }
         self.certificate = headers.x_forwarded_client_cert.as_ref().map(CertificateRules::compile);
         self.strips_dot =

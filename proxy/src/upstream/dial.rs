@@ -4,17 +4,19 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use rustls::CertificateError;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::Picked;
 use super::client::ClientIdentity;
 use super::peer::{
     CONNECT_TIMEOUT, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVES, TOTAL_CONNECT_TIMEOUT, UNACKNOWLEDGED,
 };
-use crate::egress::{Io, Secure};
+use crate::egress::Secure;
 use crate::stream::Side;
 
 /// Why there is no connection.
@@ -41,10 +43,7 @@ impl Picked {
     ) -> Result<Side, DialError> {
         let secure = self.cluster.dialer.secure(identity).filter(|_| may_secure);
         // No ALPN: what is spoken inside is not known.
-        Ok(match open(self.endpoint.address, secure.as_ref(), &[]).await? {
-            Io::Plain(tcp) => Side::Plain(tcp),
-            Io::Tls(tls) => Side::Tls(Box::new((*tls).into())),
-        })
+        open(self.endpoint.address, secure.as_ref(), &[]).await
     }
 }
 
@@ -56,7 +55,7 @@ pub(crate) async fn open(
     address: SocketAddr,
     secure: Option<&Secure>,
     alpn: &[&[u8]],
-) -> Result<Io, DialError> {
+) -> Result<Side, DialError> {
     let late = |_| io::Error::from(io::ErrorKind::TimedOut);
     let tcp = timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await;
     let tcp = tcp.map_err(late).flatten().map_err(DialError::Connect)?;
@@ -68,10 +67,27 @@ pub(crate) async fn open(
         .with_retries(KEEPALIVES);
     let _ = socket.set_tcp_keepalive(&keepalive);
     let _ = socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
-    let Some(Secure { strict, identity }) = secure else { return Ok(Io::Plain(tcp)) };
-    let settings = strict.verifier.settings(identity.clone(), alpn);
-    let settings = settings.map_err(|error| DialError::Tls(io::Error::other(error)))?;
-    let handshake = TlsConnector::from(Arc::new(settings)).connect(strict.name.clone(), tcp);
-    let stream = timeout(TOTAL_CONNECT_TIMEOUT.saturating_sub(CONNECT_TIMEOUT), handshake).await;
-    Ok(Io::Tls(Box::new(stream.map_err(late).flatten().map_err(DialError::Tls)?)))
+    let Some(secure) = secure else { return Ok(Side::Plain(tcp)) };
+    let secured =
+        timeout(TOTAL_CONNECT_TIMEOUT.saturating_sub(CONNECT_TIMEOUT), shake(tcp, secure, alpn)).await;
+    Ok(Side::Tls(Box::new(secured.map_err(late).flatten().map_err(DialError::Tls)?.into())))
+}
+
+/// Shakes hands, for as long as it takes.
+///
+/// # Errors
+/// When the endpoint is not who it must be, or speaks no TLS.
+pub(super) async fn shake(
+    tcp: TcpStream,
+    Secure { strict, identity }: &Secure,
+    alpn: &[&[u8]],
+) -> io::Result<TlsStream<TcpStream>> {
+    let settings = strict.verifier.settings(identity.clone(), alpn).map_err(io::Error::other)?;
+    TlsConnector::from(Arc::new(settings)).connect(strict.name.clone(), tcp).await
+}
+
+/// What is wrong with the certificate the endpoint has shown, where a handshake failed for that.
+pub(crate) fn bad_certificate(error: &io::Error) -> Option<&CertificateError> {
+    let Some(rustls::Error::InvalidCertificate(why)) = error.get_ref()?.downcast_ref() else { return None };
+    Some(why)
 }

@@ -118,9 +118,9 @@ impl Dialer {
         }
     }
 
-    /// What its endpoints are verified by, beside what Pingora does.
-    pub(super) fn strict(&self) -> Option<&Strict> {
-        self.secure.as_deref().filter(|_| self.is_strict)
+    /// Its endpoints are verified by more than what Pingora does.
+    pub(super) const fn is_strict(&self) -> bool {
+        self.is_strict
     }
 
     /// What its endpoints are verified by where Pingora has no part; `None`: they are not reached over TLS. `identity`:

@@ -21,10 +21,10 @@ use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
-use tokio_rustls::TlsConnector;
 
-use super::client::ClientIdentity;
+use super::dial::{bad_certificate, shake};
 use super::names::Verifier;
+use crate::egress::Secure;
 
 /// Type of the error of a connection whose certificate was not verified.
 pub(crate) const IDENTITY: &str = "UpstreamIdentity";
@@ -94,36 +94,28 @@ impl Pins {
         self.generation.load(Ordering::Relaxed)
     }
 
-    fn is_fresh(&self) -> bool {
+    /// A certificate of the endpoint is known. Costs a look at a list.
+    pub(super) fn is_fresh(&self) -> bool {
         let now = Instant::now();
         !self.in_doubt.load(Ordering::Acquire) && self.known.load().iter().any(|pin| now < pin.until)
     }
 
-    /// Sees to it that a certificate of the endpoint is known. Costs a look at a list, or a handshake.
+    /// Sees to it that a certificate of the endpoint is known, by a handshake.
     ///
     /// # Errors
     /// When the endpoint cannot be reached or is not who it must be.
     pub(super) async fn assure(
         &self,
         address: SocketAddr,
-        strict: &Strict,
-        identity: Option<&ClientIdentity>,
+        secure: &Secure,
         within: Option<Duration>,
     ) -> Result<(), BError> {
-        if self.is_fresh() {
-            return Ok(());
-        }
         let whole = within.map_or(HANDSHAKE, |within| within.min(HANDSHAKE));
-        let verified = timeout(whole, self.verify(address, strict, identity)).await;
+        let verified = timeout(whole, self.verify(address, secure)).await;
         verified.unwrap_or(Err(Refusal::Late)).map_err(|refusal| refusal.error(address))
     }
 
-    async fn verify(
-        &self,
-        address: SocketAddr,
-        strict: &Strict,
-        identity: Option<&ClientIdentity>,
-    ) -> Result<(), Refusal> {
+    async fn verify(&self, address: SocketAddr, secure: &Secure) -> Result<(), Refusal> {
         let mut last = self.turn.lock().await;
         // Whoever had the turn before may have done it.
         if self.is_fresh() {
@@ -134,7 +126,7 @@ impl Pins {
         {
             return Err(refusal.clone());
         }
-        match shake(address, strict, identity).await {
+        match ask(address, secure).await {
             Ok(pin) => {
                 *last = None;
                 self.learn(pin);
@@ -177,22 +169,11 @@ impl Pins {
     }
 }
 
-async fn shake(
-    address: SocketAddr,
-    strict: &Strict,
-    identity: Option<&ClientIdentity>,
-) -> Result<Pin, Refusal> {
-    let identity = identity.map(ClientIdentity::certified);
-    let settings =
-        strict.verifier.settings(identity, &[b"h2"]).map_err(|e| Refusal::Handshake(e.to_string()))?;
+async fn ask(address: SocketAddr, secure: &Secure) -> Result<Pin, Refusal> {
     let tcp = TcpStream::connect(address).await.map_err(|e| Refusal::Unreachable(e.to_string()))?;
-    let connector = TlsConnector::from(Arc::new(settings));
-    let stream = connector.connect(strict.name.clone(), tcp).await.map_err(|error| {
-        let certificate = error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
-        match certificate {
-            Some(rustls::Error::InvalidCertificate(why)) => Refusal::Certificate(format!("{why:?}")),
-            _ => Refusal::Handshake(error.to_string()),
-        }
+    let stream = shake(tcp, secure, &[b"h2"]).await.map_err(|error| match bad_certificate(&error) {
+        Some(why) => Refusal::Certificate(format!("{why:?}")),
+        None => Refusal::Handshake(error.to_string()),
     })?;
     let leaf = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
     let leaf = leaf.ok_or_else(|| Refusal::Certificate("none".to_owned()))?;

@@ -45,10 +45,9 @@ impl Picked {
         identity: Option<&ClientIdentity>,
         within: Option<Duration>,
     ) -> Result<(), BError> {
-        let (Some(pins), Some(strict)) = (self.pins(h2), self.cluster.dialer.strict()) else {
-            return Ok(());
-        };
-        pins.assure(self.endpoint.address, strict, identity, within).await
+        let Some(pins) = self.pins(h2).filter(|pins| !pins.is_fresh()) else { return Ok(()) };
+        let Some(secure) = self.cluster.dialer.secure(identity) else { return Ok(()) };
+        pins.assure(self.endpoint.address, &secure, within).await
     }
 
     /// Over HTTP/1 a connection's own handshake verifies everything.

@@ -2,43 +2,9 @@
 
 use std::sync::Arc;
 
-use policies::client_traffic::{AlpnProtocol, ClientTls, TlsVersion};
+use policies::client_traffic::{AlpnProtocol, ClientTls, TlsVersion, cipher};
 use rustls::crypto::CryptoProvider;
-use rustls::{CipherSuite, NamedGroup, SupportedProtocolVersion, version};
-
-/// TLS 1.2, by OpenSSL's name and the registry's.
-const CIPHERS: [(&str, &str, CipherSuite); 6] = [
-    (
-        "ECDHE-ECDSA-AES128-GCM-SHA256",
-        "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
-        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
-    ),
-    (
-        "ECDHE-ECDSA-AES256-GCM-SHA384",
-        "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
-        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
-    ),
-    (
-        "ECDHE-ECDSA-CHACHA20-POLY1305",
-        "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
-        CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
-    ),
-    (
-        "ECDHE-RSA-AES128-GCM-SHA256",
-        "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
-        CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
-    ),
-    (
-        "ECDHE-RSA-AES256-GCM-SHA384",
-        "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
-        CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
-    ),
-    (
-        "ECDHE-RSA-CHACHA20-POLY1305",
-        "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
-        CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
-    ),
-];
+use rustls::{NamedGroup, SupportedProtocolVersion, version};
 
 const GROUPS: [(&str, NamedGroup); 3] =
     [("X25519", NamedGroup::X25519), ("P-256", NamedGroup::secp256r1), ("P-384", NamedGroup::secp384r1)];
@@ -48,8 +14,8 @@ const GROUPS: [(&str, NamedGroup); 3] =
 pub(crate) struct TlsRules {
     tls12: bool,
     tls13: bool,
-    /// Of TLS 1.2, most wanted first; empty: the library's choice.
-    ciphers: Vec<CipherSuite>,
+    /// IANA names of TLS 1.2, most wanted first; empty: the library's choice.
+    ciphers: Vec<&'static str>,
     /// Most wanted first; empty: the library's choice.
     groups: Vec<NamedGroup>,
     /// For HTTPS, most wanted first.
@@ -75,36 +41,26 @@ impl Default for TlsRules {
 }
 
 impl TlsRules {
-    /// # Errors
-    /// Field, reason and remedy.
-    pub(super) fn compile(spec: &ClientTls) -> Result<Self, String> {
-        let least = version_of("minVersion", spec.min_version, TlsVersion::V1_2)?;
-        let greatest = version_of("maxVersion", spec.max_version, TlsVersion::V1_3)?;
-        if least > greatest {
-            return Err("tls.minVersion: is greater than maxVersion: no handshake could succeed".to_owned());
-        }
-        let tls12 = least == TlsVersion::V1_2;
-        let ciphers = each("ciphers", spec.ciphers.as_deref(), cipher)?;
-        if !ciphers.is_empty() && !tls12 {
-            return Err(
-                "tls.ciphers: are those of TLS 1.2, which minVersion rules out: leave them out".to_owned()
-            );
-        }
+    /// `spec` has no problems.
+    pub(super) fn compile(spec: &ClientTls) -> Self {
+        let (least, greatest) = spec.versions();
         let (stateless, stateful) =
             match spec.session.as_ref().and_then(|session| session.resumption.as_ref()) {
                 Some(resumption) => (resumption.stateless.is_some(), resumption.stateful.is_some()),
                 None => (true, true),
             };
-        let alpn = each("alpnProtocols", spec.alpn_protocols.as_deref(), alpn)?;
-        Ok(Self {
-            tls12,
+        let ciphers = spec.ciphers.iter().flatten();
+        let groups = spec.ecdh_curves.iter().flatten();
+        let alpn = spec.alpn_protocols.as_ref().map(|protocols| protocols.iter().filter_map(alpn).collect());
+        Self {
+            tls12: least == TlsVersion::V1_2,
             tls13: greatest == TlsVersion::V1_3,
-            ciphers,
-            groups: each("ecdhCurves", spec.ecdh_curves.as_deref(), group)?,
-            alpn: if alpn.is_empty() { Self::default().alpn } else { alpn },
+            ciphers: ciphers.filter_map(|name| cipher(name)).collect(),
+            groups: groups.filter_map(|name| group(name)).collect(),
+            alpn: alpn.unwrap_or_else(|| Self::default().alpn),
             stateless,
             stateful,
-        })
+        }
     }
 
     /// Versions, newest first.
@@ -120,12 +76,12 @@ impl TlsRules {
         }
         let mut provider = CryptoProvider::clone(all);
         if !self.ciphers.is_empty() {
-            let is_old = |suite: CipherSuite| CIPHERS.iter().any(|(_, _, known)| *known == suite);
-            let wanted = self.ciphers.iter();
-            let wanted =
-                wanted.filter_map(|name| all.cipher_suites.iter().find(|suite| suite.suite() == *name));
-            provider.cipher_suites.retain(|suite| !is_old(suite.suite()));
-            provider.cipher_suites.extend(wanted);
+            let named = |name: &&str| {
+                all.cipher_suites.iter().find(|suite| suite.suite().as_str() == Some(*name)).copied()
+            };
+            // Those of TLS 1.3 are not chosen.
+            provider.cipher_suites.retain(|suite| suite.tls13().is_some());
+            provider.cipher_suites.extend(self.ciphers.iter().filter_map(named));
         }
         if !self.groups.is_empty() {
             let wanted = self.groups.iter();
@@ -136,58 +92,14 @@ impl TlsRules {
     }
 }
 
-fn version_of(field: &str, given: Option<TlsVersion>, default: TlsVersion) -> Result<TlsVersion, String> {
-    match given {
-        None | Some(TlsVersion::Auto) => Ok(default),
-        Some(version @ (TlsVersion::V1_2 | TlsVersion::V1_3)) => Ok(version),
-        Some(TlsVersion::V1_0 | TlsVersion::V1_1) => {
-            Err(format!("tls.{field}: TLS 1.0 and 1.1 are not supported: write \"1.2\" or \"1.3\""))
-        }
-    }
+fn group(name: &str) -> Option<NamedGroup> {
+    GROUPS.iter().find(|(known, _)| *known == name).map(|(_, group)| *group)
 }
 
-/// Reads a list in which each comes once.
-fn each<T, U: PartialEq>(
-    field: &str,
-    given: Option<&[T]>,
-    read: impl Fn(&T) -> Result<U, String>,
-) -> Result<Vec<U>, String> {
-    let Some(given) = given else { return Ok(Vec::new()) };
-    if given.is_empty() {
-        return Err(format!("tls.{field}: is empty: name one, or leave it out"));
-    }
-    let mut found = Vec::with_capacity(given.len());
-    for (at, one) in given.iter().enumerate() {
-        let one = read(one).map_err(|problem| format!("tls.{field}[{at}]: {problem}"))?;
-        if found.contains(&one) {
-            return Err(format!("tls.{field}[{at}]: was named before: leave it out"));
-        }
-        found.push(one);
-    }
-    Ok(found)
-}
-
-#[allow(clippy::ptr_arg, reason = "an item of a list of them")]
-fn cipher(name: &String) -> Result<CipherSuite, String> {
-    let found = CIPHERS.iter().find(|(openssl, iana, _)| name == openssl || name == iana);
-    found.map(|(_, _, suite)| *suite).ok_or_else(|| {
-        let known: Vec<_> = CIPHERS.iter().map(|(openssl, _, _)| *openssl).collect();
-        format!("{name:?} is no cipher suite of TLS 1.2 that is supported: {}", known.join(", "))
-    })
-}
-
-#[allow(clippy::ptr_arg, reason = "an item of a list of them")]
-fn group(name: &String) -> Result<NamedGroup, String> {
-    let found = GROUPS.iter().find(|(known, _)| name == known);
-    found
-        .map(|(_, group)| *group)
-        .ok_or_else(|| format!("{name:?} is not supported: write X25519, P-256 or P-384"))
-}
-
-fn alpn(protocol: &AlpnProtocol) -> Result<&'static [u8], String> {
+const fn alpn(protocol: &AlpnProtocol) -> Option<&'static [u8]> {
     match protocol {
-        AlpnProtocol::Http2 => Ok(b"h2"),
-        AlpnProtocol::Http11 => Ok(b"http/1.1"),
-        AlpnProtocol::Http10 => Err("http/1.0 is not offered: write http/1.1".to_owned()),
+        AlpnProtocol::Http2 => Some(b"h2"),
+        AlpnProtocol::Http11 => Some(b"http/1.1"),
+        AlpnProtocol::Http10 => None,
     }
 }

@@ -11,8 +11,6 @@ use policies::{Cidr, CidrSet};
 
 pub(crate) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// Most proxies that can be counted.
-const HOPS: u32 = 64;
 /// Entries of a list that are looked at.
 const ENTRIES: usize = 10_000;
 /// Longest text of an address: IPv6 with an IPv4 tail, brackets and a port.
@@ -46,37 +44,27 @@ pub(crate) struct Client {
 pub(crate) struct Unknown;
 
 impl Detection {
+    /// `spec` has no problems.
+    ///
+    /// # Errors
+    /// When it has.
     pub(super) fn compile(spec: &ClientIpDetection) -> Result<Self, String> {
         match spec {
             ClientIpDetection::DirectSourceIp(_) => Ok(Self::Direct),
             ClientIpDetection::CustomHeader(CustomHeader { name, fail_closed }) => {
-                let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
-                    format!("customHeader.name: {name:?} is no field name: use letters, digits and - (RFC 9110 token)")
-                })?;
-                Ok(Self::Field { name: parsed, is_needed: *fail_closed })
+                let name = HeaderName::from_bytes(name.as_bytes()).map_err(|e| e.to_string())?;
+                Ok(Self::Field { name, is_needed: *fail_closed })
             }
-            ClientIpDetection::XForwardedFor(spec) => {
-                Self::x_forwarded_for(spec).map_err(|e| format!("xForwardedFor{e}"))
-            }
+            ClientIpDetection::XForwardedFor(spec) => Self::x_forwarded_for(spec),
         }
     }
 
     fn x_forwarded_for(spec: &XForwardedFor) -> Result<Self, String> {
-        match (spec.num_trusted_hops, &spec.trusted_cidrs) {
-            (Some(hops), None) if (1..=HOPS).contains(&hops) => {
-                Ok(Self::Behind(usize::try_from(hops - 1).unwrap_or_default()))
-            }
-            (Some(hops), None) => Err(format!(".numTrustedHops: {hops} is out of range: write 1 to {HOPS}")),
-            (None, Some(ranges)) if !ranges.is_empty() => {
-                let parsed = ranges.iter().enumerate().map(|(at, range)| {
-                    range.parse::<Cidr>().map_err(|e| format!(".trustedCIDRs[{at}]: {e}"))
-                });
-                parsed.collect::<Result<_, _>>().map(Self::Trusted)
-            }
-            (None, None | Some(_)) | (Some(_), Some(_)) => {
-                Err(": needs exactly one of numTrustedHops and trustedCIDRs".to_owned())
-            }
-        }
+        let Some(hops) = spec.num_trusted_hops else {
+            let ranges = spec.trusted_cidrs.iter().flatten();
+            return ranges.map(|range| range.parse::<Cidr>()).collect::<Result<_, _>>().map(Self::Trusted);
+        };
+        Ok(Self::Behind(usize::try_from(hops.saturating_sub(1)).unwrap_or(usize::MAX)))
     }
 
     /// Who the client is. `peer`: who is connected.
