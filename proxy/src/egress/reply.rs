@@ -161,19 +161,26 @@ impl Head {
         if len == 0 {
             return Ok(true);
         }
-        let Some((name, value)) = line.iter().position(|&byte| byte == b':').map(|at| line.split_at(at))
-        else {
-            return Ok(false);
-        };
+        let colon = line.iter().position(|&byte| byte == b':').unwrap_or(line.len());
+        let (name, value) = line.split_at(colon);
         let value = value.get(1..).unwrap_or_default().trim_ascii();
         // RFC 9112 section 5.1: a proxy removes white space before the colon, as Pingora does.
         let name = name.trim_ascii_end();
-        if name.eq_ignore_ascii_case(b"content-length") {
+        let is_length = name.eq_ignore_ascii_case(b"content-length");
+        let is_coding = name.eq_ignore_ascii_case(b"transfer-encoding");
+        if !is_length && !is_coding {
+            return Ok(false);
+        }
+        // White space may hide the colon, or what follows it.
+        if len > LINE {
+            return Err(BadReply("a long field that says where its body ends"));
+        }
+        if is_length {
             let length = length(value)?;
             if self.length.replace(length).is_some() {
                 return Err(BadReply("more than one Content-Length"));
             }
-        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+        } else {
             let is_chunked = value.eq_ignore_ascii_case(b"chunked") && self.coding.is_none();
             self.coding = Some(if is_chunked { Coding::Chunked } else { Coding::Other });
         }
@@ -270,6 +277,22 @@ mod tests {
             "HTTP/1.1 OK\r\n\r\n",
         ] {
             assert!(pass("GET / HTTP/1.1\r\n\r\n", answer).is_err(), "{answer:?}");
+        }
+    }
+
+    /// Found by fuzzing.
+    #[test]
+    fn white_space_does_not_hide_where_an_answer_ends() {
+        let space = "\t".repeat(LINE);
+        for field in [
+            format!("Content-Length{space}: 2"),
+            format!("Content-Length:{space}2"),
+            format!("Content-Length: 2{space}"),
+            format!("Transfer-Encoding{space}: chunked"),
+            format!("Transfer-Encoding:{space}chunked"),
+        ] {
+            let answer = format!("HTTP/1.1 200 OK\r\n{field}\r\n\r\nok");
+            assert!(pass("GET / HTTP/1.1\r\n\r\n", &answer).is_err(), "{answer:?}");
         }
     }
 
