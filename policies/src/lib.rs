@@ -10,6 +10,7 @@
 //! ```
 #![deny(missing_docs)]
 
+pub mod caller;
 mod cidr;
 mod duration;
 mod edits;
@@ -33,7 +34,8 @@ pub mod url_rewrite;
 pub use cidr::{Cidr, CidrSet};
 pub use duration::Duration;
 pub use policy::{
-    BackendRef, Context, Filter, Invalid, Lookup, Policy, Reply, Request, Response, Scheme, Upstream, Verdict,
+    BackendRef, Context, Filter, Invalid, Lookup, Material, ObjectKind, ObjectRef, Policy, Reply, Request,
+    Response, Scheme, Upstream, Verdict,
 };
 
 registry! {

@@ -4,6 +4,7 @@
 //! allocated per request that could have been compiled. Policies open no sockets and need no runtime.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::net::IpAddr;
@@ -16,6 +17,8 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
+
+use crate::caller::Caller;
 
 /// A request head. Change it through its inherent methods: `headers` is read-only there, because Pingora keeps a
 /// second map with the case of the names.
@@ -33,6 +36,11 @@ pub trait Policy: Clone + PartialEq + Serialize + DeserializeOwned + JsonSchema 
         Vec::new()
     }
 
+    /// Secrets and ConfigMaps this policy points at. The translator checks grants and publishes what is in them.
+    fn objects(&self) -> Vec<&ObjectRef> {
+        Vec::new()
+    }
+
     /// Does all parsing and lookup once, off the request path.
     ///
     /// # Errors
@@ -44,6 +52,11 @@ pub trait Policy: Clone + PartialEq + Serialize + DeserializeOwned + JsonSchema 
 pub trait Filter: Send + Sync + fmt::Debug {
     /// What this filter remembers of one request between its two phases; lives in the request context.
     type State: Default + Send + Sync + fmt::Debug;
+
+    /// What it would refuse is counted and logged, and goes on.
+    fn is_shadow(&self) -> bool {
+        false
+    }
 
     /// Runs once per request, before the upstream is chosen; a retry does not repeat it.
     fn request<'a>(
@@ -154,6 +167,8 @@ pub struct Context {
     pub matched_prefix: usize,
     /// Fresh random bits for sampling decisions of this request.
     pub entropy: u64,
+    /// Who sent the request.
+    pub caller: Caller,
 
     /// Decided: total time for the request and for each attempt.
     pub timeouts: crate::timeouts::Limits,
@@ -161,6 +176,8 @@ pub struct Context {
     pub retry: Option<Arc<crate::retry::Plan>>,
     /// Decided: who gets a copy of the request.
     pub mirrors: SmallVec<[Arc<dyn Upstream>; 1]>,
+    /// Decided: reasons of refusals that policies in shadow mode would have given.
+    pub would_deny: SmallVec<[&'static str; 1]>,
 }
 
 /// A backend as policies see it: the engine's live cluster.
@@ -173,6 +190,49 @@ pub trait Upstream: Any + Send + Sync + fmt::Debug {
 pub trait Lookup {
     /// The live cluster of a backend; `None` when there is no such backend.
     fn backend(&self, backend: &BackendRef) -> Option<Arc<dyn Upstream>>;
+
+    /// What is in a Secret or ConfigMap; `None` when there is no such object.
+    fn material(&self, _object: &ObjectRef) -> Option<Arc<Material>> {
+        None
+    }
+}
+
+/// What is in a Secret or ConfigMap, by key.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Material(pub BTreeMap<String, Bytes>);
+
+/// It may be secret.
+impl fmt::Debug for Material {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// A Secret or ConfigMap; granted (ReferenceGrant) by the time it is compiled.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ObjectRef {
+    /// `Secret` or `ConfigMap`.
+    pub kind: ObjectKind,
+    /// Namespace of the object.
+    pub namespace: String,
+    /// Name of the object.
+    pub name: String,
+}
+
+impl fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {}/{}", self.kind, self.namespace, self.name)
+    }
+}
+
+/// What kind of object holds something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum ObjectKind {
+    /// What must not be shown.
+    Secret,
+    /// What everybody may see.
+    ConfigMap,
 }
 
 /// A Service port; granted (ReferenceGrant) by the time it is compiled.
@@ -207,6 +267,9 @@ pub enum Invalid {
     /// The policy names a backend that does not exist.
     #[error("backend {0} does not exist")]
     BackendNotFound(BackendRef),
+    /// The policy names a Secret or ConfigMap that does not exist.
+    #[error("{0} does not exist")]
+    ObjectNotFound(ObjectRef),
 }
 
 impl Invalid {

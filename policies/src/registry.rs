@@ -35,6 +35,14 @@ macro_rules! registry {
                 refs
             }
 
+            /// Every Secret and ConfigMap any policy points at.
+            #[must_use]
+            pub fn objects(&self) -> Vec<&$crate::ObjectRef> {
+                let mut refs = Vec::new();
+                $( if let Some(policy) = &self.$name { refs.extend($crate::Policy::objects(policy)); } )*
+                refs
+            }
+
             /// Compiles every policy that is set.
             ///
             /// # Errors
@@ -87,10 +95,17 @@ macro_rules! registry {
                 $(
                     state.ran += 1;
                     if let Some(filter) = &filters.$name {
-                        match $crate::Filter::request(&**filter, req, ctx, &mut state.$name) {
-                            $crate::Verdict::Continue => {}
-                            $crate::Verdict::Reply(reply) => return Err(reply),
-                            $crate::Verdict::Wait(decision) => decision.await?,
+                        let decided = match $crate::Filter::request(&**filter, req, ctx, &mut state.$name) {
+                            $crate::Verdict::Continue => Ok(()),
+                            $crate::Verdict::Reply(reply) => Err(reply),
+                            $crate::Verdict::Wait(decision) => decision.await,
+                        };
+                        match decided {
+                            Ok(()) => {}
+                            Err(reply) if $crate::Filter::is_shadow(&**filter) => {
+                                ctx.would_deny.push(reply.reason);
+                            }
+                            Err(reply) => return Err(reply),
                         }
                     }
                 )*

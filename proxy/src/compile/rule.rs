@@ -96,7 +96,7 @@ fn policy_problem(policy: &str, invalid: &Invalid) -> String {
         .collect();
     match invalid {
         Invalid::Field { .. } => format!("policies.{name}.{invalid}"),
-        Invalid::BackendNotFound(_) => format!("policies.{name}: {invalid}"),
+        Invalid::BackendNotFound(_) | Invalid::ObjectNotFound(_) => format!("policies.{name}: {invalid}"),
     }
 }
 
