@@ -8,8 +8,8 @@ use crate::pieces::cut;
 /// The size of the pieces, and what the client sends.
 pub fn run(data: &[u8]) {
     let Some((bytes, pieces)) = cut(data) else { return };
-    // Pingora has a buffer for heads and a list of 256 fields.
-    let asked = bounded(bytes.len(), 64 << 10, || request(&[bytes]));
+    // Pingora has a buffer of 64 KiB for bodies, one for heads and a list of 256 fields.
+    let asked = bounded(bytes.len(), 96 << 10, || request(&[bytes]));
     assert_eq!(request(&pieces), asked, "in pieces");
     let Asked::Taken(taken) = asked else { return };
     let mut fields = [httparse::EMPTY_HEADER; 128];

@@ -56,7 +56,9 @@ pub(crate) async fn run(args: &OverloadArgs) -> Result<bool> {
     let peak = rate(&closed);
     let unloaded = send(&proxy, CALM, Drive::Open(peak / 2.0, length)).await?;
     let before = proxy.pss_kib();
+    let cpu = proxy.cpu_micros();
     let loaded = send(&proxy, connections, Drive::Flood(peak * args.times, length)).await?;
+    let busy = (proxy.cpu_micros() - cpu) as f64 / 1e6 / (loaded.elapsed + load::WARM).as_secs_f64();
     let memory = proxy.pss_kib();
     let p99 = unloaded.latency.micros(0.99);
     let recovered = recover(&proxy, peak / 2.0, p99).await?;
@@ -71,6 +73,7 @@ pub(crate) async fn run(args: &OverloadArgs) -> Result<bool> {
         ("goodput / peak", Some(goodput)),
         ("not asked / peak", Some(loaded.skipped as f64 / loaded.elapsed.as_secs_f64() / peak)),
         ("turned away / peak", Some(loaded.errors as f64 / loaded.elapsed.as_secs_f64() / peak)),
+        ("CPU of the proxy, cores", Some(busy)),
         ("p99 unloaded, µs", Some(p99)),
         ("p99 of admitted / unloaded", Some(latency)),
         ("memory before, MiB", Some(before as f64 / 1024.0)),

@@ -50,6 +50,9 @@ pub(crate) enum Drive {
     Flood(f64, Duration),
 }
 
+/// What a flood does in the beginning is not counted.
+pub(crate) const WARM: Duration = Duration::from_secs(2);
+
 /// What came of it.
 #[derive(Debug)]
 pub(crate) struct Tally {
@@ -91,7 +94,8 @@ pub(crate) const GRPC_MESSAGE: &[u8] = b"\0\0\0\0\x10sixteen bytes ok";
 /// Connects, then sends what `drive` says. `begin` is called when all connections are there.
 pub(crate) async fn run(load: &Arc<Load>, drive: Drive, begin: impl FnOnce()) -> Result<Tally> {
     let length = match drive {
-        Drive::Closed(length) | Drive::Open(_, length) | Drive::Flood(_, length) => length,
+        Drive::Closed(length) | Drive::Open(_, length) => length,
+        Drive::Flood(_, length) => WARM + length,
     };
     let work = async {
         match load.shape {
@@ -134,11 +138,12 @@ async fn drive_all<W: Worker>(workers: Vec<W>, drive: Drive, begin: impl FnOnce(
     }
     begin();
     let start = Instant::now();
+    let warm = if matches!(drive, Drive::Flood(..)) { WARM } else { Duration::ZERO };
+    let from = start + warm;
     let paces = match drive {
         Drive::Closed(length) => workers.iter().map(|_| Pace::Closed(start + length)).collect(),
-        Drive::Open(rate, length) | Drive::Flood(rate, length) => {
-            pace::open(workers.len(), rate, start + length, u64::MAX).0
-        }
+        Drive::Open(rate, length) => pace::open(workers.len(), rate, start + length, u64::MAX).0,
+        Drive::Flood(rate, length) => pace::alone(workers.len(), rate, from + length),
     };
     let mut tasks = JoinSet::new();
     let step = workers.len();
@@ -149,14 +154,17 @@ async fn drive_all<W: Worker>(workers: Vec<W>, drive: Drive, begin: impl FnOnce(
             while let Some(due) = pace.next().await {
                 let result = worker.send(n).await;
                 let failed = result.is_err();
-                tally.count(due, result);
+                if due >= from {
+                    tally.count(due, result);
+                }
                 if failed {
                     // A proxy that refuses everything must not be asked in a tight loop.
                     tokio::time::sleep(Duration::from_millis(2)).await;
                 }
                 n += step;
                 if matches!(drive, Drive::Flood(..)) {
-                    tally.skipped += pace.skip();
+                    let skipped = pace.skip();
+                    tally.skipped += if Instant::now() >= from { skipped } else { 0 };
                 }
             }
             tally
@@ -166,7 +174,7 @@ async fn drive_all<W: Worker>(workers: Vec<W>, drive: Drive, begin: impl FnOnce(
     while let Some(tally) = tasks.join_next().await {
         sum.merge(tally?);
     }
-    sum.elapsed = start.elapsed();
+    sum.elapsed = start.elapsed().saturating_sub(warm);
     Ok(sum)
 }
 

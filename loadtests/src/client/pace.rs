@@ -19,6 +19,8 @@ pub(crate) enum Pace {
     Closed(Instant),
     /// When told; the instant is when it was due.
     Open(UnboundedReceiver<Instant>),
+    /// By a clock of its own, at the millisecond: nobody has to be told of what will not be sent.
+    Alone { next: Instant, every: Duration, end: Instant },
 }
 
 impl Pace {
@@ -30,6 +32,16 @@ impl Pace {
                 (now < *end).then_some(now)
             }
             Self::Open(due) => due.recv().await,
+            Self::Alone { next, every, end } => {
+                let due = *next;
+                if due >= *end {
+                    return None;
+                }
+                *next += *every;
+                tokio::time::sleep_until(due.into()).await;
+                // The timer's own lateness is not the proxy's.
+                Some(Instant::now())
+            }
         }
     }
 
@@ -38,8 +50,21 @@ impl Pace {
         match self {
             Self::Closed(_) => 0,
             Self::Open(due) => std::iter::from_fn(|| due.try_recv().ok()).count() as u64,
+            Self::Alone { next, every, .. } => {
+                let late = Instant::now().saturating_duration_since(*next);
+                let skipped = late.div_duration_f64(*every).ceil().min(f64::from(u32::MAX)) as u32;
+                *next += *every * skipped;
+                skipped.into()
+            }
         }
     }
+}
+
+/// Paces for `workers` that share `rate` requests per second until `end`, each in its turn.
+pub(crate) fn alone(workers: usize, rate: f64, end: Instant) -> Vec<Pace> {
+    let (start, every) = (Instant::now(), Duration::from_secs_f64(workers as f64 / rate));
+    let turn = |i: usize| start + Duration::from_secs_f64(i as f64 / rate);
+    (0..workers).map(|i| Pace::Alone { next: turn(i), every, end }).collect()
 }
 
 /// Paces for `workers` that share `rate` requests per second until `end`, or until the sum is `limit`. Runs on the
