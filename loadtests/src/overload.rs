@@ -1,6 +1,6 @@
 //! What is left of a proxy's work when far more comes than it can do.
 //!
-//! Peak is what a closed loop gets. Then so many requests come as if nobody waited for answers, three times as many by
+//! Peak is what a closed loop gets over the same connections. Then so many requests come as if nobody waited for answers, three times as many by
 //! default, over many connections, and after that half of the peak, until all is as before.
 
 use std::sync::Arc;
@@ -49,12 +49,12 @@ pub(crate) async fn run(args: &OverloadArgs) -> Result<bool> {
     let length = Duration::from_secs_f64(if args.quick { 1.0 } else { args.seconds });
     let connections = if args.quick { 2 * CALM } else { args.connections };
 
-    let closed = send(&proxy, CALM, Drive::Closed(length)).await?;
+    let closed = send(&proxy, connections, Drive::Closed(length)).await?;
     if let Some(error) = &closed.first_error {
         complain(format_args!("{} errors in the closed loop, such as: {error}", closed.errors));
     }
     let peak = rate(&closed);
-    let unloaded = send(&proxy, CALM, Drive::Open(peak / 2.0, length)).await?;
+    let unloaded = send(&proxy, connections, Drive::Open(peak / 2.0, length)).await?;
     let before = proxy.pss_kib();
     let cpu = proxy.cpu_micros();
     let loaded = send(&proxy, connections, Drive::Flood(peak * args.times, length)).await?;
@@ -112,7 +112,7 @@ async fn recover(proxy: &Running, rate: f64, p99: f64) -> Result<Option<Duration
     let begun = Instant::now();
     while begun.elapsed() < PATIENCE {
         let since = begun.elapsed();
-        let tally = send(proxy, CALM, Drive::Open(rate, SLICE)).await?;
+        let tally = send(&proxy, CALM, Drive::Open(rate, SLICE)).await?;
         if tally.errors == 0 && tally.latency.micros(0.5) <= LATENCY * p99 {
             return Ok(Some(since));
         }
