@@ -295,3 +295,6 @@ impl Lookup for Known<'_> {
         material(&object.within(self.namespace), self.now)?.decode().ok().map(Arc::new)
     }
 }
+
+#[cfg(test)]
+mod tests;
