@@ -111,10 +111,8 @@ mod tests {
     use crate::Resource;
 
     fn read(text: &str) -> SecurityPolicy {
-        match serde_json::from_str(text).unwrap() {
-            Resource::SecurityPolicy(policy) => policy,
-            other => panic!("{other:?}"),
-        }
+        let Resource::SecurityPolicy(policy) = serde_json::from_str(text).unwrap() else { panic!("{text}") };
+        policy
     }
 
     #[test]

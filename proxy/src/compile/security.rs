@@ -211,12 +211,9 @@ impl Lookup for Place<'_> {
     }
 
     fn material(&self, object: &ObjectRef) -> Option<Arc<Material>> {
-        match self.store.get(&Key::object(&object.within(self.namespace)))? {
-            Resource::Secret(material) | Resource::ConfigMap(material) => {
-                material.decode().ok().map(Arc::new)
-            }
-            _ => None,
-        }
+        let found = self.store.get(&Key::object(&object.within(self.namespace)))?;
+        let (Resource::Secret(material) | Resource::ConfigMap(material)) = found else { return None };
+        material.decode().ok().map(Arc::new)
     }
 }
 

@@ -20,7 +20,6 @@ use crate::translate::attach::Surroundings;
 use crate::translate::backend_ref::Through;
 use crate::translate::gateway_status::WAITING;
 use crate::translate::output::Output;
-use crate::translate::reference_grant::GATEWAY_GROUP;
 use crate::translate::usage::ancestor;
 
 /// Gateway API: "A maximum of 16 ancestors will be represented in this list."
@@ -106,10 +105,8 @@ impl Security {
     }
 
     fn published(&self, name: &str) -> Option<&SecurityPolicy> {
-        match &*self.find(name)?.resource {
-            Resource::SecurityPolicy(policy) => Some(policy),
-            _ => None,
-        }
+        let Resource::SecurityPolicy(policy) = &*self.find(name)?.resource else { return None };
+        Some(policy)
     }
 
     fn status(
@@ -177,45 +174,50 @@ impl Security {
 /// What there is not of a target.
 fn missing(target: &Target, surroundings: &Surroundings<'_>) -> Option<String> {
     let Target { object, section } = target;
-    let (namespace, name) = (&*object.namespace, &*object.name);
-    let resources = surroundings.cluster.resources;
-    let kind = object.kind.as_str();
-    let gateways = surroundings.gateways;
-    let none = |whose: &str| Some(format!("there is no {kind} {namespace}/{name}{whose}"));
-    let rules: Vec<Option<&str>> = match object.kind {
-        ObjectKind::Gateway | ObjectKind::ListenerSet => {
-            let (slot, set) = match object.kind {
-                ObjectKind::Gateway => match gateways.find(namespace, name) {
-                    Some(slot) => (slot, None),
-                    None => return none(" of a class of Fairway"),
-                },
-                _ => match gateways.find_set(namespace, name) {
-                    Some((slot, set)) => (slot, Some(set)),
-                    None => return none(" of a Gateway of Fairway"),
-                },
-            };
-            let listeners = gateways.get(slot).into_iter().flat_map(|gateway| &gateway.listeners);
-            let own = listeners.filter(|listener| listener.set == set);
-            own.map(|listener| Some(listener.name.as_str())).collect()
-        }
-        ObjectKind::HttpRoute => match resources.http_routes.get(namespace, name) {
-            Some(route) => route.spec.rules.iter().flatten().map(|rule| rule.name.as_deref()).collect(),
-            None => return none(""),
-        },
-        ObjectKind::GrpcRoute => match resources.grpc_routes.get(namespace, name) {
-            Some(route) => route.spec.rules.iter().flatten().map(|rule| rule.name.as_deref()).collect(),
-            None => return none(""),
-        },
-        ObjectKind::Service if resources.services.get(namespace, name).is_none() => return none(""),
-        _ => return None,
+    let (kind, namespace, name) = (object.kind, &*object.namespace, &*object.name);
+    let Some(sections) = sections(kind, namespace, name, surroundings) else {
+        let whose = if kind == ObjectKind::Gateway {
+            " of a class of Fairway"
+        } else if kind == ObjectKind::ListenerSet {
+            " of a Gateway of Fairway"
+        } else {
+            ""
+        };
+        return Some(format!("there is no {} {namespace}/{name}{whose}", kind.as_str()));
     };
-    let section = section.as_deref().filter(|section| !rules.contains(&Some(section)))?;
-    let what = if matches!(object.kind, ObjectKind::HttpRoute | ObjectKind::GrpcRoute) {
-        "rule"
+    let section = section.as_deref().filter(|section| !sections.contains(section))?;
+    let is_route = matches!(kind, ObjectKind::HttpRoute | ObjectKind::GrpcRoute);
+    let what = if is_route { "rule" } else { "listener" };
+    Some(format!("{} {namespace}/{name} has no {what} {section:?}", kind.as_str()))
+}
+
+/// The names of its listeners or rules, if it is there.
+fn sections<'a>(
+    kind: ObjectKind,
+    namespace: &str,
+    name: &str,
+    surroundings: &'a Surroundings<'_>,
+) -> Option<Vec<&'a str>> {
+    let (resources, gateways) = (surroundings.cluster.resources, surroundings.gateways);
+    let listeners = |slot: usize, set: Option<usize>| {
+        let all = gateways.get(slot).into_iter().flat_map(|gateway| &gateway.listeners);
+        all.filter(|listener| listener.set == set).map(|listener| listener.name.as_str()).collect()
+    };
+    if kind == ObjectKind::Gateway {
+        gateways.find(namespace, name).map(|slot| listeners(slot, None))
+    } else if kind == ObjectKind::ListenerSet {
+        gateways.find_set(namespace, name).map(|(slot, set)| listeners(slot, Some(set)))
+    } else if kind == ObjectKind::HttpRoute {
+        let rules = resources.http_routes.get(namespace, name)?.spec.rules.iter().flatten();
+        Some(rules.filter_map(|rule| rule.name.as_deref()).collect())
+    } else if kind == ObjectKind::GrpcRoute {
+        let rules = resources.grpc_routes.get(namespace, name)?.spec.rules.iter().flatten();
+        Some(rules.filter_map(|rule| rule.name.as_deref()).collect())
+    } else if kind == ObjectKind::Service {
+        resources.services.get(namespace, name).map(|_| Vec::new())
     } else {
-        "listener"
-    };
-    Some(format!("{kind} {namespace}/{name} has no {what} {section:?}"))
+        Some(Vec::new())
+    }
 }
 
 fn condition(
@@ -300,11 +302,7 @@ fn at(judged: &Judged, reference: &SecurityTargetRef, target: Option<&Target>) -
 }
 
 fn parent_ref((kind, namespace, name, section): Ancestor) -> ParentRef {
-    let group = match kind {
-        ObjectKind::Service | ObjectKind::Namespace => "",
-        ObjectKind::SecurityPolicy => kind.group(),
-        _ => GATEWAY_GROUP,
-    };
+    let group = kind.group();
     ParentRef {
         group: Some(group.to_owned()),
         kind: Some(kind.as_str().to_owned()),

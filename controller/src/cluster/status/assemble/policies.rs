@@ -61,10 +61,7 @@ impl Policies {
 }
 
 fn ancestors(status: &Status) -> impl Iterator<Item = ObjectKey> {
-    let entries = match status {
-        Status::Policy(policy) => policy.ancestors.as_slice(),
-        _ => &[],
-    };
+    let entries = if let Status::Policy(policy) = status { policy.ancestors.as_slice() } else { &[] };
     entries.iter().filter_map(|entry| {
         let kind = match entry.ancestor_ref.kind.as_deref()? {
             "Gateway" => ObjectKind::Gateway,
