@@ -18,10 +18,17 @@ fn route(parents: Vec<Parent>, backends: &[&str]) -> Resource {
         target: Target::Backend(backend(name)),
         weight: 1,
         policies: PolicySet::default(),
+        security: Vec::new(),
     });
     let action = Action::Forward(forward.collect());
-    let rule = HttpRule { name: None, matches: Vec::new(), policies: PolicySet::default(), action };
-    Resource::HttpRoute(HttpRoute { created: 0, parents, rules: vec![rule] })
+    let rule = HttpRule {
+        name: None,
+        matches: Vec::new(),
+        policies: PolicySet::default(),
+        security: Vec::new(),
+        action,
+    };
+    Resource::HttpRoute(HttpRoute { created: 0, parents, security: Vec::new(), rules: vec![rule] })
 }
 
 fn mirroring(parents: Vec<Parent>, to: &str) -> Resource {
@@ -43,6 +50,7 @@ fn listener(scope: Scope, certificate: Option<&str>) -> Resource {
         tls,
         backend_certificate: None,
         traffic: None,
+        security: Vec::new(),
         scope,
     })
 }
@@ -58,9 +66,9 @@ fn naive(all: &Resources, place: &Place) -> BTreeSet<Key> {
         all.iter().filter(|(key, r)| places(key, r).contains(place)).map(|(key, _)| key.clone()).collect();
     while let Some(key) = open.pop() {
         if let Some(resource) = all.get(&key)
-            && seen.insert(key)
+            && seen.insert(key.clone())
         {
-            open.extend(needs(resource));
+            open.extend(needs(&key, resource));
         }
     }
     seen
@@ -277,4 +285,41 @@ fn a_udp_route_needs_the_datagram_side_of_a_port_and_other_routes_the_connection
     assert_eq!(seen(Resource::TlsRoute(stream(&["dns"]))), set("TlsRoute", connections));
     assert_eq!(seen(Resource::TcpRoute(stream(&["dns"]))), set("TcpRoute", connections));
     assert_eq!(seen(Resource::UdpRoute(stream(&["dns"]))), set("UdpRoute", datagrams));
+}
+
+#[test]
+fn a_policy_is_seen_where_something_names_it_and_nowhere_else() {
+    let names = |name: &str| vec![format!("n/{name}")];
+    let Resource::Listener(mut of_listener) = listener(Scope::Gateway, None) else { unreachable!() };
+    of_listener.security = names("of-listener");
+    let Resource::HttpRoute(mut of_route) = route(vec![attached("a")], &["x"]) else { unreachable!() };
+    of_route.security = names("of-route");
+    of_route.rules[0].security = names("of-rule");
+    if let Action::Forward(shares) = &mut of_route.rules[0].action {
+        shares[0].security = names("of-service");
+    }
+    let policy = || Resource::SecurityPolicy(SecurityPolicy::default());
+    let insert = [
+        ("Listener/n/a/l".to_owned(), Resource::Listener(of_listener)),
+        ("Listener/n/b/l".to_owned(), listener(Scope::Gateway, None)),
+        ("HttpRoute/n/r".to_owned(), Resource::HttpRoute(of_route)),
+        ("HttpRoute/n/s".to_owned(), route(vec![attached("b")], &[])),
+    ];
+    let policies = ["of-listener", "of-route", "of-rule", "of-service", "of-nobody"]
+        .map(|name| (format!("SecurityPolicy/n/{name}"), policy()));
+    let world: Resources = insert
+        .into_iter()
+        .chain(policies)
+        .map(|(key, resource)| (key.parse().unwrap(), Arc::new(resource)))
+        .collect();
+    let mut scopes = Scopes::default();
+    scopes.apply(&Update::between(1, &Resources::new(), &world), &world);
+    let seen = |gateway: &str| {
+        let seen = keys(&scopes, &edge(gateway)).into_iter();
+        seen.filter(|key| key.starts_with("SecurityPolicy")).collect::<Vec<_>>()
+    };
+    let wanted =
+        ["of-listener", "of-route", "of-rule", "of-service"].map(|name| format!("SecurityPolicy/n/{name}"));
+    assert_eq!(seen("a"), wanted);
+    assert!(seen("b").is_empty());
 }
