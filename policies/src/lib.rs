@@ -12,17 +12,27 @@
 
 pub mod caller;
 mod cidr;
+mod digest;
 mod duration;
 mod edits;
+mod extract;
 mod head;
+mod memo;
+pub mod mode;
+mod origin;
 mod path;
 mod policy;
 #[macro_use]
 mod registry;
 mod sample;
 
+pub mod api_key_auth;
+pub mod basic_auth;
 pub mod client_traffic;
 pub mod cors;
+pub mod csrf;
+pub mod denials;
+pub mod ip_list;
 pub mod mirror;
 pub mod redirect;
 pub mod request_headers;
@@ -33,17 +43,30 @@ pub mod url_rewrite;
 
 pub use cidr::{Cidr, CidrSet};
 pub use duration::Duration;
+pub use extract::ExtractFrom;
 pub use policy::{
-    BackendRef, Context, Filter, Invalid, Lookup, Material, ObjectKind, ObjectRef, Policy, Reply, Request,
-    Response, Scheme, Upstream, Verdict,
+    AtOnce, BackendRef, Context, Filter, Invalid, Lookup, Material, ObjectKind, ObjectRef, Offload, Policy,
+    Reply, Request, Response, Scheme, Upstream, Verdict, Work,
 };
 
 registry! {
     // Requests run down this list and responses run up it, so the order is behaviour. Gateway API lets a user list
     // native filters in any order, each kind once per rule; a fixed order keeps that list's meaning independent of
     // how it is written.
-    /// Cross-origin resource sharing. First: a preflight carries no credentials and must not be redirected.
+    /// How refusals look. First: what follows may refuse.
+    denials: denials::Denials,
+    /// Client addresses that are refused. Before all that costs more.
+    ip_deny_list: ip_list::IpDenyList,
+    /// The only client addresses that are admitted.
+    ip_allow_list: ip_list::IpAllowList,
+    /// Cross-origin resource sharing. Before what asks for credentials and redirects: a preflight carries no credentials and must not be redirected.
     cors: cors::Cors,
+    /// Refuses state-changing requests from other sites. Before authentication, which such a request would pass.
+    csrf: csrf::Csrf,
+    /// Who calls, by API key. Before whatever decides by who calls.
+    api_key_auth: api_key_auth::ApiKeyAuth,
+    /// Who calls, by name and password.
+    basic_auth: basic_auth::BasicAuth,
     /// Answers with a redirect. Before anything changes the request: its target is computed from what the client sent.
     redirect: redirect::Redirect,
     /// Request header fields to set, add and remove.

@@ -176,6 +176,8 @@ pub struct Context {
     pub retry: Option<Arc<crate::retry::Plan>>,
     /// Decided: who gets a copy of the request.
     pub mirrors: SmallVec<[Arc<dyn Upstream>; 1]>,
+    /// Decided: how a refusal looks.
+    pub denials: crate::denials::Body,
     /// Decided: reasons of refusals that policies in shadow mode would have given.
     pub would_deny: SmallVec<[&'static str; 1]>,
 }
@@ -194,6 +196,31 @@ pub trait Lookup {
     /// What is in a Secret or ConfigMap; `None` when there is no such object.
     fn material(&self, _object: &ObjectRef) -> Option<Arc<Material>> {
         None
+    }
+
+    /// Where slow work is done. Default: where it is waited for.
+    fn offload(&self) -> Arc<dyn Offload> {
+        Arc::new(AtOnce)
+    }
+}
+
+/// Work that ends in yes or no.
+pub type Work = Box<dyn FnOnce() -> bool + Send>;
+
+/// Runs what would hold a worker up for milliseconds, such as a slow hash, away from the workers.
+pub trait Offload: Send + Sync + fmt::Debug {
+    /// Runs `work` and tells what came of it; `None` when too much waits already. Dropping the future drops work that has
+    /// not begun.
+    fn run(&self, work: Work) -> Pin<Box<dyn Future<Output = Option<bool>> + Send>>;
+}
+
+/// Runs work where it is waited for: for tools and tests, which have nobody to hold up.
+#[derive(Debug)]
+pub struct AtOnce;
+
+impl Offload for AtOnce {
+    fn run(&self, work: Work) -> Pin<Box<dyn Future<Output = Option<bool>> + Send>> {
+        Box::pin(async move { Some(work()) })
     }
 }
 

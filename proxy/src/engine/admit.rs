@@ -113,7 +113,8 @@ async fn decide(
     ctx.is_grpc = fields::is_grpc(&req.headers);
     route(ctx, req)?;
     let Some(rule) = &ctx.rule else { return Err(text(StatusCode::NOT_FOUND, "route_not_found")) };
-    rule.chain.request(req, &mut ctx.policy, &mut ctx.rule_state).await?;
+    let decided = rule.chain.request(req, &mut ctx.policy, &mut ctx.rule_state).await;
+    decided.map_err(|reply| ctx.policy.denials.dress(reply))?;
     let split = match &rule.action {
         Action::Forward(split) => split,
         Action::Fail(_) => return Err(text(StatusCode::INTERNAL_SERVER_ERROR, "rule_invalid")),
@@ -125,7 +126,8 @@ async fn decide(
     if share.target.is_err() {
         return Err(text(StatusCode::INTERNAL_SERVER_ERROR, "invalid_backend"));
     }
-    share.chain.request(req, &mut ctx.policy, &mut ctx.share_state).await?;
+    let decided = share.chain.request(req, &mut ctx.policy, &mut ctx.share_state).await;
+    decided.map_err(|reply| ctx.policy.denials.dress(reply))?;
     ctx.deadline = ctx.policy.timeouts.request.map(|limit| ctx.started + limit);
     attempts::pick(ctx)?;
     mirror(engine, ctx, req, has_body);

@@ -7,6 +7,7 @@ mod change;
 mod client_traffic;
 mod clients;
 mod datagrams;
+mod denials;
 mod grpc;
 mod harness;
 mod http1;
