@@ -32,6 +32,7 @@ pub mod client_traffic;
 pub mod cors;
 pub mod csrf;
 pub mod denials;
+pub mod ext_auth;
 pub mod ip_list;
 pub mod mirror;
 pub mod redirect;
@@ -45,8 +46,8 @@ pub use cidr::{Cidr, CidrSet};
 pub use duration::Duration;
 pub use extract::ExtractFrom;
 pub use policy::{
-    AtOnce, BackendRef, Context, Filter, Invalid, Lookup, Material, ObjectKind, ObjectRef, Offload, Policy,
-    Reply, Request, Response, Scheme, Upstream, Verdict, Work,
+    Answer, AtOnce, BackendRef, Call, Context, Filter, Invalid, Lookup, Material, Net, ObjectKind, ObjectRef,
+    Offload, Policy, Reply, Request, Response, Scheme, Unanswered, Upstream, Verdict, Work,
 };
 
 registry! {
@@ -67,6 +68,8 @@ registry! {
     api_key_auth: api_key_auth::ApiKeyAuth,
     /// Who calls, by name and password.
     basic_auth: basic_auth::BasicAuth,
+    /// Asks a service. After what costs no call, and before what decides by what it says.
+    ext_auth: ext_auth::ExtAuth,
     /// Answers with a redirect. Before anything changes the request: its target is computed from what the client sent.
     redirect: redirect::Redirect,
     /// Request header fields to set, add and remove.

@@ -12,7 +12,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -169,6 +169,8 @@ pub struct Context {
     pub entropy: u64,
     /// Who sent the request.
     pub caller: Caller,
+    /// How policies call backends; there for rules with policies that name any.
+    pub net: Option<Arc<dyn Net>>,
 
     /// Decided: total time for the request and for each attempt.
     pub timeouts: crate::timeouts::Limits,
@@ -202,6 +204,50 @@ pub trait Lookup {
     fn offload(&self) -> Arc<dyn Offload> {
         Arc::new(AtOnce)
     }
+}
+
+/// Sends requests of policies; the engine's client, with balancing, TLS and connections of its own.
+pub trait Net: Send + Sync + fmt::Debug {
+    /// Asks a backend. Fields of the connection are left out; connect failures are repeated on other endpoints, in the time
+    /// there is.
+    fn call<'a>(
+        &'a self,
+        upstream: &'a Arc<dyn Upstream>,
+        call: Call,
+    ) -> Pin<Box<dyn Future<Output = Result<Answer, Unanswered>> + Send + 'a>>;
+}
+
+/// A request of a policy.
+#[derive(Debug)]
+pub struct Call {
+    /// Its head, with Host. gRPC, by its content type, goes over HTTP/2 only.
+    pub head: Request,
+    /// Its body.
+    pub body: Option<Bytes>,
+    /// Time for the whole answer.
+    pub timeout: std::time::Duration,
+}
+
+/// An answer to a policy.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its head.
+    pub head: Response,
+    /// Its body, up to 64 KiB.
+    pub body: Bytes,
+    /// Fields after the body.
+    pub trailers: Option<HeaderMap>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unanswered {
+    /// It took longer than the call has.
+    Timeout,
+    /// No endpoint, no connection, or one that broke.
+    Failed,
+    /// Its body is longer than 64 KiB.
+    TooLarge,
 }
 
 /// Work that ends in yes or no.

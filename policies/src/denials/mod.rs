@@ -32,11 +32,12 @@ pub enum Body {
 }
 
 impl Body {
-    /// Gives a refusal its body. What has one keeps it, and so does what is no refusal.
+    /// Gives a refusal its body. What has one, or says what its body is, keeps it, and so does what is no refusal.
     #[must_use]
     pub fn dress(self, mut reply: Reply) -> Reply {
         let is_refusal = reply.status.is_client_error() || reply.status.is_server_error();
-        if !is_refusal || !reply.body.is_empty() {
+        let is_said = reply.headers.iter().any(|(name, _)| name == header::CONTENT_TYPE);
+        if !is_refusal || is_said || !reply.body.is_empty() {
             return reply;
         }
         let form = match self {
