@@ -2,10 +2,13 @@
 //! each, in one ordered list.
 //!
 //! A policy is a folder, and the list is the order. To add one: a folder with a type that implements [`Policy`], a
-//! `mod` line and a `registry!` line below. [`PolicySet`], [`Chain`], the JSON Schema and `fairway explain` follow.
+//! `mod` line and a `registry!` line below, in the group of what carries it. [`PolicySet`] (filters of a rule),
+//! [`SecuritySet`] (SecurityPolicies of several levels, merged by [`merge`]), [`Chain`], the JSON Schema, the CRD and
+//! `fairway explain` follow.
 //!
 //! ```text
-//! request  ──►  cors ► redirect ► request_headers ► url_rewrite ► response_headers ► timeouts ► retry ► mirror  ──►
+//! request  ──►  shared: cors ► security: who may pass ► native: redirect ► request_headers ► url_rewrite ►
+//!               response_headers ► timeouts ► retry ► mirror  ──►
 //! response ◄──  the same list in reverse: a filter sees the response only if it saw the request
 //! ```
 #![deny(missing_docs)]
@@ -17,6 +20,7 @@ mod duration;
 mod edits;
 mod extract;
 mod head;
+mod layer;
 mod memo;
 pub mod mode;
 mod origin;
@@ -45,6 +49,7 @@ pub mod url_rewrite;
 pub use cidr::{Cidr, CidrSet};
 pub use duration::Duration;
 pub use extract::ExtractFrom;
+pub use layer::{Inherit, Layer, merge};
 pub use policy::{
     Answer, AtOnce, BackendRef, Call, Context, Filter, Invalid, Lookup, Material, Net, ObjectKind, ObjectRef,
     Offload, Policy, Reply, Request, Response, Scheme, Unanswered, Upstream, Verdict, Work,
@@ -54,34 +59,42 @@ registry! {
     // Requests run down this list and responses run up it, so the order is behaviour. Gateway API lets a user list
     // native filters in any order, each kind once per rule; a fixed order keeps that list's meaning independent of
     // how it is written.
-    /// How refusals look. First: what follows may refuse.
-    denials: denials::Denials,
-    /// Client addresses that are refused. Before all that costs more.
-    ip_deny_list: ip_list::IpDenyList,
-    /// The only client addresses that are admitted.
-    ip_allow_list: ip_list::IpAllowList,
-    /// Cross-origin resource sharing. Before what asks for credentials and redirects: a preflight carries no credentials and must not be redirected.
-    cors: cors::Cors,
-    /// Refuses state-changing requests from other sites. Before authentication, which such a request would pass.
-    csrf: csrf::Csrf,
-    /// Who calls, by API key. Before whatever decides by who calls.
-    api_key_auth: api_key_auth::ApiKeyAuth,
-    /// Who calls, by name and password.
-    basic_auth: basic_auth::BasicAuth,
-    /// Asks a service. After what costs no call, and before what decides by what it says.
-    ext_auth: ext_auth::ExtAuth,
-    /// Answers with a redirect. Before anything changes the request: its target is computed from what the client sent.
-    redirect: redirect::Redirect,
-    /// Request header fields to set, add and remove.
-    request_headers: request_headers::RequestHeaders,
-    /// Host and path the backend sees.
-    url_rewrite: url_rewrite::UrlRewrite,
-    /// Response header fields to set, add and remove. On the way back it runs before cors, whose fields win.
-    response_headers: response_headers::ResponseHeaders,
-    /// Total time for the request and for each attempt.
-    timeouts: timeouts::Timeouts,
-    /// When a failed attempt is repeated.
-    retry: retry::Retry,
-    /// Copies of the request. Last: a copy shows what the backend would have seen.
-    mirror: mirror::Mirrors,
+    shared {
+        /// Cross-origin resource sharing. First: a preflight carries no credentials and must not be redirected.
+        cors: cors::Cors,
+    }
+    // Who may pass is decided on what the client sent: before it is redirected or changed.
+    security {
+        /// How refusals look. Before all that refuse.
+        denials: denials::Denials,
+        /// Client addresses that are refused. Before all that costs more.
+        ip_deny_list: ip_list::IpDenyList,
+        /// The only client addresses that are admitted.
+        ip_allow_list: ip_list::IpAllowList,
+        /// Refuses state-changing requests from other sites. Before authentication, which such a request would pass.
+        csrf: csrf::Csrf,
+        /// Who calls, by API key. Before whatever decides by who calls.
+        api_key_auth: api_key_auth::ApiKeyAuth,
+        /// Who calls, by name and password.
+        basic_auth: basic_auth::BasicAuth,
+        /// Asks a service. After what costs no call, and before what decides by what it says.
+        ext_auth: ext_auth::ExtAuth,
+    }
+    native {
+        /// Answers with a redirect. Before anything changes the request: its target is computed from what the client
+        /// sent.
+        redirect: redirect::Redirect,
+        /// Request header fields to set, add and remove.
+        request_headers: request_headers::RequestHeaders,
+        /// Host and path the backend sees.
+        url_rewrite: url_rewrite::UrlRewrite,
+        /// Response header fields to set, add and remove. On the way back it runs before cors, whose fields win.
+        response_headers: response_headers::ResponseHeaders,
+        /// Total time for the request and for each attempt.
+        timeouts: timeouts::Timeouts,
+        /// When a failed attempt is repeated.
+        retry: retry::Retry,
+        /// Copies of the request. Last: a copy shows what the backend would have seen.
+        mirror: mirror::Mirrors,
+    }
 }

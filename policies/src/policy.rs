@@ -53,6 +53,9 @@ pub trait Filter: Send + Sync + fmt::Debug {
     /// What this filter remembers of one request between its two phases; lives in the request context.
     type State: Default + Send + Sync + fmt::Debug;
 
+    /// Whether it needs [`Context::net`].
+    const CALLS: bool = false;
+
     /// What it would refuse is counted and logged, and goes on.
     fn is_shadow(&self) -> bool {
         false
@@ -169,7 +172,7 @@ pub struct Context {
     pub entropy: u64,
     /// Who sent the request.
     pub caller: Caller,
-    /// How policies call backends; there for rules with policies that name any.
+    /// How policies call backends; there when a filter of the chain has [`Filter::CALLS`].
     pub net: Option<Arc<dyn Net>>,
 
     /// Decided: total time for the request and for each attempt.

@@ -4,6 +4,8 @@
 //! were sent, so an unwanted change fails every row.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot read its table has failed")]
 
+mod service;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -13,8 +15,8 @@ use std::sync::Arc;
 use std::task;
 
 use fairway_policies::{
-    BackendRef, Chain, ChainState, Context, Duration, Lookup, Material, ObjectRef, PolicySet, Reply, Request,
-    Response, Scheme, Upstream,
+    BackendRef, Chain, ChainState, Context, Duration, Inherit as _, Invalid, Lookup, Material, Net,
+    ObjectRef, PolicySet, Reply, Request, Response, Scheme, SecuritySet, Upstream,
 };
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Uri};
@@ -25,7 +27,7 @@ use serde::Deserialize;
 struct Table {
     /// Policies of the rows that name none.
     #[serde(default)]
-    policies: PolicySet,
+    policies: Policies,
     /// What is in Secrets and ConfigMaps, by `Kind namespace/name` and key.
     #[serde(default)]
     objects: Objects,
@@ -40,7 +42,7 @@ struct Table {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Row {
     it: String,
-    policies: Option<PolicySet>,
+    policies: Option<Policies>,
     /// `METHOD scheme://host[:port]/target`.
     send: String,
     /// The listener's port, when Host does not say it.
@@ -55,6 +57,8 @@ struct Row {
     entropy: u64,
     /// Address of the client.
     client: Option<IpAddr>,
+    /// What a service that is asked says.
+    service: Option<service::Says>,
     #[serde(default)]
     headers: Vec<String>,
     /// Fields of the backend's response.
@@ -85,16 +89,56 @@ struct Want {
     would_deny: Vec<String>,
     /// Body of a refusal.
     body: Option<String>,
+    /// What the service is asked: `backend METHOD target`, and fields by name.
+    asked: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Broken {
-    policies: PolicySet,
+    policies: Policies,
     says: String,
 }
 
 type Objects = BTreeMap<String, BTreeMap<String, String>>;
+
+/// Those of a rule and those of a SecurityPolicy, side by side.
+#[derive(Default)]
+struct Policies {
+    native: PolicySet,
+    security: SecuritySet,
+}
+
+impl<'de> Deserialize<'de> for Policies {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let all = serde_json::Map::deserialize(deserializer)?;
+        let (native, security) =
+            all.into_iter().partition(|(name, _)| PolicySet::NAMES.contains(&&*snake(name)));
+        let read = |fields| serde_json::Value::Object(fields);
+        Ok(Self {
+            native: serde_json::from_value(read(native)).map_err(serde::de::Error::custom)?,
+            security: serde_json::from_value(read(security)).map_err(serde::de::Error::custom)?,
+        })
+    }
+}
+
+impl Policies {
+    fn compile(&self, lookup: &dyn Lookup) -> Result<Chain, (&'static str, Invalid)> {
+        let (chain, mut guards) = (self.native.compile(lookup)?, self.security.compile(lookup)?);
+        guards.inherit(&chain.guards());
+        Ok(chain.guarded(guards))
+    }
+}
+
+fn snake(name: &str) -> String {
+    name.chars().fold(String::new(), |mut out, c| {
+        if c.is_ascii_uppercase() {
+            out.push('_');
+        }
+        out.push(c.to_ascii_lowercase());
+        out
+    })
+}
 
 /// Has every backend, save those in the namespace `nowhere`, and these objects.
 struct Scene<'t>(&'t Objects);
@@ -150,18 +194,8 @@ fn every_row_of_every_table_holds() {
 
 #[test]
 fn every_policy_has_a_table() {
-    let schema = schemars::schema_for!(PolicySet);
-    let snake = |name: &String| {
-        name.chars().fold(String::new(), |mut out, c| {
-            if c.is_ascii_uppercase() {
-                out.push('_');
-            }
-            out.push(c.to_ascii_lowercase());
-            out
-        })
-    };
     let policies: BTreeSet<String> =
-        schema.get("properties").unwrap().as_object().unwrap().keys().map(snake).collect();
+        PolicySet::NAMES.iter().chain(SecuritySet::NAMES).map(|name| (*name).to_owned()).collect();
     let folders: BTreeSet<String> = tables()
         .iter()
         .map(|file| file.parent().unwrap().file_name().unwrap().to_str().unwrap().to_owned())
@@ -182,7 +216,7 @@ fn tables() -> Vec<PathBuf> {
 }
 
 /// What differs from what the row wants.
-fn run(policies: &PolicySet, scene: &Scene<'_>, row: &Row) -> Vec<String> {
+fn run(policies: &Policies, scene: &Scene<'_>, row: &Row) -> Vec<String> {
     let (method, url) = row.send.split_once(' ').unwrap();
     let url: Uri = url.parse().unwrap();
     let scheme = if url.scheme_str() == Some("https") { Scheme::Https } else { Scheme::Http };
@@ -206,6 +240,8 @@ fn run(policies: &PolicySet, scene: &Scene<'_>, row: &Row) -> Vec<String> {
         client: row.client,
         ..Context::default()
     };
+    let service = row.service.clone().map(service::Service::new);
+    ctx.net = service.clone().map(|service| service as Arc<dyn Net>);
     let chain = policies.compile(scene).unwrap_or_else(|invalid| panic!("{}: {invalid:?}", row.it));
     let mut state = ChainState::default();
     let reply = request(&chain, &mut req, &mut ctx, &mut state).map(|reply| ctx.denials.dress(reply));
@@ -234,6 +270,9 @@ fn run(policies: &PolicySet, scene: &Scene<'_>, row: &Row) -> Vec<String> {
 
     let mut differences = Differences(Vec::new());
     let want = &row.want;
+    if want.asked.is_some() {
+        differences.check("asked", &want.asked, &service.map(|service| service.asked()));
+    }
     if want.body.is_some() {
         differences.check("body", &want.body, &reply.as_ref().map(body));
     }

@@ -79,6 +79,8 @@ impl Service {
 impl Filter for ExtAuthFilter {
     type State = Told;
 
+    const CALLS: bool = true;
+
     fn is_shadow(&self) -> bool {
         self.mode == Mode::Shadow
     }
