@@ -52,7 +52,7 @@ pub use extract::ExtractFrom;
 pub use layer::{Inherit, Layer, merge};
 pub use policy::{
     Answer, AtOnce, BackendRef, Call, Context, Filter, Invalid, Lookup, Material, Net, ObjectKind, ObjectRef,
-    Offload, Policy, Reply, Request, Response, Scheme, Unanswered, Upstream, Verdict, Work,
+    Offload, Policy, Reply, Request, Response, Scheme, Unanswered, Upstream, Verdict, Work, written,
 };
 
 registry! {

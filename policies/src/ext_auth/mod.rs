@@ -128,8 +128,12 @@ impl Policy for ExtAuth {
     }
 
     fn compile(&self, lookup: &dyn Lookup) -> Result<ExtAuthFilter, Invalid> {
-        let (service, backend) = self.service()?;
-        let upstream = lookup.backend(backend).ok_or_else(|| Invalid::BackendNotFound(backend.clone()))?;
+        let upstream = match self.backends()[..] {
+            [backend] => lookup.backend(backend).ok_or_else(|| Invalid::BackendNotFound(backend.clone()))?,
+            [] => return Err(Invalid::field("grpc", "is missing, and so is http; name one service")),
+            _ => return Err(Invalid::field("http", "is there beside grpc; keep one of them")),
+        };
+        let service = self.service(upstream.name())?;
         let status = StatusCode::from_u16(self.status_on_error)
             .ok()
             .filter(|status| (400..=599).contains(&status.as_u16()));
@@ -147,46 +151,44 @@ impl Policy for ExtAuth {
 }
 
 impl ExtAuth {
-    fn service(&self) -> Result<(Service, &BackendRef), Invalid> {
+    /// How the service is spoken to, which is `backend` (`namespace/name:port`).
+    fn service(&self, backend: &str) -> Result<Service, Invalid> {
         let told =
             self.headers_to_ext_auth.as_ref().map(|list| names("headersToExtAuth", list)).transpose()?;
-        match (&self.grpc, &self.http) {
-            (Some(GrpcService { backend_ref }), None) => {
-                if self.context_extensions.len() > MOST_EXTENSIONS {
-                    let message = format!("has more than {MOST_EXTENSIONS} entries");
-                    return Err(Invalid::field("contextExtensions", message));
-                }
-                let BackendRef { namespace, name, port } = backend_ref;
-                let authority = format!("{name}.{namespace}:{port}");
-                let service = grpc::Service {
-                    authority: HeaderValue::from_str(&authority)
-                        .map_err(|_| Invalid::field("grpc.backendRef", "is no name of a Service"))?,
-                    told,
-                    extensions: self.context_extensions.clone(),
-                };
-                Ok((Service::Grpc(service), backend_ref))
+        let Some(HttpService { path, headers_to_backend, .. }) = &self.http else {
+            if self.context_extensions.len() > MOST_EXTENSIONS {
+                let message = format!("has more than {MOST_EXTENSIONS} entries");
+                return Err(Invalid::field("contextExtensions", message));
             }
-            (None, Some(HttpService { backend_ref, path, headers_to_backend })) => {
-                if !self.context_extensions.is_empty() {
-                    let message = "is of gRPC services only; leave it out, or use `grpc`";
-                    return Err(Invalid::field("contextExtensions", message));
-                }
-                let told = told.unwrap_or_default();
-                if told.contains(&::http::header::CONTENT_TYPE) {
-                    let message = "names content-type, but the service gets no body; leave it out";
-                    return Err(Invalid::field("headersToExtAuth", message));
-                }
-                let service = http::Service {
-                    prefix: prefix(path.as_deref().unwrap_or_default())?,
-                    told,
-                    to_backend: names("http.headersToBackend", headers_to_backend)?,
-                };
-                Ok((Service::Http(service), backend_ref))
-            }
-            (Some(_), Some(_)) => Err(Invalid::field("http", "is there beside grpc; keep one of them")),
-            (None, None) => Err(Invalid::field("grpc", "is missing, and so is http; name one service")),
+            return Ok(Service::Grpc(grpc::Service {
+                authority: authority(backend)
+                    .ok_or_else(|| Invalid::field("grpc.backendRef", "is no name of a Service"))?,
+                told,
+                extensions: self.context_extensions.clone(),
+            }));
+        };
+        if !self.context_extensions.is_empty() {
+            let message = "is of gRPC services only; leave it out, or use `grpc`";
+            return Err(Invalid::field("contextExtensions", message));
         }
+        let told = told.unwrap_or_default();
+        if told.contains(&::http::header::CONTENT_TYPE) {
+            let message = "names content-type, but the service gets no body; leave it out";
+            return Err(Invalid::field("headersToExtAuth", message));
+        }
+        Ok(Service::Http(http::Service {
+            prefix: prefix(path.as_deref().unwrap_or_default())?,
+            told,
+            to_backend: names("http.headersToBackend", headers_to_backend)?,
+        }))
     }
+}
+
+/// The host of a Service as it is named in the cluster.
+fn authority(backend: &str) -> Option<HeaderValue> {
+    let (namespace, service) = backend.split_once('/')?;
+    let (name, port) = service.split_once(':')?;
+    HeaderValue::from_str(&format!("{name}.{namespace}:{port}")).ok()
 }
 
 impl CacheSettings {

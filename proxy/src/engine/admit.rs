@@ -114,10 +114,10 @@ async fn decide(
     ctx.is_grpc = fields::is_grpc(&req.headers);
     route(ctx, req)?;
     let Some(rule) = &ctx.rule else { return Err(text(StatusCode::NOT_FOUND, "route_not_found")) };
-    if rule.chain.calls() {
+    if ctx.chain.calls() {
         ctx.policy.net = Some(Arc::new(Outbound { net: engine.net.clone(), identity: identity(ctx) }));
     }
-    let decided = rule.chain.request(req, &mut ctx.policy, &mut ctx.rule_state).await;
+    let decided = ctx.chain.request(req, &mut ctx.policy, &mut ctx.rule_state).await;
     decided.map_err(|reply| ctx.policy.denials.dress(reply))?;
     let split = match &rule.action {
         Action::Forward(split) => split,
@@ -171,6 +171,7 @@ fn route(ctx: &mut RequestContext, req: &Request) -> Result<(), Reply> {
     ctx.policy.port = if bound == 0 { connection.local.port() } else { bound };
     ctx.policy.entropy = entropy();
     ctx.in_flight = Some(found.rule.stats.start());
+    ctx.chain = found.chain.clone();
     ctx.rule = Some(found.rule.clone());
     Ok(())
 }
