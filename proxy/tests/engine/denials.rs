@@ -2,7 +2,7 @@
 
 use http::Request;
 
-use crate::harness::{Http2, Mesh, Origin, full, get, raw, with_policies};
+use crate::harness::{Http2, Mesh, Origin, full, get, guarded, raw};
 
 #[tokio::test]
 async fn a_refusal_is_a_problem_unless_told_otherwise_and_reaches_no_backend() {
@@ -15,7 +15,7 @@ async fn a_refusal_is_a_problem_unless_told_otherwise_and_reaches_no_backend() {
         ("denials: {body: Text}, ", Some("text/plain"), "ip_denied"),
         ("denials: {body: None}, ", None, ""),
     ] {
-        let mesh = Mesh::start(&with_policies(&format!("{{{denials}{list}}}"), &[origin.address])).await;
+        let mesh = Mesh::start(&guarded(&format!("{{{denials}{list}}}"), &[origin.address])).await;
         let response = get(mesh.address(), "/").await;
         assert_eq!((response.status, &*response.body), (403, body), "{denials}");
         assert_eq!(response.field("content-type"), form, "{denials}");
@@ -28,7 +28,7 @@ async fn a_refusal_is_a_problem_unless_told_otherwise_and_reaches_no_backend() {
 async fn what_the_lists_let_through_is_served() {
     let origin = Origin::named("a").await;
     let lists = "{ipDenyList: {cidrs: [10.0.0.0/8]}, ipAllowList: {cidrs: [127.0.0.1/32]}, csrf: {}}";
-    let mesh = Mesh::start(&with_policies(lists, &[origin.address])).await;
+    let mesh = Mesh::start(&guarded(lists, &[origin.address])).await;
     assert_eq!(get(mesh.address(), "/").await.status, 200);
     let other = "POST / HTTP/1.1\r\nhost: a.test\r\norigin: http://b.test\r\ncontent-length: 0\r\n\r\n";
     assert_eq!(raw(mesh.address(), other).await.status, 403);
@@ -39,7 +39,7 @@ async fn what_the_lists_let_through_is_served() {
 
 #[tokio::test]
 async fn grpc_gets_a_status_it_understands_and_no_body() {
-    let mesh = Mesh::start(&with_policies("{ipDenyList: {cidrs: [127.0.0.0/8]}}", &[])).await;
+    let mesh = Mesh::start(&guarded("{ipDenyList: {cidrs: [127.0.0.0/8]}}", &[])).await;
     let mut client = Http2::plain(mesh.address()).await;
     let request =
         Request::post("http://a/s/m").header("content-type", "application/grpc").body(full("")).unwrap();
@@ -55,6 +55,6 @@ async fn grpc_gets_a_status_it_understands_and_no_body() {
 async fn shadow_mode_refuses_nobody() {
     let origin = Origin::named("a").await;
     let list = "{ipDenyList: {cidrs: [127.0.0.0/8], mode: Shadow}}";
-    let mesh = Mesh::start(&with_policies(list, &[origin.address])).await;
+    let mesh = Mesh::start(&guarded(list, &[origin.address])).await;
     assert_eq!(get(mesh.address(), "/").await.status, 200);
 }
