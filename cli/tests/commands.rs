@@ -203,6 +203,40 @@ fn the_examples_of_client_traffic_hold_and_are_explained() {
 }
 
 #[test]
+fn the_examples_of_security_hold_are_explained_and_traced() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("edge.yaml"), EDGE).unwrap();
+    let policies = examples(include_str!("../../docs/security-policy.md"));
+    assert!(policies.matches("kind: SecurityPolicy").count() >= 4);
+    fs::write(dir.path().join("policies.yaml"), policies).unwrap();
+    let found = fairway(&["validate"], dir.path());
+    assert_eq!(found.status.code(), Some(0), "{}", stdout(&found));
+    let text = stdout(&fairway(&["explain", "shop"], dir.path()));
+    for line in [
+        "    security demo/edge/web\n",
+        "    security demo/edge/payments\n",
+        "from SecurityPolicy/demo/shop defaults, not from SecurityPolicy/demo/edge defaults, \
+         SecurityPolicy/demo/everything defaults\n",
+        "from SecurityPolicy/demo/payments overrides, not from SecurityPolicy/demo/edge defaults, \
+         SecurityPolicy/demo/everything defaults, SecurityPolicy/demo/shop defaults\n",
+    ] {
+        assert!(text.contains(line), "{line}{text}");
+    }
+    let preflight = |origin: &str| {
+        let origin = format!("Origin: {origin}");
+        let request =
+            ["OPTIONS", "http://localhost:8080/", "-H", &origin, "-H", "Access-Control-Request-Method: PUT"];
+        let mut trace = Command::new(env!("CARGO_BIN_EXE_fairway"));
+        stdout(&trace.args(["trace", "-f"]).arg(dir.path()).arg("--").args(request).output().unwrap())
+    };
+    assert!(preflight("https://app.example.com").ends_with("=> 200 cors_preflight\n"));
+    let refused = preflight("https://shop.example.com");
+    let steps = "listener  demo/edge/web\nmatch     HTTPRoute/demo/shop#0\n\
+                 policy    cors of the rule: 403 cors_origin_denied\n=> 403 cors_origin_denied\n";
+    assert_eq!(refused, steps);
+}
+
+#[test]
 fn an_invalid_client_traffic_policy_is_a_finding() {
     let dir = tempfile::tempdir().unwrap();
     let target = "{group: gateway.networking.k8s.io, kind: Gateway, name: edge}";

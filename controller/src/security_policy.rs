@@ -24,6 +24,7 @@ use crate::client_traffic_policy::{AncestorRef, without_formats};
     namespaced,
     shortname = "fwsp",
     category = "fairway",
+    label("gateway.networking.k8s.io/policy", "Inherited"),
     status = "SecurityPolicyStatus",
     printcolumn = r#"{"name": "Accepted", "type": "string", "jsonPath": ".status.ancestors[*].conditions[?(@.type==\"Accepted\")].status"}"#,
     printcolumn = r#"{"name": "Enforced", "type": "string", "jsonPath": ".status.ancestors[*].conditions[?(@.type==\"Enforced\")].status"}"#,

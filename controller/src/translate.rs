@@ -180,6 +180,10 @@ impl Translator {
         usage.policies(&surroundings, (&services, tells_all), backends, said);
         let is_moved =
             std::mem::take(&mut usage.is_reached_anew) || gateways.is_judged() || capture.is_judged();
+        let targets = keys(ObjectKind::HttpRoute, &then.http_routes, &resources.http_routes)
+            .chain(keys(ObjectKind::GrpcRoute, &then.grpc_routes, &resources.grpc_routes))
+            .chain(keys(ObjectKind::Service, &then.services, &resources.services));
+        let is_moved = security.are_about(targets) || is_moved;
         told.write((usage.reached.keys(), is_moved), &surroundings, backends, said);
         backends.write(slices, readers, said);
         gateways.write(&usage.attached, usage.moved.drain(), said);

@@ -105,6 +105,61 @@ fn traffics() -> Vec<Vec<Option<Value>>> {
     ]
 }
 
+fn security(
+    (namespace, name, created): (&str, &str, &str),
+    (group, kind, target, section): (&str, &str, &str, Option<&str>),
+    fields: &Value,
+) -> Value {
+    let mut policy = json!({"kind": "SecurityPolicy",
+        "metadata": {"name": name, "namespace": namespace, "creationTimestamp": created},
+        "spec": {"targetRefs": [{"group": group, "kind": kind, "name": target, "sectionName": section}]}});
+    policy["spec"].as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    policy
+}
+
+/// SecurityPolicies of every level.
+fn securities() -> Vec<Vec<Option<Value>>> {
+    let cors = |origin: &str| json!({"cors": {"allowOrigins": [format!("https://{origin}.example")]}});
+    let over = |origin: &str| json!({"overrides": cors(origin)});
+    let broken = json!({"ofTomorrow": {}});
+    let gateway_api = "gateway.networking.k8s.io";
+    let (all, one) = ((gateway_api, "Gateway", "edge", None), (gateway_api, "Gateway", "edge", Some("http")));
+    let of_set = (gateway_api, "ListenerSet", "set", Some("own"));
+    let (route_a, route_b) = ((gateway_api, "HTTPRoute", "a", None), (gateway_api, "GRPCRoute", "b", None));
+    let (of_service, of_all) = (("", "Service", "cart", None), ("", "Namespace", "shop", None));
+    let s = |at: (&str, &str, &str), target, fields: &Value| Some(security(at, target, fields));
+    vec![
+        vec![
+            None,
+            s(("infra", "s", EARLY), all, &cors("gateway")),
+            s(("infra", "s", LATE), one, &over("listener")),
+            s(("infra", "s", LATE), all, &broken),
+        ],
+        vec![
+            None,
+            s(("infra", "t", LATE), all, &over("second")),
+            s(("infra", "t", EARLY), one, &cors("first")),
+        ],
+        vec![
+            None,
+            s(("shop", "s", EARLY), route_a, &cors("route")),
+            s(("shop", "s", LATE), route_b, &cors("grpc")),
+            s(("shop", "s", LATE), of_set, &over("set")),
+        ],
+        vec![
+            None,
+            s(("shop", "t", EARLY), of_service, &cors("service")),
+            s(("shop", "t", LATE), of_service, &broken),
+            s(("shop", "t", LATE), route_a, &broken),
+        ],
+        vec![
+            None,
+            s(("shop", "u", LATE), of_all, &cors("all")),
+            s(("shop", "u", LATE), of_service, &over("u")),
+        ],
+    ]
+}
+
 fn namespaced(kind: &str, namespace: &str, name: &str, rest: &Value) -> Value {
     let mut object = json!({"kind": kind, "metadata": {"name": name, "namespace": namespace}});
     let fields = rest.as_object().unwrap().clone();
@@ -254,6 +309,7 @@ fn variants() -> Vec<Vec<Option<Value>>> {
     let mut all = gateways();
     all.extend(routes());
     all.extend(traffics());
+    all.extend(securities());
     all.extend([
         vec![
             None,

@@ -322,3 +322,31 @@ fn a_set_of_a_gateway_without_address_waits_for_it() {
     assert_eq!(says(&condition(&statuses, SET, "", "Accepted")), (True, "Accepted"));
     assert_eq!(says(&condition(&statuses, SET, "", "Programmed")), (False, "ParentNotProgrammed"));
 }
+
+#[test]
+fn a_policy_is_enforced_once_proxies_have_answered_unless_they_say_otherwise() {
+    let policy = r#"
+kind: SecurityPolicy
+metadata: {name: policy, namespace: shop, generation: 7}
+spec:
+  targetRefs: [{group: gateway.networking.k8s.io, kind: HTTPRoute, name: route}]
+  cors: {allowOrigins: ['https://a.example']}
+"#;
+    let base = std::fs::read_to_string(golden::roots()[1].join("base.yaml")).unwrap();
+    let objects = [&*base, CASE, policy].into_iter().flat_map(|text| golden::objects(text).unwrap());
+    let translation = translate(&Resources::collect(objects), &Options::default());
+    let enforced = |rejections: &[Rejection], applied| {
+        let statuses = program(&translation, rejections, applied);
+        let of = (ObjectKind::SecurityPolicy, "shop", "policy");
+        condition(&statuses, of, "ancestor Gateway/infra/two", "Enforced")
+    };
+    assert_eq!(says(&enforced(&[], false)), (ConditionStatus::Unknown, "Pending"));
+    let done = enforced(&[], true);
+    assert_eq!((says(&done), done.observed_generation), ((True, "Enforced"), Some(7)));
+    let refused = enforced(&[rejected("SecurityPolicy/shop/policy", Severity::Degraded)], true);
+    assert_eq!((says(&refused), &*refused.message), ((False, "Invalid"), "because"));
+    assert_eq!(
+        says(&enforced(&[rejected("SecurityPolicy/shop/other", Severity::Degraded)], true)),
+        (True, "Enforced")
+    );
+}

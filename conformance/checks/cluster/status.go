@@ -41,7 +41,7 @@ func Conditions(o *unstructured.Unstructured, section string) []Condition {
 	switch o.GetKind() {
 	case "HTTPRoute", "GRPCRoute":
 		lists = entries(status, "parents", "parentRef", section)
-	case "BackendTLSPolicy", "ClientTrafficPolicy":
+	case "BackendTLSPolicy", "ClientTrafficPolicy", "SecurityPolicy":
 		lists = entries(status, "ancestors", "ancestorRef", section)
 	default:
 		lists = own(status, section)

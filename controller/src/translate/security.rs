@@ -37,6 +37,8 @@ pub(crate) struct Security {
     by_name: FxHashMap<String, usize>,
     /// Which policy a target has: the oldest, whether it can be followed or not.
     holders: FxHashMap<Target, String>,
+    /// Whatever any of them names.
+    targets: FxHashSet<ObjectKey>,
     /// One of them was judged in this translation, or is gone.
     is_judged: bool,
 }
@@ -99,6 +101,8 @@ impl Security {
             news.tell(Fact::Security(object.clone()));
         }
         self.holders = holders;
+        let targets = self.judged.iter().flat_map(|judged| &judged.targets);
+        self.targets = targets.map(|target| target.object.clone()).collect();
         moved
     }
 
@@ -115,6 +119,11 @@ impl Security {
         }
         let object = ObjectKey::new(kind, namespace, name);
         self.holders.get(&Target { object, section: section.map(Into::into) })
+    }
+
+    /// Whether one of these is what a policy is about, or would be.
+    pub(crate) fn are_about(&self, mut objects: impl Iterator<Item = ObjectKey>) -> bool {
+        !self.targets.is_empty() && objects.any(|object| self.targets.contains(&object))
     }
 
     /// The policies of a listener, the more general first; `set`: of which ListenerSet it is.
@@ -206,7 +215,7 @@ impl Told {
     pub(crate) fn write<'a>(
         &mut self,
         reached: (impl Iterator<Item = &'a Reached>, bool),
-        surroundings: &Surroundings<'_>,
+        surroundings: &'a Surroundings<'_>,
         backends: &mut Backends,
         said: &mut Said,
     ) {

@@ -223,3 +223,33 @@ impl Lookup for Place<'_> {
         self.clusters.offload()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use config::Update;
+    use policies::ObjectKind;
+
+    use super::*;
+
+    #[test]
+    fn a_policy_finds_objects_of_its_own_namespace_and_of_the_one_it_names() {
+        let secret =
+            |value: &str| Arc::new(Resource::Secret(config::Material::new([("key", value.as_bytes())])));
+        let keys = ["Secret/shop/it", "Secret/other/it"].map(|key| key.parse::<Key>().unwrap());
+        let upserts = keys.into_iter().zip([secret("own"), secret("other")]).collect();
+        let mut store = Store::default();
+        store.apply(Update { version: 1, upserts, removes: Vec::new() });
+        let (clusters, namespace) = (Clusters::default(), "shop");
+        let place = Place { namespace, store: &store, clusters: &clusters };
+        let read = |kind, namespace: &str, name: &str| {
+            let object = ObjectRef { kind, namespace: namespace.to_owned(), name: name.to_owned() };
+            Some(place.material(&object)?.0.get("key")?.to_vec())
+        };
+        assert_eq!(read(ObjectKind::Secret, "", "it").as_deref(), Some(&b"own"[..]));
+        assert_eq!(read(ObjectKind::Secret, "other", "it").as_deref(), Some(&b"other"[..]));
+        assert_eq!(read(ObjectKind::ConfigMap, "", "it"), None);
+        assert_eq!(read(ObjectKind::Secret, "", "nothing"), None);
+        let backend = BackendRef { namespace: String::new(), name: "it".to_owned(), port: 80 };
+        assert!(place.backend(&backend).is_none());
+    }
+}

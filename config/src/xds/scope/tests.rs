@@ -286,3 +286,40 @@ fn a_udp_route_needs_the_datagram_side_of_a_port_and_other_routes_the_connection
     assert_eq!(seen(Resource::TcpRoute(stream(&["dns"]))), set("TcpRoute", connections));
     assert_eq!(seen(Resource::UdpRoute(stream(&["dns"]))), set("UdpRoute", datagrams));
 }
+
+#[test]
+fn a_policy_is_seen_where_something_names_it_and_nowhere_else() {
+    let names = |name: &str| vec![format!("n/{name}")];
+    let Resource::Listener(mut of_listener) = listener(Scope::Gateway, None) else { unreachable!() };
+    of_listener.security = names("of-listener");
+    let Resource::HttpRoute(mut of_route) = route(vec![attached("a")], &["x"]) else { unreachable!() };
+    of_route.security = names("of-route");
+    of_route.rules[0].security = names("of-rule");
+    if let Action::Forward(shares) = &mut of_route.rules[0].action {
+        shares[0].security = names("of-service");
+    }
+    let policy = || Resource::SecurityPolicy(SecurityPolicy::default());
+    let insert = [
+        ("Listener/n/a/l".to_owned(), Resource::Listener(of_listener)),
+        ("Listener/n/b/l".to_owned(), listener(Scope::Gateway, None)),
+        ("HttpRoute/n/r".to_owned(), Resource::HttpRoute(of_route)),
+        ("HttpRoute/n/s".to_owned(), route(vec![attached("b")], &[])),
+    ];
+    let policies = ["of-listener", "of-route", "of-rule", "of-service", "of-nobody"]
+        .map(|name| (format!("SecurityPolicy/n/{name}"), policy()));
+    let world: Resources = insert
+        .into_iter()
+        .chain(policies)
+        .map(|(key, resource)| (key.parse().unwrap(), Arc::new(resource)))
+        .collect();
+    let mut scopes = Scopes::default();
+    scopes.apply(&Update::between(1, &Resources::new(), &world), &world);
+    let seen = |gateway: &str| {
+        let seen = keys(&scopes, &edge(gateway)).into_iter();
+        seen.filter(|key| key.starts_with("SecurityPolicy")).collect::<Vec<_>>()
+    };
+    let wanted =
+        ["of-listener", "of-route", "of-rule", "of-service"].map(|name| format!("SecurityPolicy/n/{name}"));
+    assert_eq!(seen("a"), wanted);
+    assert!(seen("b").is_empty());
+}

@@ -14,6 +14,8 @@ use crate::status::{Status, condition_type};
 const OURS: &[&str] = &[
     condition_type::ACCEPTED,
     condition_type::CONFLICTED,
+    condition_type::ENFORCED,
+    condition_type::OVERRIDDEN,
     condition_type::OVERLAPPING_TLS_CONFIG,
     condition_type::PARTIALLY_INVALID,
     condition_type::PROGRAMMED,

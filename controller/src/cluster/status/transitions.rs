@@ -1,5 +1,5 @@
-//! Which changes of a status are worth an Event: conditions that turn bad, a Gateway that becomes programmed. An Event
-//! says a transition once; the condition says the state.
+//! Which changes of a status are worth an Event: conditions that turn bad, a Gateway that becomes programmed, a policy that
+//! becomes enforced. An Event says a transition once; the condition says the state.
 
 use serde_json::Value;
 
@@ -14,7 +14,12 @@ pub(super) struct Transition {
 }
 
 /// Types whose falling is worth a warning.
-const GOOD: &[&str] = &[condition_type::ACCEPTED, condition_type::PROGRAMMED, condition_type::RESOLVED_REFS];
+const GOOD: &[&str] = &[
+    condition_type::ACCEPTED,
+    condition_type::ENFORCED,
+    condition_type::PROGRAMMED,
+    condition_type::RESOLVED_REFS,
+];
 /// Types whose rising is.
 const BAD: &[&str] = &[condition_type::PARTIALLY_INVALID, condition_type::CONFLICTED];
 
@@ -66,9 +71,10 @@ fn compare(place: &str, old: Option<&Value>, new: Option<&Value>, found: &mut Ve
             || (BAD.contains(&r#type.as_str()) && status == "True");
         let is_programmed =
             place.is_empty() && r#type == condition_type::PROGRAMMED && status == "True" && was != "True";
+        let is_enforced = r#type == condition_type::ENFORCED && status == "True" && was != "True";
         // Not news: an address takes a moment.
         let is_news = text(&condition, "reason") != crate::status::reason::ADDRESS_NOT_ASSIGNED;
-        if (is_bad && is_news) || is_programmed {
+        if (is_bad && is_news) || is_programmed || is_enforced {
             let message = format!("{place}{}", text(&condition, "message"));
             found.push(Transition { is_warning: is_bad, reason: text(&condition, "reason"), message });
         }
@@ -91,6 +97,19 @@ mod tests {
         assert_eq!(told.len(), 1);
         assert!(!told[0].is_warning);
         assert!(transitions(&conditions("True", "Programmed"), &conditions("True", "Programmed")).is_empty());
+    }
+
+    #[test]
+    fn a_policy_that_becomes_enforced_is_told_once() {
+        let entry = |status: &str| {
+            json!({ "ancestors": [{ "ancestorRef": { "name": "edge" }, "controllerName": "c", "conditions":
+                [{ "type": "Enforced", "status": status, "reason": "Enforced", "message": "why" }] }] })
+        };
+        let told = transitions(&entry("Unknown"), &entry("True"));
+        assert_eq!(told.len(), 1);
+        assert_eq!((told[0].is_warning, &*told[0].message), (false, "ancestor edge: why"));
+        assert!(transitions(&entry("True"), &entry("True")).is_empty());
+        assert!(transitions(&entry("True"), &entry("False"))[0].is_warning);
     }
 
     #[test]

@@ -24,9 +24,7 @@ pub(super) struct Judged {
     pub(super) name: String,
     pub(super) targets: Vec<Target>,
     pub(super) problems: Vec<Problem>,
-    /// What it says; nothing when there are problems.
-    pub(super) layer: Layer<SecuritySet>,
-    /// As proxies get it.
+    /// As proxies get it: what it says, or why that cannot be followed.
     pub(super) resource: Arc<Resource>,
     /// Secrets and ConfigMaps it needs.
     pub(super) objects: Vec<ObjectRef>,
@@ -77,15 +75,17 @@ pub(super) fn target(policy: &SecurityPolicy, reference: &SecurityTargetRef) -> 
         _ => return None,
     };
     let namespace = if kind == ObjectKind::Namespace { "" } else { namespace };
-    let section = reference.section_name.as_deref().filter(|section| !section.is_empty());
-    // Without it the policy would be about more than its author wanted.
-    if section.is_some() && matches!(kind, ObjectKind::Service | ObjectKind::Namespace) {
-        return None;
-    }
+    // It has none, and a policy that says so is about all of it: it refuses.
+    let section =
+        reference.section_name.as_deref().filter(|section| !section.is_empty() && has_sections(kind));
     Some(Target {
         object: ObjectKey::new(kind, namespace, &*reference.name),
         section: section.map(Into::into),
     })
+}
+
+const fn has_sections(kind: ObjectKind) -> bool {
+    !matches!(kind, ObjectKind::Service | ObjectKind::Namespace)
 }
 
 pub(super) fn judge(policy: &Arc<SecurityPolicy>, name: String, now: &Resources) -> Judged {
@@ -117,10 +117,10 @@ pub(super) fn judge(policy: &Arc<SecurityPolicy>, name: String, now: &Resources)
             }
         }
     }
-    let layer = if problems.is_empty() { layer } else { Layer::default() };
     let published = match problems.first() {
         None => {
-            Published { defaults: layer.defaults.clone(), overrides: layer.overrides.clone(), invalid: None }
+            let Layer { defaults, overrides } = layer;
+            Published { defaults, overrides, invalid: None }
         }
         Some(_) => {
             (objects, backends) = Default::default();
@@ -129,7 +129,7 @@ pub(super) fn judge(policy: &Arc<SecurityPolicy>, name: String, now: &Resources)
         }
     };
     let resource = Arc::new(Resource::SecurityPolicy(published));
-    Judged { policy: Arc::clone(policy), name, targets, problems, layer, resource, objects, backends, inputs }
+    Judged { policy: Arc::clone(policy), name, targets, problems, resource, objects, backends, inputs }
 }
 
 fn targets(policy: &SecurityPolicy, problems: &mut Vec<Problem>) -> Vec<Target> {
@@ -141,6 +141,11 @@ fn targets(policy: &SecurityPolicy, problems: &mut Vec<Problem>) -> Vec<Target> 
     let mut targets = Vec::new();
     for reference in spec.targets() {
         if let Some(target) = target(policy, reference) {
+            if !has_sections(target.object.kind) && reference.section_name.is_some() {
+                let (kind, name) = (&reference.kind, &reference.name);
+                let message = format!("targetRefs: {kind} {name}: has no sections: remove sectionName");
+                problems.push(Problem::accepted(reason::INVALID, message));
+            }
             if !targets.contains(&target) {
                 targets.push(target);
             }
@@ -151,12 +156,6 @@ fn targets(policy: &SecurityPolicy, problems: &mut Vec<Problem>) -> Vec<Target> 
                 format!(
                     "targetRefs: Namespace {}: a policy can be about its own namespace only",
                     reference.name
-                )
-            }
-            ("", "Namespace" | "Service") => {
-                format!(
-                    "targetRefs: {} {}: has no sections: remove sectionName",
-                    reference.kind, reference.name
                 )
             }
             (group, kind) => format!(
@@ -296,3 +295,6 @@ impl Lookup for Known<'_> {
         material(&object.within(self.namespace), self.now)?.decode().ok().map(Arc::new)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -124,3 +124,45 @@ fn proxies_out_of_sight_for_a_moment_change_nothing() {
     assert!(look(&mut assembler, &[], later + GRACE / 2).0);
     assert!(!look(&mut assembler, &[], later + GRACE).0);
 }
+
+#[test]
+fn a_policy_is_enforced_once_all_proxies_have_answered_what_it_says_now() {
+    let mut translator = Translator::new(Options::default());
+    let mut view = |origin: &str, revision| {
+        let policy = json!({
+            "metadata": { "name": "p", "namespace": "n" },
+            "spec": {
+                "targetRefs": [{ "group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "edge" }],
+                "cors": { "allowOrigins": [origin] },
+            },
+        });
+        let policy = serde_json::from_value::<api::SecurityPolicy>(policy).unwrap();
+        let mut resources = resources(1);
+        resources.change(ObjectKind::SecurityPolicy, &[], vec![policy.into()]);
+        let translation = translator.translate(&resources);
+        View { resources, translation, generation: Generation::new(0, revision) }
+    };
+    let mut assembler = Assembler::default();
+    let mut enforced = |view: &View, proxies: &[ProxyState]| {
+        let assembled = assembler.assemble(view, proxies, &Refusals::new(), Instant::now());
+        let key = ObjectKey::new(ObjectKind::SecurityPolicy, "n", "p");
+        let Status::Policy(policy) = &*assembled.statuses.0[&key] else { panic!() };
+        let conditions = &policy.ancestors[0].conditions;
+        conditions.iter().find(|condition| condition.r#type == condition_type::ENFORCED).unwrap().status
+    };
+    let first = view("https://a.example", 10);
+    assert_eq!(enforced(&first, &[]), ConditionStatus::Unknown);
+    assert_eq!(
+        enforced(&first, &[proxy("a", Some(10), &[]), proxy("b", Some(9), &[])]),
+        ConditionStatus::Unknown
+    );
+    assert_eq!(
+        enforced(&first, &[proxy("a", Some(10), &[]), proxy("b", Some(11), &[])]),
+        ConditionStatus::True
+    );
+    // One that is out of sight enforces on; what the policy says now has to be answered anew.
+    assert_eq!(enforced(&first, &[]), ConditionStatus::True);
+    let second = view("https://b.example", 20);
+    assert_eq!(enforced(&second, &[proxy("a", Some(11), &[])]), ConditionStatus::Unknown);
+    assert_eq!(enforced(&second, &[proxy("a", Some(20), &[])]), ConditionStatus::True);
+}
