@@ -22,17 +22,6 @@ struct Entry<V> {
     value: V,
 }
 
-/// What was remembered.
-pub(crate) struct Found<V>(Arc<Entry<V>>);
-
-impl<V> std::ops::Deref for Found<V> {
-    type Target = V;
-
-    fn deref(&self) -> &V {
-        &self.0.value
-    }
-}
-
 impl<V> fmt::Debug for Memo<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Memo").field(&self.places.len()).finish()
@@ -52,9 +41,13 @@ impl<V> Memo<V> {
     }
 
     /// What was found out for a digest, if that still holds at `now`.
-    pub(crate) fn get(&self, digest: &Digest, now: Instant) -> Option<Found<V>> {
-        let entry = self.place(digest)?.load_full()?;
-        (entry.digest == *digest && now < entry.until).then_some(Found(entry))
+    pub(crate) fn get(&self, digest: &Digest, now: Instant) -> Option<V>
+    where
+        V: Clone,
+    {
+        let entry = self.place(digest)?.load();
+        let entry = entry.as_ref()?;
+        (entry.digest == *digest && now < entry.until).then(|| entry.value.clone())
     }
 
     /// Keeps `value` until then.
@@ -78,7 +71,7 @@ mod tests {
         let (now, digest) = (Instant::now(), keyed(&[b"a"]));
         assert!(memo.get(&digest, now).is_none());
         memo.put(digest, now + Duration::from_secs(1), 7);
-        assert_eq!(memo.get(&digest, now).map(|found| *found), Some(7));
+        assert_eq!(memo.get(&digest, now), Some(7));
         assert!(memo.get(&digest, now + Duration::from_secs(1)).is_none());
         assert!(memo.get(&keyed(&[b"b"]), now).is_none());
     }
@@ -89,9 +82,8 @@ mod tests {
         let now = Instant::now();
         let digest = |n: u32| keyed(&[&n.to_le_bytes()]);
         (0..1_000).for_each(|n| memo.put(digest(n), now + Duration::from_secs(1), n));
-        let found: Vec<u32> =
-            (0..1_000).filter(|n| memo.get(&digest(*n), now).is_some_and(|found| *found == *n)).collect();
+        let found: Vec<u32> = (0..1_000).filter(|n| memo.get(&digest(*n), now) == Some(*n)).collect();
         assert_eq!(found.len(), 16);
-        assert!((0..1_000).all(|n| memo.get(&digest(n), now).is_none_or(|found| *found == n)));
+        assert!((0..1_000).all(|n| memo.get(&digest(n), now).is_none_or(|found| found == n)));
     }
 }

@@ -46,7 +46,7 @@ impl Cache {
     }
 
     pub(super) fn get(&self, key: &Digest) -> Option<Arc<Decision>> {
-        self.kept.get(key, Instant::now()).map(|found| Arc::clone(&found))
+        self.kept.get(key, Instant::now())
     }
 
     pub(super) fn put(&self, key: Digest, decision: Arc<Decision>) {
