@@ -8,6 +8,7 @@ pub mod access_log;
 pub mod chunked;
 pub mod client;
 pub mod client_hello;
+pub mod credentials;
 pub mod edits;
 pub mod frames;
 pub mod head;
@@ -26,11 +27,12 @@ pub mod travel;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 16] = [
     ("access_log", access_log::run),
     ("chunked", chunked::run),
     ("client", client::run),
     ("client_hello", client_hello::run),
+    ("credentials", credentials::run),
     ("edits", edits::run),
     ("frames", frames::run),
     ("head", head::run),

@@ -209,7 +209,7 @@ fn once(action: &'static str, field: &str, name: &HeaderName, seen: &mut Seen) -
     }
 }
 
-fn name(field: &str, text: &str) -> Result<HeaderName, Invalid> {
+pub(crate) fn name(field: &str, text: &str) -> Result<HeaderName, Invalid> {
     let name = HeaderName::from_bytes(text.as_bytes()).map_err(|_| {
         Invalid::field(
             field,

@@ -8,12 +8,17 @@ use http::{HeaderValue, Uri, header};
 
 use crate::{Invalid, Request};
 
+/// Host and port of a request as it names them; `None` when it names none.
+pub(crate) fn authority(req: &Request) -> Option<&str> {
+    match req.uri.authority() {
+        Some(authority) => Some(authority.as_str()),
+        None => req.headers.get(header::HOST)?.to_str().ok(),
+    }
+}
+
 /// Host of a request without its port; `None` when there is none that could stand in a URI.
 pub(crate) fn host(req: &Request) -> Option<&str> {
-    let authority = match req.uri.authority() {
-        Some(authority) => authority.as_str(),
-        None => req.headers.get(header::HOST)?.to_str().ok()?,
-    };
+    let authority = authority(req)?;
     let end = if authority.starts_with('[') {
         authority.find(']')? + 1
     } else {

@@ -15,19 +15,29 @@
 
 pub mod caller;
 mod cidr;
+mod digest;
 mod duration;
 mod edits;
+mod extract;
 mod head;
 mod layer;
+mod memo;
 pub mod mode;
+mod origin;
 mod path;
 mod policy;
 #[macro_use]
 mod registry;
 mod sample;
 
+pub mod api_key_auth;
+pub mod basic_auth;
 pub mod client_traffic;
 pub mod cors;
+pub mod csrf;
+pub mod denials;
+pub mod ext_auth;
+pub mod ip_list;
 pub mod mirror;
 pub mod redirect;
 pub mod request_headers;
@@ -38,10 +48,11 @@ pub mod url_rewrite;
 
 pub use cidr::{Cidr, CidrSet};
 pub use duration::Duration;
+pub use extract::ExtractFrom;
 pub use layer::{Inherit, Layer, merge};
 pub use policy::{
-    BackendRef, Context, Filter, Invalid, Lookup, Material, ObjectKind, ObjectRef, Policy, Reply, Request,
-    Response, Scheme, Upstream, Verdict, written,
+    Answer, AtOnce, BackendRef, Call, Context, Filter, Invalid, Lookup, Material, Net, ObjectKind, ObjectRef,
+    Offload, Policy, Reply, Request, Response, Scheme, Unanswered, Upstream, Verdict, Work, written,
 };
 
 registry! {
@@ -53,7 +64,22 @@ registry! {
         cors: cors::Cors,
     }
     // Who may pass is decided on what the client sent: before it is redirected or changed.
-    security {}
+    security {
+        /// How refusals look. Before all that refuse.
+        denials: denials::Denials,
+        /// Client addresses that are refused. Before all that costs more.
+        ip_deny_list: ip_list::IpDenyList,
+        /// The only client addresses that are admitted.
+        ip_allow_list: ip_list::IpAllowList,
+        /// Refuses state-changing requests from other sites. Before authentication, which such a request would pass.
+        csrf: csrf::Csrf,
+        /// Who calls, by API key. Before whatever decides by who calls.
+        api_key_auth: api_key_auth::ApiKeyAuth,
+        /// Who calls, by name and password.
+        basic_auth: basic_auth::BasicAuth,
+        /// Asks a service. After what costs no call, and before what decides by what it says.
+        ext_auth: ext_auth::ExtAuth,
+    }
     native {
         /// Answers with a redirect. Before anything changes the request: its target is computed from what the client
         /// sent.

@@ -12,7 +12,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -52,6 +52,9 @@ pub trait Policy: Clone + PartialEq + Serialize + DeserializeOwned + JsonSchema 
 pub trait Filter: Send + Sync + fmt::Debug {
     /// What this filter remembers of one request between its two phases; lives in the request context.
     type State: Default + Send + Sync + fmt::Debug;
+
+    /// Whether it needs [`Context::net`].
+    const CALLS: bool = false;
 
     /// What it would refuse is counted and logged, and goes on.
     fn is_shadow(&self) -> bool {
@@ -169,6 +172,8 @@ pub struct Context {
     pub entropy: u64,
     /// Who sent the request.
     pub caller: Caller,
+    /// How policies call backends; there when a filter of the chain has [`Filter::CALLS`].
+    pub net: Option<Arc<dyn Net>>,
 
     /// Decided: total time for the request and for each attempt.
     pub timeouts: crate::timeouts::Limits,
@@ -176,6 +181,8 @@ pub struct Context {
     pub retry: Option<Arc<crate::retry::Plan>>,
     /// Decided: who gets a copy of the request.
     pub mirrors: SmallVec<[Arc<dyn Upstream>; 1]>,
+    /// Decided: how a refusal looks.
+    pub denials: crate::denials::Body,
     /// Decided: reasons of refusals that policies in shadow mode would have given.
     pub would_deny: SmallVec<[&'static str; 1]>,
 }
@@ -194,6 +201,75 @@ pub trait Lookup {
     /// What is in a Secret or ConfigMap; `None` when there is no such object.
     fn material(&self, _object: &ObjectRef) -> Option<Arc<Material>> {
         None
+    }
+
+    /// Where slow work is done. Default: where it is waited for.
+    fn offload(&self) -> Arc<dyn Offload> {
+        Arc::new(AtOnce)
+    }
+}
+
+/// Sends requests of policies; the engine's client, with balancing, TLS and connections of its own.
+pub trait Net: Send + Sync + fmt::Debug {
+    /// Asks a backend. Fields of the connection are left out; connect failures are repeated on other endpoints, in the time
+    /// there is.
+    fn call<'a>(
+        &'a self,
+        upstream: &'a Arc<dyn Upstream>,
+        call: Call,
+    ) -> Pin<Box<dyn Future<Output = Result<Answer, Unanswered>> + Send + 'a>>;
+}
+
+/// A request of a policy.
+#[derive(Debug)]
+pub struct Call {
+    /// Its head, with Host. gRPC, by its content type, goes over HTTP/2 only.
+    pub head: Request,
+    /// Its body.
+    pub body: Option<Bytes>,
+    /// Time for the whole answer.
+    pub timeout: std::time::Duration,
+}
+
+/// An answer to a policy.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its head.
+    pub head: Response,
+    /// Its body, up to 64 KiB.
+    pub body: Bytes,
+    /// Fields after the body.
+    pub trailers: Option<HeaderMap>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unanswered {
+    /// It took longer than the call has.
+    Timeout,
+    /// No endpoint, no connection, or one that broke.
+    Failed,
+    /// Its body is longer than 64 KiB.
+    TooLarge,
+}
+
+/// Work that ends in yes or no.
+pub type Work = Box<dyn FnOnce() -> bool + Send>;
+
+/// Runs what would hold a worker up for milliseconds, such as a slow hash, away from the workers.
+pub trait Offload: Send + Sync + fmt::Debug {
+    /// Runs `work` and tells what came of it; `None` when too much waits already. Dropping the future drops work that has
+    /// not begun.
+    fn run(&self, work: Work) -> Pin<Box<dyn Future<Output = Option<bool>> + Send>>;
+}
+
+/// Runs work where it is waited for: for tools and tests, which have nobody to hold up.
+#[derive(Debug)]
+pub struct AtOnce;
+
+impl Offload for AtOnce {
+    fn run(&self, work: Work) -> Pin<Box<dyn Future<Output = Option<bool>> + Send>> {
+        Box::pin(async move { Some(work()) })
     }
 }
 

@@ -174,6 +174,13 @@ macro_rules! registry {
                 Self(Some(std::sync::Arc::new(Filters { is_refusing: true, $( $name: None, )* })))
             }
 
+            /// True when a filter calls a backend, so that [`Context::net`]($crate::Context::net) has to be there.
+            #[must_use]
+            pub fn calls(&self) -> bool {
+                let Some(filters) = &self.0 else { return false };
+                false $( || <<$policy as $crate::Policy>::Filter as $crate::Filter>::CALLS && filters.$name.is_some() )*
+            }
+
             fn of(filters: Filters) -> Self {
                 let is_empty = !filters.is_refusing $( && filters.$name.is_none() )*;
                 Self((!is_empty).then(|| std::sync::Arc::new(filters)))

@@ -4,17 +4,21 @@
 //! were sent, so an unwanted change fails every row.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot read its table has failed")]
 
-use std::collections::BTreeSet;
+mod service;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task;
 
 use fairway_policies::{
-    BackendRef, Chain, ChainState, Context, Duration, Inherit as _, Invalid, Lookup, PolicySet, Reply,
-    Request, Response, Scheme, SecuritySet, Upstream,
+    BackendRef, Chain, ChainState, Context, Duration, Inherit as _, Invalid, Lookup, Material, Net,
+    ObjectRef, PolicySet, Reply, Request, Response, Scheme, SecuritySet, Upstream,
 };
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Uri};
 use serde::Deserialize;
 
@@ -24,6 +28,9 @@ struct Table {
     /// Policies of the rows that name none.
     #[serde(default)]
     policies: Policies,
+    /// What is in Secrets and ConfigMaps, by `Kind namespace/name` and key.
+    #[serde(default)]
+    objects: Objects,
     #[serde(default)]
     rows: Vec<Row>,
     /// Policies that must not compile.
@@ -48,6 +55,10 @@ struct Row {
     prefix: String,
     #[serde(default)]
     entropy: u64,
+    /// Address of the client.
+    client: Option<IpAddr>,
+    /// What a service that is asked says.
+    service: Option<service::Says>,
     #[serde(default)]
     headers: Vec<String>,
     /// Fields of the backend's response.
@@ -70,6 +81,16 @@ struct Want {
     retry: Option<String>,
     #[serde(default)]
     mirrors: Vec<String>,
+    /// What the chain learned: `client NAME` of an API key, `user NAME`.
+    #[serde(default)]
+    caller: Vec<String>,
+    /// Reasons of refusals in shadow mode.
+    #[serde(default)]
+    would_deny: Vec<String>,
+    /// Body of a refusal.
+    body: Option<String>,
+    /// What the service is asked: `backend METHOD target`, and fields by name.
+    asked: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -78,6 +99,8 @@ struct Broken {
     policies: Policies,
     says: String,
 }
+
+type Objects = BTreeMap<String, BTreeMap<String, String>>;
 
 /// Those of a rule and those of a SecurityPolicy, side by side.
 #[derive(Default)]
@@ -117,12 +140,18 @@ fn snake(name: &str) -> String {
     })
 }
 
-/// Has every backend, save those in the namespace `nowhere`.
-struct Backends;
+/// Has every backend, save those in the namespace `nowhere`, and these objects.
+struct Scene<'t>(&'t Objects);
 
-impl Lookup for Backends {
+impl Lookup for Scene<'_> {
     fn backend(&self, backend: &BackendRef) -> Option<Arc<dyn Upstream>> {
         (backend.namespace != "nowhere").then(|| Arc::new(Backend(backend.to_string())) as Arc<dyn Upstream>)
+    }
+
+    fn material(&self, object: &ObjectRef) -> Option<Arc<Material>> {
+        let entries = self.0.get(&object.to_string())?;
+        let entries = entries.iter().map(|(key, value)| (key.clone(), value.clone().into())).collect();
+        Some(Arc::new(Material(entries)))
     }
 }
 
@@ -145,12 +174,12 @@ fn every_row_of_every_table_holds() {
         rows += table.rows.len() + table.invalid.len();
         for row in &table.rows {
             let policies = row.policies.as_ref().unwrap_or(&table.policies);
-            for difference in run(policies, row) {
+            for difference in run(policies, &Scene(&table.objects), row) {
                 writeln!(failures, "{}: {}: {difference}", file.display(), row.it).unwrap();
             }
         }
         for Broken { policies, says } in &table.invalid {
-            let said = match policies.compile(&Backends) {
+            let said = match policies.compile(&Scene(&table.objects)) {
                 Ok(_) => "compiles".into(),
                 Err((policy, invalid)) => format!("{policy}: {invalid}"),
             };
@@ -187,7 +216,7 @@ fn tables() -> Vec<PathBuf> {
 }
 
 /// What differs from what the row wants.
-fn run(policies: &Policies, row: &Row) -> Vec<String> {
+fn run(policies: &Policies, scene: &Scene<'_>, row: &Row) -> Vec<String> {
     let (method, url) = row.send.split_once(' ').unwrap();
     let url: Uri = url.parse().unwrap();
     let scheme = if url.scheme_str() == Some("https") { Scheme::Https } else { Scheme::Http };
@@ -208,17 +237,24 @@ fn run(policies: &Policies, row: &Row) -> Vec<String> {
         port: row.port.or(url.port_u16()).unwrap_or(scheme.default_port()),
         matched_prefix: row.prefix.trim_end_matches('/').len(),
         entropy: row.entropy,
+        client: row.client,
         ..Context::default()
     };
-    let chain = policies.compile(&Backends).unwrap_or_else(|invalid| panic!("{}: {invalid:?}", row.it));
+    let service = row.service.clone().map(service::Service::new);
+    ctx.net = service.clone().map(|service| service as Arc<dyn Net>);
+    let chain = policies.compile(scene).unwrap_or_else(|invalid| panic!("{}: {invalid:?}", row.it));
     let mut state = ChainState::default();
-    let reply = request(&chain, &mut req, &mut ctx, &mut state);
+    let reply = request(&chain, &mut req, &mut ctx, &mut state).map(|reply| ctx.denials.dress(reply));
+    // What `body` tells of a refusal.
+    let is_dressed = reply.as_ref().is_some_and(|reply| reply.status.as_u16() >= 400);
 
     let mut rsp = Response::build(reply.as_ref().map_or(200, |reply| reply.status.as_u16()), None).unwrap();
     match &reply {
         Some(reply) => {
             for (name, value) in &reply.headers {
-                rsp.append_header(name, value).unwrap();
+                if !is_dressed || name != CONTENT_TYPE {
+                    rsp.append_header(name, value).unwrap();
+                }
             }
         }
         None => {
@@ -234,6 +270,12 @@ fn run(policies: &Policies, row: &Row) -> Vec<String> {
 
     let mut differences = Differences(Vec::new());
     let want = &row.want;
+    if want.asked.is_some() {
+        differences.check("asked", &want.asked, &service.map(|service| service.asked()));
+    }
+    if want.body.is_some() {
+        differences.check("body", &want.body, &reply.as_ref().map(body));
+    }
     let replied = reply.map(|reply| format!("{} {}", reply.status.as_u16(), reply.reason));
     differences.check("reply", &want.reply, &replied);
     let target = req.uri.path_and_query().unwrap().as_str();
@@ -254,6 +296,9 @@ fn run(policies: &Policies, row: &Row) -> Vec<String> {
     differences.check("retry", &want.retry, &retry(&ctx));
     let mirrors: Vec<String> = ctx.mirrors.iter().map(|mirror| mirror.name().to_owned()).collect();
     differences.check("mirrors", &want.mirrors, &mirrors);
+    differences.check("caller", &want.caller, &caller(&ctx));
+    let would_deny: Vec<String> = ctx.would_deny.iter().map(|reason| (*reason).to_owned()).collect();
+    differences.check("would deny", &want.would_deny, &would_deny);
     differences.0
 }
 
@@ -297,6 +342,18 @@ fn fields(headers: &HeaderMap) -> Vec<String> {
         .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
         .collect();
     lines(&fields)
+}
+
+/// `content-type body` of a refusal.
+fn body(reply: &Reply) -> String {
+    let form = reply.headers.iter().find(|(name, _)| name == CONTENT_TYPE);
+    let form = form.map_or("", |(_, form)| form.to_str().unwrap());
+    format!("{form} {}", std::str::from_utf8(&reply.body).unwrap()).trim().to_owned()
+}
+
+fn caller(ctx: &Context) -> Vec<String> {
+    let client = ctx.caller.api_client.iter().map(|name| format!("client {name}"));
+    client.chain(ctx.caller.user.iter().map(|name| format!("user {name}"))).collect()
 }
 
 /// `request, attempt`, with `none` for no limit; absent when neither is limited.

@@ -1,4 +1,4 @@
-//! Calls of our own: mirrors today. They use a second Pingora connector, because `HttpProxy`'s cannot be reached: other
+//! Calls of our own: mirrors, and what policies ask. They use a second Pingora connector, because `HttpProxy`'s cannot be reached: other
 //! pools, other connections. So load and health are counted in the [`Cluster`], never in a pool.
 //!
 //! What a reader would get wrong: dropping the future of a call is safe at any point; see the `Lease` for what then
@@ -9,12 +9,14 @@ mod exchange;
 mod head;
 mod lease;
 mod mirror;
+mod policy;
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use pingora_core::connectors::ConnectorOptions;
 use pingora_core::connectors::http::Connector;
 use pingora_error::Error;
@@ -25,6 +27,7 @@ use tokio::time::{Instant, timeout_at};
 pub use self::body::{Body, BodySender};
 use self::exchange::Attempt;
 pub use self::mirror::MirrorBody;
+pub(crate) use self::policy::Outbound;
 use crate::attempt::{Attempts, Facts, Failure, Next};
 use crate::egress;
 use crate::telemetry::entropy;
@@ -61,6 +64,8 @@ pub struct Reply {
     pub head: ResponseHeader,
     /// Its body; empty when [`Limits::keep`] is false.
     pub body: Bytes,
+    /// Fields after the body, of HTTP/2.
+    pub trailers: Option<HeaderMap>,
 }
 
 /// Why a call has no answer.

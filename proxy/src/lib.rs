@@ -32,6 +32,7 @@ mod engine;
 pub mod fuzzing;
 mod ingress;
 mod listeners;
+mod offload;
 mod overload;
 pub mod process;
 mod reply;

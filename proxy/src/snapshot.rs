@@ -123,6 +123,10 @@ impl policies::Lookup for Clusters {
     fn backend(&self, backend: &BackendRef) -> Option<Arc<dyn policies::Upstream>> {
         self.get(backend).map(|cluster| cluster.clone() as _)
     }
+
+    fn offload(&self) -> Arc<dyn policies::Offload> {
+        crate::offload::shared()
+    }
 }
 
 /// Reads the newest snapshot; cheap to clone.

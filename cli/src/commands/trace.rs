@@ -2,13 +2,13 @@
 
 mod ask;
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task;
 
 use anyhow::anyhow;
 use config::{Key, Kind, Resource, Resources, Update};
-use policies::{Chain, ChainState, Context, Reply, Scheme, written};
+use policies::{Answer, Call, Chain, ChainState, Context, Net, Reply, Scheme, Unanswered, Upstream, written};
 use proxy::compile::Compiler;
 use proxy::rule::Action;
 use proxy::snapshot::{Snapshot, Transport};
@@ -40,6 +40,20 @@ struct Traced {
     steps: Vec<String>,
     /// `status reason`, or the backend that gets it.
     end: String,
+}
+
+/// What policies call here: nobody, who never answers.
+#[derive(Debug)]
+struct Silence;
+
+impl Net for Silence {
+    fn call<'a>(
+        &'a self,
+        _: &'a Arc<dyn Upstream>,
+        _: Call,
+    ) -> Pin<Box<dyn Future<Output = Result<Answer, Unanswered>> + Send + 'a>> {
+        Box::pin(std::future::pending())
+    }
 }
 
 /// # Errors
@@ -88,8 +102,14 @@ fn decide(asked: &Asked, port: u16, snapshot: &Snapshot, steps: &mut Vec<String>
     steps.push(format!("match     {}", found.rule.name));
     let scheme = if asked.is_tls { Scheme::Https } else { Scheme::Http };
     let client = Some(std::net::Ipv4Addr::LOCALHOST.into());
-    let mut ctx =
-        Context { scheme, client, port, matched_prefix: found.matched_prefix, ..Context::default() };
+    let mut ctx = Context {
+        scheme,
+        client,
+        port,
+        matched_prefix: found.matched_prefix,
+        net: Some(Arc::new(Silence)),
+        ..Context::default()
+    };
     if let Some(end) = run_chain("rule", found.chain, &mut req, &mut ctx, steps) {
         return Ok(end);
     }

@@ -4,14 +4,13 @@
 //! origins: what the backend says of them does not count.
 
 mod grant;
-mod origin;
 
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::grant::{Grant, exposable, vary_by};
-use self::origin::Origins;
+use crate::origin::Origins;
 use crate::{Context, Filter, Invalid, Lookup, Policy, Reply, Request, Response, Verdict};
 
 /// Which other origins may read responses (GEP-1767).
@@ -66,7 +65,7 @@ impl Policy for Cors {
         let method = |text: &str| Method::from_bytes(text.as_bytes()).is_ok();
         let header = |text: &str| HeaderName::from_bytes(text.as_bytes()).is_ok();
         Ok(CorsFilter {
-            origins: Origins::compile(&self.allow_origins)?,
+            origins: Origins::compile("allowOrigins", &self.allow_origins)?,
             credentials: self.allow_credentials,
             methods: Grant::compile("allowMethods", &self.allow_methods, method)?,
             headers: Grant::compile("allowHeaders", &self.allow_headers, header)?,

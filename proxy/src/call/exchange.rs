@@ -219,13 +219,19 @@ impl Exchange<'_> {
         }
     }
 
-    async fn end(self, sent: bool) -> Result<Reply, Failed> {
+    async fn end(mut self, sent: bool) -> Result<Reply, Failed> {
+        let trailers = match self.lease.session() {
+            Some(HttpSession::H2(h2)) => {
+                h2.read_trailers().await.map_err(|error| Failed::Call(CallError::Upstream(error)))?
+            }
+            Some(HttpSession::H1(_) | HttpSession::Custom(())) | None => None,
+        };
         // Only now, and only if both sides are complete; see `Lease`.
         if sent {
             self.lease.release().await;
         }
         match self.answer {
-            Some(head) => Ok(Reply { head, body: self.kept.freeze() }),
+            Some(head) => Ok(Reply { head, body: self.kept.freeze(), trailers }),
             None => Err(Failed::Call(CallError::Timeout)),
         }
     }

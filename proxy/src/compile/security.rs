@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use config::{BackendRef, Key, Kind, Listener, Resource, Scope, SecurityPolicy, Severity};
-use policies::{Chain, Guards, Layer, Lookup, Material, ObjectRef, Upstream};
+use policies::{Chain, Guards, Layer, Lookup, Material, ObjectRef, Offload, Upstream};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::backend::Backends;
@@ -214,6 +214,10 @@ impl Lookup for Place<'_> {
         let found = self.store.get(&Key::object(&object.within(self.namespace)))?;
         let (Resource::Secret(material) | Resource::ConfigMap(material)) = found else { return None };
         material.decode().ok().map(Arc::new)
+    }
+
+    fn offload(&self) -> Arc<dyn Offload> {
+        self.clusters.offload()
     }
 }
 

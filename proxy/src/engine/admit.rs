@@ -14,6 +14,7 @@ use policies::{Reply, Request};
 use super::forward::Hop;
 use super::head::{Checked, Setting};
 use super::{Engine, attempts, body, fields, forward, head, listener};
+use crate::call::Outbound;
 use crate::context::{RequestContext, Sent, rules};
 use crate::ingress::connection::Connection;
 use crate::reply::{self, text};
@@ -21,7 +22,7 @@ use crate::rule::Action;
 use crate::split::{Share, Split};
 use crate::telemetry::entropy;
 use crate::traffic::request::RequestRules;
-use crate::upstream::Cluster;
+use crate::upstream::{ClientIdentity, Cluster};
 
 /// Decides. `true`: the client has its answer.
 pub(super) async fn admit(engine: &Engine, session: &mut Session, ctx: &mut RequestContext) -> Result<bool> {
@@ -113,7 +114,11 @@ async fn decide(
     ctx.is_grpc = fields::is_grpc(&req.headers);
     route(ctx, req)?;
     let Some(rule) = &ctx.rule else { return Err(text(StatusCode::NOT_FOUND, "route_not_found")) };
-    ctx.chain.request(req, &mut ctx.policy, &mut ctx.rule_state).await?;
+    if ctx.chain.calls() {
+        ctx.policy.net = Some(Arc::new(Outbound { net: engine.net.clone(), identity: identity(ctx) }));
+    }
+    let decided = ctx.chain.request(req, &mut ctx.policy, &mut ctx.rule_state).await;
+    decided.map_err(|reply| ctx.policy.denials.dress(reply))?;
     let split = match &rule.action {
         Action::Forward(split) => split,
         Action::Fail(_) => return Err(text(StatusCode::INTERNAL_SERVER_ERROR, "rule_invalid")),
@@ -125,7 +130,8 @@ async fn decide(
     if share.target.is_err() {
         return Err(text(StatusCode::INTERNAL_SERVER_ERROR, "invalid_backend"));
     }
-    share.chain.request(req, &mut ctx.policy, &mut ctx.share_state).await?;
+    let decided = share.chain.request(req, &mut ctx.policy, &mut ctx.share_state).await;
+    decided.map_err(|reply| ctx.policy.denials.dress(reply))?;
     ctx.deadline = ctx.policy.timeouts.request.map(|limit| ctx.started + limit);
     attempts::pick(ctx)?;
     mirror(engine, ctx, req, has_body);
@@ -176,9 +182,14 @@ fn pick(split: &Split) -> Option<(usize, &Share)> {
     Some((index, picked))
 }
 
+/// What backends are shown.
+fn identity(ctx: &RequestContext) -> Option<Arc<ClientIdentity>> {
+    ctx.listener.as_ref()?.identity.clone()
+}
+
 /// Starts the copies the chain decided on.
 fn mirror(engine: &Engine, ctx: &mut RequestContext, req: &Request, has_body: bool) {
-    let identity = ctx.listener.as_ref().and_then(|listener| listener.identity.clone());
+    let identity = identity(ctx);
     for upstream in std::mem::take(&mut ctx.policy.mirrors) {
         let upstream: Arc<dyn std::any::Any + Send + Sync> = upstream;
         if let Ok(cluster) = upstream.downcast::<Cluster>() {

@@ -149,6 +149,24 @@ pub(crate) fn with_policies(policies: &str, addresses: &[SocketAddr]) -> String 
     listener(0) + &backend("a", "http", addresses) + &route("r", &rule)
 }
 
+/// Everything to the backend `a`, by a SecurityPolicy with these parts (YAML, inline).
+pub(crate) fn guarded(parts: &str, addresses: &[SocketAddr]) -> String {
+    let guarded = route("r", &format!("  - action: {}", forward("a")))
+        .replace("kind: HttpRoute\n", "kind: HttpRoute\n  security: [default/p]\n");
+    listener(0)
+        + &backend("a", "http", addresses)
+        + &guarded
+        + &format!(
+            "---\nkey: SecurityPolicy/default/p\nresource: {{kind: SecurityPolicy, defaults: {parts}}}\n"
+        )
+}
+
+/// A Secret `default/NAME` with one key.
+pub(crate) fn secret(name: &str, key: &str, value: &str) -> String {
+    let value = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, value);
+    format!("---\nkey: Secret/default/{name}\nresource: {{kind: Secret, data: {{{key}: {value}}}}}\n")
+}
+
 /// An origin that speaks HTTP/1 and HTTP/2 with prior knowledge.
 pub(crate) struct Origin {
     pub(crate) address: SocketAddr,

@@ -4,14 +4,14 @@ use crate::{Invalid, Scheme};
 
 /// Which origins are allowed.
 #[derive(Debug)]
-pub(super) enum Origins {
+pub(crate) enum Origins {
     Any,
     Listed(Box<[Pattern]>),
 }
 
 /// One listed origin.
 #[derive(Debug)]
-pub(super) struct Pattern {
+pub(crate) struct Pattern {
     scheme: Scheme,
     host: HostPattern,
     port: u16,
@@ -33,16 +33,18 @@ struct Parts<'a> {
 }
 
 impl Origins {
+    /// The origins of a field of this name.
+    ///
     /// # Errors
     /// When an origin has not the form Gateway API gives CORSOrigin.
-    pub(super) fn compile(origins: &[String]) -> Result<Self, Invalid> {
+    pub(crate) fn compile(field: &str, origins: &[String]) -> Result<Self, Invalid> {
         if origins.iter().any(|origin| origin == "*") {
             return Ok(Self::Any);
         }
         let listed = origins.iter().enumerate().map(|(index, origin)| {
             Pattern::parse(origin).ok_or_else(|| {
                 Invalid::field(
-                    format!("allowOrigins[{index}]"),
+                    format!("{field}[{index}]"),
                     format!(
                         "{origin:?} is not an origin: write *, https://example.com, https://*.example.com or \
                          http://example.com:8080 (http or https, no path)"
@@ -53,7 +55,7 @@ impl Origins {
         Ok(Self::Listed(listed.collect::<Result<_, _>>()?))
     }
 
-    pub(super) fn allow(&self, origin: &str) -> bool {
+    pub(crate) fn allow(&self, origin: &str) -> bool {
         match self {
             Self::Any => true,
             Self::Listed(patterns) => {
@@ -61,6 +63,23 @@ impl Origins {
             }
         }
     }
+}
+
+/// True when `origin` is that of a site reached as `authority` over a connection of this scheme.
+///
+/// An origin may be `https` where the connection is not: TLS may have ended in front of us. Not the other way around, for
+/// a page that came in plain text may be anybody's.
+pub(crate) fn is_own(origin: &str, scheme: Scheme, authority: &str) -> bool {
+    let own = |scheme: Scheme| {
+        let own = format!("{}://{authority}", scheme.as_str());
+        parse(origin).zip(parse(&own)).is_some_and(|(origin, own)| {
+            origin.scheme == own.scheme
+                && origin.port == own.port
+                && is_host(own.host)
+                && own.host.eq_ignore_ascii_case(origin.host)
+        })
+    };
+    own(Scheme::Https) || (scheme == Scheme::Http && own(Scheme::Http))
 }
 
 impl Pattern {
@@ -137,7 +156,7 @@ mod tests {
         #[test]
         fn an_allowed_origin_has_a_listed_host(origin in r"https://[a-c.@:/\\?#%*-]{0,3}(\.b\.test|a\.test|\.test)") {
             let listed = ["https://a.test".to_owned(), "https://*.b.test".to_owned()];
-            if Origins::compile(&listed).unwrap().allow(&origin) {
+            if Origins::compile("allowOrigins", &listed).unwrap().allow(&origin) {
                 let uri: http::Uri = origin.parse().unwrap();
                 let host = uri.host().unwrap();
                 prop_assert!(host == "a.test" || (host.ends_with(".b.test") && host.len() > 7), "{}", origin);
@@ -147,7 +166,7 @@ mod tests {
     }
 
     fn allows(listed: &str, origin: &str) -> bool {
-        Origins::compile(&[listed.into()]).unwrap().allow(origin)
+        Origins::compile("allowOrigins", &[listed.into()]).unwrap().allow(origin)
     }
 
     #[test]
@@ -185,7 +204,39 @@ mod tests {
     }
 
     #[test]
+    fn an_origin_is_ones_own_when_host_and_port_are_and_it_is_not_less_safe() {
+        use Scheme::{Http, Https};
+        for (origin, scheme, authority, want) in [
+            ("https://a.test", Https, "a.test", true),
+            ("https://A.test", Https, "a.Test:443", true),
+            ("https://a.test:8443", Https, "a.test:8443", true),
+            ("https://a.test", Http, "a.test", true),
+            ("http://a.test", Http, "a.test", true),
+            ("http://a.test", Http, "a.test:80", true),
+            ("http://a.test", Https, "a.test", false),
+            ("http://a.test", Http, "a.test:8080", false),
+            ("https://a.test:8443", Https, "a.test", false),
+            ("https://b.test", Https, "a.test", false),
+            ("https://a.test.b.test", Https, "a.test", false),
+            ("https://[::1]:8080", Https, "[::1]:8080", true),
+            ("null", Https, "a.test", false),
+            ("null", Https, "", false),
+            ("", Https, "", false),
+            ("https://", Https, "", false),
+            ("https://a.test/", Https, "a.test/", false),
+            ("https://u@a.test", Https, "u@a.test", false),
+        ] {
+            assert_eq!(
+                is_own(origin, scheme, authority),
+                want,
+                "{origin} of {} {authority}",
+                scheme.as_str()
+            );
+        }
+    }
+
+    #[test]
     fn no_origins_allow_nothing() {
-        assert!(!Origins::compile(&[]).unwrap().allow("https://foo.com"));
+        assert!(!Origins::compile("allowOrigins", &[]).unwrap().allow("https://foo.com"));
     }
 }

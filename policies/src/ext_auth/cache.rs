@@ -1,0 +1,55 @@
+//! Answers that hold for a while.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::HeaderName;
+
+use super::decision::Decision;
+use crate::digest::{Digest, keyed};
+use crate::memo::Memo;
+use crate::{Request, Scheme, head};
+
+#[derive(Debug)]
+pub(super) struct Cache {
+    ttl: Duration,
+    keys: Box<[HeaderName]>,
+    kept: Memo<Arc<Decision>>,
+}
+
+impl Cache {
+    pub(super) fn new(ttl: Duration, keys: Box<[HeaderName]>, entries: u32) -> Self {
+        Self { ttl, keys, kept: Memo::new(usize::try_from(entries).unwrap_or(1)) }
+    }
+
+    /// What tells a request from others that may have another answer.
+    pub(super) fn key(&self, req: &Request, scheme: Scheme) -> Digest {
+        let target = req.uri.path_and_query().map_or("", |target| target.as_str());
+        let host = head::authority(req).unwrap_or_default();
+        let mut parts = vec![
+            req.method.as_str().as_bytes(),
+            scheme.as_str().as_bytes(),
+            host.as_bytes(),
+            target.as_bytes(),
+        ];
+        for name in &self.keys {
+            let before = parts.len();
+            parts.extend(req.headers.get_all(name).iter().map(http::HeaderValue::as_bytes));
+            // Else a value of one field could be that of the next. No field has so many values, and no value this form.
+            parts.push(match parts.len() - before {
+                0 => b"\r\n0",
+                1 => b"\r\n1",
+                _ => b"\r\nmany",
+            });
+        }
+        keyed(&parts)
+    }
+
+    pub(super) fn get(&self, key: &Digest) -> Option<Arc<Decision>> {
+        self.kept.get(key, Instant::now())
+    }
+
+    pub(super) fn put(&self, key: Digest, decision: Arc<Decision>) {
+        self.kept.put(key, Instant::now() + self.ttl, decision);
+    }
+}

@@ -1,0 +1,61 @@
+//! Envoy's HTTP contract: the service gets a request of the same method, host and path, without the body; 200 admits it,
+//! and any other answer is the client's.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::uri::PathAndQuery;
+use http::{HeaderName, HeaderValue, StatusCode, Uri, Version, header};
+
+use super::decision::{Change, Changes, Decision, How, refusal};
+use super::filter::Failed;
+use crate::{Answer, Call, Request, head};
+
+/// A service of the HTTP contract.
+#[derive(Debug)]
+pub(super) struct Service {
+    pub(super) prefix: Box<str>,
+    pub(super) told: Box<[HeaderName]>,
+    pub(super) to_backend: Box<[HeaderName]>,
+}
+
+impl Service {
+    pub(super) fn ask(&self, req: &Request, timeout: Duration) -> Option<Call> {
+        let target = req.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        let target: Uri = format!("{}{target}", self.prefix).parse().ok()?;
+        let mut parts =
+            http::Request::builder().method(req.method.clone()).uri(target).body(()).ok()?.into_parts().0;
+        parts.version = Version::HTTP_11;
+        let fields = &mut parts.headers;
+        fields.insert(header::HOST, HeaderValue::from_str(head::authority(req)?).ok()?);
+        fields.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        for name in self.told.iter().chain([&header::AUTHORIZATION]) {
+            // Authorization may also be listed.
+            if !fields.contains_key(name) {
+                for value in req.headers.get_all(name) {
+                    fields.append(name, value.clone());
+                }
+            }
+        }
+        Some(Call { head: Request::from(parts), body: None, timeout })
+    }
+
+    pub(super) fn read(&self, answer: Answer) -> Result<Decision, Failed> {
+        let fields = &answer.head.headers;
+        if answer.head.status.is_server_error() {
+            return Err(Failed::Service);
+        }
+        if answer.head.status != StatusCode::OK {
+            let reply = refusal(answer.head.status.as_u16(), fields, answer.body);
+            return Ok(Decision::Deny(reply));
+        }
+        let mut changes = Changes::default();
+        for name in &self.to_backend {
+            for value in fields.get_all(name) {
+                let value = Bytes::copy_from_slice(value.as_bytes());
+                changes.request.push(Change::new(name.as_str(), value, How::Append)?);
+            }
+        }
+        Ok(Decision::Allow(changes.checked()?))
+    }
+}

@@ -1,0 +1,238 @@
+//! Asks a service whether a request may go on, in the two ways Envoy does (ext_authz): by gRPC
+//! (`envoy.service.auth.v3.Authorization/Check`) and by HTTP, so that what was written for Envoy fits here.
+//!
+//! What a reader would get wrong: the service is trusted to decide, not to frame. What it says of fields that frame a
+//! message or belong to a connection, or of pseudo-header fields, is never done; an answer that cannot be done as a whole
+//! refuses the request, even where `failOpen` would admit it without an answer.
+
+mod cache;
+mod decision;
+mod filter;
+mod grpc;
+mod http;
+mod proto;
+
+use std::collections::BTreeMap;
+use std::time;
+
+use ::http::{HeaderName, HeaderValue, StatusCode};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use self::cache::Cache;
+pub use self::filter::ExtAuthFilter;
+use self::filter::Service;
+use crate::edits::name;
+use crate::mode::Mode;
+use crate::{BackendRef, Duration, Invalid, Lookup, Policy};
+
+/// Names of fields in one list.
+const MOST_NAMES: usize = 64;
+/// Entries of `contextExtensions`.
+const MOST_EXTENSIONS: usize = 32;
+/// Results that are kept.
+const MOST_KEPT: u32 = 65_536;
+
+/// Who decides, what it is told, and what becomes of its answer. Exactly one of `grpc` and `http`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExtAuth {
+    /// A service of Envoy's gRPC contract, such as Open Policy Agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grpc: Option<GrpcService>,
+    /// A service of Envoy's HTTP contract: it gets the head of the request, and 200 admits it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpService>,
+    /// Header fields of the request that the service gets; up to 64. Default: with `grpc` all; with `http` only
+    /// Authorization, which it always gets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub headers_to_ext_auth: Option<Vec<String>>,
+    /// Constants that the service gets as `context_extensions`; only with `grpc`; up to 32.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub context_extensions: BTreeMap<String, String>,
+    /// Time for the answer, connecting included; above 0, at most 1m. Default 200ms.
+    #[serde(default = "default_timeout")]
+    pub timeout: Duration,
+    /// Whether requests go on while the service does not answer. Default false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fail_open: bool,
+    /// Status of a refusal without a usable answer of the service; 400 to 599. Default 403.
+    #[serde(default = "default_status")]
+    #[schemars(range(min = 400, max = 599))]
+    pub status_on_error: u16,
+    /// Keeps answers. Default: every request is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheSettings>,
+    /// Whether requests are refused or only noted. Default Enforce.
+    #[serde(default)]
+    pub mode: Mode,
+}
+
+/// A service that speaks `envoy.service.auth.v3.Authorization`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GrpcService {
+    /// Where it is. It is balanced and connected to like any backend, by HTTP/2 and its BackendTLSPolicy.
+    pub backend_ref: BackendRef,
+}
+
+/// A service that gets method, path, Host and some fields of the request, without its body.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HttpService {
+    /// Where it is. It is balanced and connected to like any backend, by its BackendTLSPolicy.
+    pub backend_ref: BackendRef,
+    /// What comes before the path of the request, such as `/check`. Default: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Fields of its answer that the backend gets; up to 64. What clients send in them is removed, also where the answer
+    /// has none. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers_to_backend: Vec<String>,
+}
+
+/// Which answers are kept, and how long. Method, scheme, host and path with query always tell requests apart; a service
+/// whose decision depends on more than these and `keys` must not be cached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CacheSettings {
+    /// How long an answer holds; above 0, at most 1h. A permission that is taken back holds as long.
+    pub ttl: Duration,
+    /// Header fields that tell requests apart, such as Authorization; 1 to 64.
+    #[schemars(length(min = 1, max = 64))]
+    pub keys: Vec<String>,
+    /// Answers that are kept by each proxy; 1 to 65,536. Default 1,024.
+    #[serde(default = "default_entries")]
+    #[schemars(range(min = 1, max = 65536))]
+    pub max_entries: u32,
+}
+
+const fn default_timeout() -> Duration {
+    Duration(time::Duration::from_millis(200))
+}
+
+const fn default_status() -> u16 {
+    403
+}
+
+const fn default_entries() -> u32 {
+    1_024
+}
+
+impl Policy for ExtAuth {
+    type Filter = ExtAuthFilter;
+
+    fn backends(&self) -> Vec<&BackendRef> {
+        let grpc = self.grpc.iter().map(|service| &service.backend_ref);
+        grpc.chain(self.http.iter().map(|service| &service.backend_ref)).collect()
+    }
+
+    fn compile(&self, lookup: &dyn Lookup) -> Result<ExtAuthFilter, Invalid> {
+        let upstream = match self.backends()[..] {
+            [backend] => lookup.backend(backend).ok_or_else(|| Invalid::BackendNotFound(backend.clone()))?,
+            [] => return Err(Invalid::field("grpc", "is missing, and so is http; name one service")),
+            _ => return Err(Invalid::field("http", "is there beside grpc; keep one of them")),
+        };
+        let service = self.service(upstream.name())?;
+        let status = StatusCode::from_u16(self.status_on_error)
+            .ok()
+            .filter(|status| (400..=599).contains(&status.as_u16()));
+        Ok(ExtAuthFilter {
+            service,
+            upstream,
+            timeout: within("timeout", self.timeout, time::Duration::from_mins(1))?,
+            fail_open: self.fail_open,
+            on_error: status
+                .ok_or_else(|| Invalid::field("statusOnError", "is no status of an error; use 400 to 599"))?,
+            cache: self.cache.as_ref().map(CacheSettings::compile).transpose()?,
+            mode: self.mode,
+        })
+    }
+}
+
+impl ExtAuth {
+    /// How the service is spoken to, which is `backend` (`namespace/name:port`).
+    fn service(&self, backend: &str) -> Result<Service, Invalid> {
+        let told =
+            self.headers_to_ext_auth.as_ref().map(|list| names("headersToExtAuth", list)).transpose()?;
+        let Some(HttpService { path, headers_to_backend, .. }) = &self.http else {
+            if self.context_extensions.len() > MOST_EXTENSIONS {
+                let message = format!("has more than {MOST_EXTENSIONS} entries");
+                return Err(Invalid::field("contextExtensions", message));
+            }
+            return Ok(Service::Grpc(grpc::Service {
+                authority: authority(backend)
+                    .ok_or_else(|| Invalid::field("grpc.backendRef", "is no name of a Service"))?,
+                told,
+                extensions: self.context_extensions.clone(),
+            }));
+        };
+        if !self.context_extensions.is_empty() {
+            let message = "is of gRPC services only; leave it out, or use `grpc`";
+            return Err(Invalid::field("contextExtensions", message));
+        }
+        let told = told.unwrap_or_default();
+        if told.contains(&::http::header::CONTENT_TYPE) {
+            let message = "names content-type, but the service gets no body; leave it out";
+            return Err(Invalid::field("headersToExtAuth", message));
+        }
+        Ok(Service::Http(http::Service {
+            prefix: prefix(path.as_deref().unwrap_or_default())?,
+            told,
+            to_backend: names("http.headersToBackend", headers_to_backend)?,
+        }))
+    }
+}
+
+/// The host of a Service as it is named in the cluster.
+fn authority(backend: &str) -> Option<HeaderValue> {
+    let (namespace, service) = backend.split_once('/')?;
+    let (name, port) = service.split_once(':')?;
+    HeaderValue::from_str(&format!("{name}.{namespace}:{port}")).ok()
+}
+
+impl CacheSettings {
+    fn compile(&self) -> Result<Cache, Invalid> {
+        if self.keys.is_empty() {
+            return Err(Invalid::field(
+                "cache.keys",
+                "is empty, so that all callers would have one answer; name the fields that tell them apart",
+            ));
+        }
+        if !(1..=MOST_KEPT).contains(&self.max_entries) {
+            let message = format!("is {}; use 1 to {MOST_KEPT}", self.max_entries);
+            return Err(Invalid::field("cache.maxEntries", message));
+        }
+        let ttl = within("cache.ttl", self.ttl, time::Duration::from_hours(1))?;
+        Ok(Cache::new(ttl, names("cache.keys", &self.keys)?, self.max_entries))
+    }
+}
+
+fn within(field: &str, asked: Duration, most: time::Duration) -> Result<time::Duration, Invalid> {
+    if asked.0.is_zero() || asked.0 > most {
+        let message = format!("is {asked}; use more than 0s and at most {}", Duration(most));
+        return Err(Invalid::field(field, message));
+    }
+    Ok(asked.0)
+}
+
+fn names(field: &str, list: &[String]) -> Result<Box<[HeaderName]>, Invalid> {
+    if list.len() > MOST_NAMES {
+        return Err(Invalid::field(field, format!("has more than {MOST_NAMES} names")));
+    }
+    list.iter().enumerate().map(|(at, text)| name(&format!("{field}[{at}]"), text)).collect()
+}
+
+/// A prefix that a path can follow.
+fn prefix(path: &str) -> Result<Box<str>, Invalid> {
+    let is_path = path.is_empty()
+        || (path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic() && !b"?#%\\".contains(&b)));
+    if !is_path {
+        let message = format!("{path:?} is no path: write one such as /check, without query and escapes");
+        return Err(Invalid::field("http.path", message));
+    }
+    Ok(path.trim_end_matches('/').into())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,401 @@
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Poll, Waker};
+
+use ::http::HeaderMap;
+use bytes::{BufMut, Bytes, BytesMut};
+use proptest::prelude::*;
+use prost::Message;
+
+use super::decision::Decision;
+use super::filter::Failed;
+use super::proto::{
+    Allowed, Bool, CheckRequest, CheckResponse, Denied, Header, HeaderOption, HttpStatus, QueryParameter,
+    Said, Status,
+};
+use super::*;
+use crate::{
+    Answer, Call, Context, Filter, Net, Reply, Request, Response, Scheme, Unanswered, Upstream, Verdict,
+};
+
+#[derive(Debug)]
+struct Backend;
+
+impl Upstream for Backend {
+    fn name(&self) -> &str {
+        "authz/opa:9191"
+    }
+}
+
+struct Scene;
+
+impl Lookup for Scene {
+    fn backend(&self, _: &BackendRef) -> Option<Arc<dyn Upstream>> {
+        Some(Arc::new(Backend))
+    }
+}
+
+fn framed(message: &impl Message) -> Bytes {
+    let mut frame = BytesMut::new();
+    frame.put_u8(0);
+    frame.put_u32(u32::try_from(message.encoded_len()).unwrap());
+    message.encode(&mut frame).unwrap();
+    frame.freeze()
+}
+
+fn answer(body: Bytes, status: &'static str) -> Answer {
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", HeaderValue::from_static(status));
+    Answer { head: Response::build(200, None).unwrap(), body, trailers: Some(trailers) }
+}
+
+fn says(message: &CheckResponse) -> Result<Decision, Failed> {
+    grpc::read(&answer(framed(message), "0"))
+}
+
+fn coded(code: i32, said: Option<Said>) -> CheckResponse {
+    CheckResponse { status: Some(Status { code }), said }
+}
+
+fn option(key: &str, value: &str) -> HeaderOption {
+    let header = Header { key: key.into(), value: value.to_owned().into(), raw_value: Bytes::new() };
+    HeaderOption { header: Some(header), append: None, append_action: 0 }
+}
+
+fn refuses(decided: Result<Decision, Failed>) -> Reply {
+    match decided {
+        Ok(Decision::Deny(reply)) => reply,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_status_of_ok_admits_and_any_other_refuses() {
+    assert!(matches!(says(&coded(0, None)), Ok(Decision::Allow(_))));
+    let ok = || Some(Said::Ok(Allowed::default()));
+    assert!(matches!(says(&coded(0, ok())), Ok(Decision::Allow(_))));
+    assert!(matches!(says(&CheckResponse { status: None, said: ok() }), Ok(Decision::Allow(_))));
+    for code in [1, 7, 16, -1, i32::MAX] {
+        let reply = refuses(says(&coded(code, None)));
+        assert_eq!((reply.status.as_u16(), reply.reason), (403, "ext_auth_denied"));
+        assert_eq!(refuses(says(&coded(code, ok()))).status, 403, "{code} with what admits");
+    }
+}
+
+#[test]
+fn an_answer_that_says_nothing_or_two_things_admits_nobody() {
+    let denied = || Some(Said::Denied(Denied::default()));
+    for message in [CheckResponse::default(), coded(0, denied())] {
+        assert!(matches!(says(&message), Err(Failed::Unusable)), "{message:?}");
+    }
+    assert_eq!(refuses(says(&CheckResponse { status: None, said: denied() })).status, 403);
+}
+
+#[test]
+fn what_is_not_one_whole_message_admits_nobody() {
+    let good = framed(&coded(0, None));
+    let compressed = [&[1][..], &good[1..]].concat();
+    let two = [&good[..], &good[..]].concat();
+    for body in
+        [&b""[..], &good[..4], &good[..good.len() - 1], &compressed, &two, b"\0\0\0\0\x01\xff", b"\0\0\0\0\0"]
+    {
+        let read = grpc::read(&answer(Bytes::copy_from_slice(body), "0"));
+        assert!(matches!(read, Err(Failed::Unusable)), "{body:?}: {read:?}");
+    }
+}
+
+#[test]
+fn a_grpc_status_that_is_not_ok_is_a_failure_wherever_it_stands() {
+    let good = framed(&coded(0, None));
+    assert!(matches!(grpc::read(&answer(good.clone(), "14")), Err(Failed::Service)));
+    let mut head = Response::build(200, None).unwrap();
+    head.insert_header("grpc-status", "12").unwrap();
+    assert!(matches!(grpc::read(&Answer { head, body: Bytes::new(), trailers: None }), Err(Failed::Service)));
+    // No status at all: the stream broke.
+    let head = Response::build(200, None).unwrap();
+    assert!(matches!(grpc::read(&Answer { head, body: good.clone(), trailers: None }), Err(Failed::Service)));
+    let mut failed = answer(good, "0");
+    failed.head = Response::build(503, None).unwrap();
+    assert!(matches!(grpc::read(&failed), Err(Failed::Service)));
+}
+
+#[test]
+fn a_refusal_has_the_services_status_fields_and_body() {
+    let denied = Denied {
+        status: Some(HttpStatus { code: 429 }),
+        headers: vec![
+            option("Retry-After", "7"),
+            option("content-length", "9"),
+            option("set-cookie", "a"),
+            option("set-cookie", "b"),
+        ],
+        body: Bytes::from_static(b"slow down"),
+    };
+    let reply = refuses(says(&coded(7, Some(Said::Denied(denied)))));
+    assert_eq!(reply.status, 429);
+    let fields: Vec<_> =
+        reply.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+    assert_eq!(fields, [("retry-after", "7"), ("set-cookie", "a"), ("set-cookie", "b")]);
+    assert_eq!(reply.body, "slow down");
+    for code in [0, 100, 200, 204, 299, 600, 1 << 20, -1] {
+        let denied = Denied { status: Some(HttpStatus { code }), ..Denied::default() };
+        assert_eq!(refuses(says(&coded(7, Some(Said::Denied(denied))))).status, 403, "{code}");
+    }
+}
+
+/// An admitted request with these fields, and the response, after what was said.
+fn admitted(allowed: Allowed) -> Result<(Request, Response), Failed> {
+    let Decision::Allow(changes) = says(&coded(0, Some(Said::Ok(allowed))))? else { panic!("refused") };
+    let mut req = Request::build("GET", b"/", None).unwrap();
+    let mut rsp = Response::build(200, None).unwrap();
+    for value in ["1", "2"] {
+        req.append_header("X-A", value).unwrap();
+        rsp.append_header("X-A", value).unwrap();
+    }
+    changes.apply(&mut req);
+    changes.apply_to_response(&mut rsp);
+    req.map(|_, _| Ok(())).unwrap();
+    rsp.map(|_, _| Ok(())).unwrap();
+    Ok((req, rsp))
+}
+
+fn values(fields: &HeaderMap, name: &str) -> Vec<String> {
+    fields.get_all(name).iter().map(|value| value.to_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn fields_are_set_appended_and_removed_as_envoy_does() {
+    let how = |append: Option<bool>, action, key| HeaderOption {
+        append: append.map(|value| Bool { value }),
+        append_action: action,
+        ..option(key, "new")
+    };
+    for (append, action, there, absent, unsaid) in [
+        (Some(true), 0, &["1", "2", "new"][..], &["new"][..], false),
+        (Some(false), 0, &["new"], &["new"], false),
+        (None, 1, &["1", "2"], &["new"], false),
+        (None, 2, &["new"], &["new"], false),
+        (None, 3, &["new"], &[], false),
+        (None, 0, &["new"], &["new"], true),
+    ] {
+        let options = vec![how(append, action, "x-a"), how(append, action, "x-b")];
+        let (req, rsp) = admitted(Allowed {
+            headers: options.clone(),
+            response_headers_to_add: options,
+            ..Allowed::default()
+        })
+        .unwrap();
+        assert_eq!((values(&req.headers, "x-a"), values(&req.headers, "x-b")), (owned(there), owned(absent)));
+        // What is not said sets in requests and appends in responses.
+        let there = if unsaid { &["1", "2", "new"][..] } else { there };
+        assert_eq!((values(&rsp.headers, "x-a"), values(&rsp.headers, "x-b")), (owned(there), owned(absent)));
+    }
+    let remove = ["X-A", "host", ":path", "content-length", "b a d"].map(String::from).to_vec();
+    let (req, rsp) = admitted(Allowed { headers_to_remove: remove, ..Allowed::default() }).unwrap();
+    assert!(values(&req.headers, "x-a").is_empty());
+    assert_eq!(values(&rsp.headers, "x-a"), ["1", "2"]);
+    let raw = Header { key: "x-r".into(), value: Bytes::new(), raw_value: Bytes::from_static(b"raw") };
+    let raw = HeaderOption { header: Some(raw), append: None, append_action: 0 };
+    let (req, _) = admitted(Allowed { headers: vec![raw], ..Allowed::default() }).unwrap();
+    assert_eq!(values(&req.headers, "x-r"), ["raw"]);
+}
+
+fn owned(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
+}
+
+#[test]
+fn what_frames_a_message_or_cannot_be_sent_makes_an_answer_unusable() {
+    for (key, value) in [
+        ("host", "b.test"),
+        (":authority", "b.test"),
+        (":path", "/admin"),
+        (":method", "DELETE"),
+        ("Content-Length", "0"),
+        ("Transfer-Encoding", "chunked"),
+        ("connection", "x-a"),
+        ("upgrade", "h2c"),
+        ("te", "trailers"),
+        ("x-a\r\nx-b", "c"),
+        ("x a", "b"),
+        ("", "b"),
+        ("x-a", "b\r\nx-c: d"),
+        ("x-a", "b\0"),
+    ] {
+        let refused = |allowed| matches!(admitted(allowed), Err(Failed::Unusable));
+        assert!(refused(Allowed { headers: vec![option(key, value)], ..Allowed::default() }), "{key}");
+        let response = vec![option(key, value)];
+        assert!(refused(Allowed { response_headers_to_add: response, ..Allowed::default() }), "{key}");
+    }
+    let refused = |allowed| matches!(admitted(allowed), Err(Failed::Unusable));
+    assert!(refused(Allowed { headers: vec![option("x-a", "b"); 129], ..Allowed::default() }));
+    assert!(refused(Allowed { headers: vec![HeaderOption::default()], ..Allowed::default() }));
+    let unknown = HeaderOption { append_action: 4, ..option("x-a", "b") };
+    assert!(refused(Allowed { headers: vec![unknown], ..Allowed::default() }));
+    assert!(refused(Allowed { query_parameters_to_set: vec![QueryParameter {}], ..Allowed::default() }));
+    assert!(refused(Allowed { query_parameters_to_remove: vec!["a".into()], ..Allowed::default() }));
+}
+
+/// Keeps what it was asked, and admits whoever it was.
+#[derive(Debug, Default)]
+struct Admits {
+    asked: AtomicUsize,
+    message: parking_lot::Mutex<Vec<(Request, CheckRequest)>>,
+    fails: bool,
+}
+
+impl Net for Admits {
+    fn call<'a>(
+        &'a self,
+        _: &'a Arc<dyn Upstream>,
+        call: Call,
+    ) -> Pin<Box<dyn Future<Output = Result<Answer, Unanswered>> + Send + 'a>> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let body = call.body.unwrap();
+        assert_eq!(usize::try_from(u32::from_be_bytes(body[1..5].try_into().unwrap())), Ok(body.len() - 5));
+        self.message.lock().push((call.head, CheckRequest::decode(body.slice(5..)).unwrap()));
+        let admits = Ok(answer(framed(&coded(0, None)), "0"));
+        Box::pin(std::future::ready(if self.fails { Err(Unanswered::Failed) } else { admits }))
+    }
+}
+
+fn policy() -> ExtAuth {
+    let backend_ref = BackendRef { namespace: "authz".into(), name: "opa".into(), port: 9191 };
+    ExtAuth {
+        grpc: Some(GrpcService { backend_ref }),
+        http: None,
+        headers_to_ext_auth: None,
+        context_extensions: [("route".to_owned(), "cart".to_owned())].into(),
+        timeout: default_timeout(),
+        fail_open: false,
+        status_on_error: default_status(),
+        cache: None,
+        mode: Mode::Enforce,
+    }
+}
+
+fn ask(filter: &ExtAuthFilter, req: &mut Request, net: &Arc<Admits>) -> Result<(), Reply> {
+    let mut ctx = Context {
+        net: Some(net.clone()),
+        client: "192.0.2.1".parse().ok(),
+        scheme: Scheme::Https,
+        port: 443,
+        ..Context::default()
+    };
+    let mut state = Default::default();
+    match filter.request(req, &mut ctx, &mut state) {
+        Verdict::Continue => Ok(()),
+        Verdict::Reply(reply) => Err(reply),
+        Verdict::Wait(decision) => {
+            match pin!(decision).poll(&mut std::task::Context::from_waker(Waker::noop())) {
+                Poll::Ready(decided) => decided,
+                Poll::Pending => panic!("nothing waits here"),
+            }
+        }
+    }
+}
+
+fn request(target: &str, fields: &[(&'static str, &str)]) -> Request {
+    let mut req = Request::build("POST", target.as_bytes(), None).unwrap();
+    req.insert_header("Host", "a.test").unwrap();
+    for (name, value) in fields {
+        req.append_header(*name, *value).unwrap();
+    }
+    req
+}
+
+#[test]
+fn the_service_is_told_what_envoy_tells() {
+    let (filter, net) = (policy().compile(&Scene).unwrap(), Arc::new(Admits::default()));
+    let mut req = request(
+        "/a?b=c",
+        &[("X-Request-Id", "id-1"), ("Cookie", "a=b"), ("Cookie", "c=d"), ("Content-Length", "12")],
+    );
+    ask(&filter, &mut req, &net).unwrap();
+    let (head, message) = net.message.lock().pop().unwrap();
+    assert_eq!(head.uri, "/envoy.service.auth.v3.Authorization/Check");
+    assert_eq!(head.headers["host"], "opa.authz:9191");
+    assert_eq!(head.headers["content-type"], "application/grpc");
+    assert_eq!(head.headers["grpc-timeout"], "200m");
+    let attributes = message.attributes.unwrap();
+    let source = attributes.source.unwrap().address.unwrap().socket_address.unwrap();
+    assert_eq!(source.address, "192.0.2.1");
+    assert_eq!(attributes.destination.unwrap().address.unwrap().socket_address.unwrap().port, 443);
+    assert_eq!(attributes.context_extensions["route"], "cart");
+    let asked = attributes.request.unwrap();
+    assert!(asked.time.unwrap().seconds > 1_700_000_000);
+    let http = asked.http.unwrap();
+    assert_eq!((&*http.id, &*http.method, &*http.path), ("id-1", "POST", "/a?b=c"));
+    assert_eq!((&*http.host, &*http.scheme, &*http.protocol, http.size), ("a.test", "https", "HTTP/1.1", 12));
+    assert_eq!(http.headers["cookie"], "a=b,c=d");
+    assert_eq!(http.headers[":path"], "/a?b=c");
+    assert_eq!(http.headers[":authority"], "a.test");
+}
+
+#[test]
+fn the_service_is_told_no_field_that_is_not_listed() {
+    let listed = ExtAuth { headers_to_ext_auth: Some(vec!["X-Tenant".into()]), ..policy() };
+    let (filter, net) = (listed.compile(&Scene).unwrap(), Arc::new(Admits::default()));
+    let mut req = request("/", &[("Authorization", "secret"), ("X-Tenant", "b")]);
+    ask(&filter, &mut req, &net).unwrap();
+    let (_, message) = net.message.lock().pop().unwrap();
+    let headers = message.attributes.unwrap().request.unwrap().http.unwrap().headers;
+    assert_eq!(headers.into_iter().collect::<Vec<_>>(), [("x-tenant".to_owned(), "b".to_owned())]);
+}
+
+#[test]
+fn an_answer_is_kept_for_those_who_ask_the_same_and_no_failure_is() {
+    let settings = CacheSettings {
+        ttl: Duration(time::Duration::from_mins(1)),
+        keys: vec!["Authorization".into(), "X-Tenant".into()],
+        max_entries: 1_024,
+    };
+    let cached = ExtAuth { cache: Some(settings), ..policy() };
+    let (filter, net) = (cached.compile(&Scene).unwrap(), Arc::new(Admits::default()));
+    let asked = |target: &str, fields: &[(&'static str, &str)]| {
+        let before = net.asked.load(Ordering::Relaxed);
+        ask(&filter, &mut request(target, fields), &net).unwrap();
+        net.asked.load(Ordering::Relaxed) - before
+    };
+    assert_eq!(asked("/", &[("Authorization", "a")]), 1);
+    assert_eq!(asked("/", &[("Authorization", "a"), ("X-Other", "b")]), 0);
+    for (target, fields) in [
+        ("/", &[][..]),
+        ("/", &[("Authorization", "b")]),
+        ("/", &[("X-Tenant", "a")]),
+        ("/", &[("Authorization", "a"), ("X-Tenant", "")]),
+        ("/", &[("Authorization", "a"), ("Authorization", "a")]),
+        ("/?a", &[("Authorization", "a")]),
+        ("/b", &[("Authorization", "a")]),
+    ] {
+        assert_eq!((asked(target, fields), asked(target, fields)), (1, 0), "{target} {fields:?}");
+    }
+    let failing = Arc::new(Admits { fails: true, ..Admits::default() });
+    for _ in 0..2 {
+        assert_eq!(ask(&filter, &mut request("/c", &[]), &failing).unwrap_err().reason, "ext_auth_error");
+    }
+    assert_eq!(failing.asked.load(Ordering::Relaxed), 2);
+    assert_eq!(asked("/c", &[]), 1);
+}
+
+proptest! {
+    /// Whatever bytes a service answers, there is no panic, and what is admitted can be written.
+    #[test]
+    fn no_answer_makes_reading_panic(body in prop::collection::vec(any::<u8>(), 0..64)) {
+        let mut frame = vec![0];
+        frame.extend_from_slice(&u32::try_from(body.len()).unwrap().to_be_bytes());
+        frame.extend_from_slice(&body);
+        let _ = grpc::read(&answer(frame.into(), "0"));
+    }
+
+    #[test]
+    fn what_is_admitted_forges_no_line(key in ".{0,8}", value in ".{0,8}", how in 0i32..5) {
+        let option = HeaderOption { append_action: how, ..option(&key, &value) };
+        if let Ok((req, _)) = admitted(Allowed { headers: vec![option], ..Allowed::default() }) {
+            let mut wire = Vec::new();
+            req.header_to_h1_wire(&mut wire);
+            prop_assert_eq!(wire.iter().filter(|byte| **byte == b'\n').count(), req.headers.len());
+        }
+    }
+}
