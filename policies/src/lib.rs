@@ -5,7 +5,7 @@
 //! `mod` line and a `registry!` line below. [`PolicySet`], [`Chain`], the JSON Schema and `fairway explain` follow.
 //!
 //! ```text
-//! request  ──►  cors ► redirect ► request_headers ► url_rewrite ► response_headers ► timeouts ► retry ► mirror  ──►
+//! request  ──►  cors ► jwt ► redirect ► request_headers ► url_rewrite ► response_headers ► timeouts ► retry ► mirror  ──►
 //! response ◄──  the same list in reverse: a filter sees the response only if it saw the request
 //! ```
 #![deny(missing_docs)]
@@ -15,6 +15,7 @@ mod cidr;
 mod duration;
 mod edits;
 mod head;
+pub mod mode;
 mod path;
 mod policy;
 #[macro_use]
@@ -23,6 +24,7 @@ mod sample;
 
 pub mod client_traffic;
 pub mod cors;
+pub mod jwt;
 pub mod mirror;
 pub mod redirect;
 pub mod request_headers;
@@ -44,6 +46,8 @@ registry! {
     // how it is written.
     /// Cross-origin resource sharing. First: a preflight carries no credentials and must not be redirected.
     cors: cors::Cors,
+    /// Callers by JSON Web Token. Before everything that a caller could make the proxy do.
+    jwt: jwt::Jwt,
     /// Answers with a redirect. Before anything changes the request: its target is computed from what the client sent.
     redirect: redirect::Redirect,
     /// Request header fields to set, add and remove.

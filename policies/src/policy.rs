@@ -195,6 +195,11 @@ pub trait Lookup {
     fn material(&self, _object: &ObjectRef) -> Option<Arc<Material>> {
         None
     }
+
+    /// Keys that are fetched. The default never has any, so that nobody is let in.
+    fn keys(&self, _source: &crate::jwt::RemoteJwks) -> Arc<dyn crate::jwt::Keys> {
+        Arc::new(crate::jwt::NoKeys)
+    }
 }
 
 /// What is in a Secret or ConfigMap, by key.
