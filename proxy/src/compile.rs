@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use config::{Rejection, Update};
 
+use crate::keys::KeyStore;
 use crate::snapshot::{Clusters, Snapshot};
 use crate::store::Store;
 use crate::telemetry::Telemetry;
@@ -43,6 +44,7 @@ pub struct Compiler {
     store: Store,
     clusters: Clusters,
     udp_clusters: Clusters,
+    keys: Arc<KeyStore>,
     routes: Routes,
     streams: Streams,
     ports: Ports,
@@ -50,14 +52,20 @@ pub struct Compiler {
 }
 
 impl Compiler {
-    /// A compiler without resources.
+    /// A compiler without resources. Keys that have to be fetched are not: nobody is let in by them.
     #[must_use]
     pub fn new(telemetry: Arc<Telemetry>) -> Self {
+        Self::with_keys(telemetry, Arc::default())
+    }
+
+    /// With keys that are fetched.
+    pub(crate) fn with_keys(telemetry: Arc<Telemetry>, keys: Arc<KeyStore>) -> Self {
         Self {
             telemetry,
             store: Store::default(),
             clusters: Clusters::default(),
             udp_clusters: Clusters::default(),
+            keys,
             routes: Routes::default(),
             streams: Streams::default(),
             ports: Ports::default(),
@@ -79,10 +87,10 @@ impl Compiler {
     pub fn apply(&mut self, update: Update) -> (Snapshot, Vec<Rejection>) {
         let version = update.version;
         let dirty = self.store.apply(update);
-        let Self { telemetry, store, clusters, udp_clusters, routes, streams, ports, problems } = self;
+        let Self { telemetry, store, clusters, udp_clusters, keys, routes, streams, ports, problems } = self;
         // In the order in which one is made of the other.
         let backends = backend::compile([clusters, udp_clusters], &dirty, store, telemetry, problems);
-        let scene = Scene { clusters, udp_clusters, telemetry };
+        let scene = Scene { clusters, udp_clusters, keys, telemetry };
         let mut parents = routes.compile(&dirty, &backends, store, scene, problems);
         parents.extend(streams.compile(&dirty, &backends, store, scene, problems));
         let changed = Changed { dirty: &dirty, backends: &backends, parents: &parents };

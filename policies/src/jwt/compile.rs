@@ -1,6 +1,7 @@
 //! From what a user writes to a filter.
 
 use std::collections::HashSet;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -182,6 +183,12 @@ impl RemoteJwks {
     pub fn failed(&self) -> Duration {
         self.failed_refetch_duration.map_or(Duration::from_secs(1), |duration| duration.0)
     }
+
+    /// How old the last good keys may get.
+    #[must_use]
+    pub fn stale(&self) -> Duration {
+        self.max_stale.map_or(DAY, |duration| duration.0)
+    }
 }
 
 fn check_remote(field: &str, remote: &RemoteJwks) -> Result<(), Invalid> {
@@ -203,6 +210,12 @@ fn check_remote(field: &str, remote: &RemoteJwks) -> Result<(), Invalid> {
     if parsed.host().is_none_or(str::is_empty) || authority.contains('@') || remote.uri.contains('#') {
         return Err(Invalid::field(uri(), "has no host, or a user or fragment: write https://host/path"));
     }
+    let host = parsed.host().unwrap_or_default();
+    if !has_backend && (host.starts_with('[') || host.parse::<Ipv4Addr>().is_ok()) {
+        let message =
+            "has an address for a host, and certificates have names: write a name, or name a backendRef";
+        return Err(Invalid::field(uri(), message));
+    }
     if remote.backend_ref.is_some() && !remote.backend_refs.is_empty() {
         return Err(Invalid::field(
             format!("{field}.backendRef"),
@@ -220,6 +233,9 @@ fn check_remote(field: &str, remote: &RemoteJwks) -> Result<(), Invalid> {
             format!("{field}.failedRefetchDuration"),
             "is out of range: use 100ms to 1h",
         ));
+    }
+    if !(Duration::from_mins(1)..=DAY * 7).contains(&remote.stale()) {
+        return Err(Invalid::field(format!("{field}.maxStale"), "is out of range: use 1m to 168h"));
     }
     Ok(())
 }

@@ -94,8 +94,7 @@ pub enum ProviderKind {
     ServiceAccount,
 }
 
-/// A JSON Web Key Set (RFC 7517) that is fetched: at most 1 MiB and 100 keys within 5 s, without redirects. The last good
-/// one is kept for 24 h.
+/// A JSON Web Key Set (RFC 7517) that is fetched: at most 1 MiB and 100 keys within 5 s, without redirects.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RemoteJwks {
@@ -116,6 +115,9 @@ pub struct RemoteJwks {
     /// How long to wait after a fetch that failed, 100ms to 1h, doubled each time up to a minute. Default 1s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed_refetch_duration: Option<Duration>,
+    /// How old the last good keys may get when no newer ones can be had, 1m to 168h; then nobody is let in. Default 24h.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_stale: Option<Duration>,
 }
 
 /// A JSON Web Key Set that is written down.

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use config::{BackendRef, HttpRule, Kind, Target, WeightedBackend};
-use policies::{Chain, Invalid};
+use policies::jwt::{Keys, RemoteJwks};
+use policies::{Chain, Invalid, Lookup, Upstream};
 
 use super::matches::{self, Patterns};
+use crate::keys::KeyStore;
 use crate::route::host::{Edits, HostTable};
 use crate::route::hosts::{HostPattern, Hosts};
 use crate::route::precedence::RouteAge;
@@ -19,7 +21,20 @@ use crate::telemetry::Telemetry;
 pub(super) struct Scene<'a> {
     pub(super) clusters: &'a Clusters,
     pub(super) udp_clusters: &'a Clusters,
+    pub(super) keys: &'a KeyStore,
     pub(super) telemetry: &'a Telemetry,
+}
+
+impl Lookup for Scene<'_> {
+    fn backend(&self, backend: &BackendRef) -> Option<Arc<dyn Upstream>> {
+        self.clusters.get(backend).map(|cluster| cluster.clone() as _)
+    }
+
+    fn keys(&self, remote: &RemoteJwks) -> Arc<dyn Keys> {
+        // Those that are missing were told already.
+        let clusters = remote.backends().filter_map(|backend| self.clusters.get(backend).cloned());
+        self.keys.keys(remote, clusters.collect())
+    }
 }
 
 /// Compiles a rule. What cannot be compiled becomes a 500, of the whole rule or of one share, and a message with the
@@ -32,8 +47,8 @@ pub(super) fn compile(
 ) -> (Rule, Vec<String>) {
     let mut problems = Vec::new();
     let stats = scene.telemetry.route(&name);
-    let (chain, action) = match spec.policies.compile(scene.clusters) {
-        Ok(chain) => (chain, action(&spec.action, scene.clusters, &mut problems)),
+    let (chain, action) = match spec.policies.compile(&scene) {
+        Ok(chain) => (chain, action(&spec.action, scene, &mut problems)),
         Err((policy, invalid)) => {
             let message = policy_problem(policy, &invalid);
             problems.push(message.clone());
@@ -49,24 +64,26 @@ pub(super) fn failing(message: &str, name: RuleName, is_grpc: bool, scene: Scene
     Rule { name, is_grpc, chain: Chain::default(), action: Action::Fail(message.into()), stats }
 }
 
-fn action(spec: &config::Action, clusters: &Clusters, problems: &mut Vec<String>) -> Action {
+fn action(spec: &config::Action, scene: Scene<'_>, problems: &mut Vec<String>) -> Action {
     match spec {
         config::Action::Forward(backends) => Action::Forward(Split::new(
             backends
                 .iter()
                 .enumerate()
-                .map(|(at, backend)| (backend.weight, share(at, backend, clusters, problems)))
+                .map(|(at, backend)| (backend.weight, share(at, backend, scene, problems)))
                 .collect(),
         )),
         config::Action::Fail { message } => Action::Fail(message.as_str().into()),
     }
 }
 
-fn share(at: usize, spec: &WeightedBackend, clusters: &Clusters, problems: &mut Vec<String>) -> Share {
-    let (target, chain) = match spec.policies.compile(clusters) {
+fn share(at: usize, spec: &WeightedBackend, scene: Scene<'_>, problems: &mut Vec<String>) -> Share {
+    let (target, chain) = match spec.policies.compile(&scene) {
         Ok(chain) => {
             let target = match &spec.target {
-                Target::Backend(backend) => clusters.get(backend).cloned().ok_or_else(|| missing(backend)),
+                Target::Backend(backend) => {
+                    scene.clusters.get(backend).cloned().ok_or_else(|| missing(backend))
+                }
                 // The translator has told it already.
                 Target::Invalid { message } => {
                     return Share { target: Err(message.as_str().into()), chain };
