@@ -64,9 +64,9 @@ impl KeyStore {
     }
 
     /// The keys of a source, by these clusters if it names backends. Called by the compiler only.
-    pub(crate) fn keys(&self, remote: &RemoteJwks, clusters: Vec<Arc<Cluster>>) -> Arc<dyn Keys> {
+    pub(crate) fn keys(&self, remote: RemoteJwks, clusters: Vec<Arc<Cluster>>) -> Arc<dyn Keys> {
         let mut sources = self.sources.lock();
-        if let Some(source) = sources.get(remote).and_then(Weak::upgrade) {
+        if let Some(source) = sources.get(&remote).and_then(Weak::upgrade) {
             source.ask(clusters);
             return source;
         }
@@ -77,7 +77,7 @@ impl KeyStore {
         let sibling =
             sources.iter().find(|(other, _)| is_sibling(other)).and_then(|(_, source)| source.upgrade());
         let source = Arc::new(Source::new(remote.clone(), clusters, sibling.as_deref()));
-        sources.insert(remote.clone(), Arc::downgrade(&source));
+        sources.insert(remote, Arc::downgrade(&source));
         if let Some(Runtime { handle, fetcher }) = &self.fetches {
             source::run(&source, handle, fetcher.clone());
         }

@@ -119,6 +119,12 @@ impl Keyed for Cluster {
     }
 }
 
+impl policies::Lookup for Clusters {
+    fn backend(&self, backend: &BackendRef) -> Option<Arc<dyn policies::Upstream>> {
+        self.get(backend).map(|cluster| cluster.clone() as _)
+    }
+}
+
 /// Reads the newest snapshot; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Reader(Arc<ArcSwap<Snapshot>>);

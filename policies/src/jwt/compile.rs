@@ -172,6 +172,13 @@ impl RemoteJwks {
         self.backend_ref.iter().chain(&self.backend_refs)
     }
 
+    /// The same with namespaces, as a policy of `namespace` means it.
+    #[must_use]
+    pub fn within(&self, namespace: &str) -> Self {
+        let backend_refs = self.backends().map(|backend| backend.within(namespace)).collect();
+        Self { backend_ref: None, backend_refs, ..self.clone() }
+    }
+
     /// How long keys are used before they are fetched again.
     #[must_use]
     pub fn cached(&self) -> Duration {

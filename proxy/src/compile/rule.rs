@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use config::{BackendRef, HttpRule, Kind, Target, WeightedBackend};
-use policies::jwt::{Keys, RemoteJwks};
-use policies::{Chain, Invalid, Lookup, Upstream};
+use config::{BackendRef, HttpRoute, HttpRule, Kind, Target, WeightedBackend};
+use policies::{Chain, Invalid};
 
 use super::matches::{self, Patterns};
-use crate::keys::KeyStore;
+use super::route::Attachable;
+use super::security::Security;
 use crate::route::host::{Edits, HostTable};
 use crate::route::hosts::{HostPattern, Hosts};
 use crate::route::precedence::RouteAge;
@@ -21,20 +21,8 @@ use crate::telemetry::Telemetry;
 pub(super) struct Scene<'a> {
     pub(super) clusters: &'a Clusters,
     pub(super) udp_clusters: &'a Clusters,
-    pub(super) keys: &'a KeyStore,
+    pub(super) security: &'a Security,
     pub(super) telemetry: &'a Telemetry,
-}
-
-impl Lookup for Scene<'_> {
-    fn backend(&self, backend: &BackendRef) -> Option<Arc<dyn Upstream>> {
-        self.clusters.get(backend).map(|cluster| cluster.clone() as _)
-    }
-
-    fn keys(&self, remote: &RemoteJwks) -> Arc<dyn Keys> {
-        // Those that are missing were told already.
-        let clusters = remote.backends().filter_map(|backend| self.clusters.get(backend).cloned());
-        self.keys.keys(remote, clusters.collect())
-    }
 }
 
 /// Compiles a rule. What cannot be compiled becomes a 500, of the whole rule or of one share, and a message with the
@@ -47,7 +35,7 @@ pub(super) fn compile(
 ) -> (Rule, Vec<String>) {
     let mut problems = Vec::new();
     let stats = scene.telemetry.route(&name);
-    let (chain, action) = match spec.policies.compile(&scene) {
+    let (chain, action) = match spec.policies.compile(scene.clusters) {
         Ok(chain) => (chain, action(&spec.action, scene, &mut problems)),
         Err((policy, invalid)) => {
             let message = policy_problem(policy, &invalid);
@@ -78,12 +66,11 @@ fn action(spec: &config::Action, scene: Scene<'_>, problems: &mut Vec<String>) -
 }
 
 fn share(at: usize, spec: &WeightedBackend, scene: Scene<'_>, problems: &mut Vec<String>) -> Share {
-    let (target, chain) = match spec.policies.compile(&scene) {
+    let clusters = scene.clusters;
+    let (target, chain) = match spec.policies.compile(clusters) {
         Ok(chain) => {
             let target = match &spec.target {
-                Target::Backend(backend) => {
-                    scene.clusters.get(backend).cloned().ok_or_else(|| missing(backend))
-                }
+                Target::Backend(backend) => clusters.get(backend).cloned().ok_or_else(|| missing(backend)),
                 // The translator has told it already.
                 Target::Invalid { message } => {
                     return Share { target: Err(message.as_str().into()), chain };
@@ -98,40 +85,48 @@ fn share(at: usize, spec: &WeightedBackend, scene: Scene<'_>, problems: &mut Vec
         problems.push(format!("action.forward[{at}].{problem}"));
         problem.into()
     });
+    let (chain, missing) = scene.security.guard(&chain, spec.security.iter());
+    problems.extend(missing.iter().map(|name| format!("action.forward[{at}].{}", no_policy(name))));
     Share { target, chain }
 }
 
-/// With the policy's name as it is written in the IR.
+/// What to say of a SecurityPolicy that is named and not there.
+pub(super) fn no_policy(name: &str) -> String {
+    format!("security: there is no SecurityPolicy {name} here, so every request is refused")
+}
+
 fn policy_problem(policy: &str, invalid: &Invalid) -> String {
-    let name: String = policy
-        .split('_')
-        .enumerate()
-        .map(|(at, word)| match word.split_at_checked(1) {
-            Some((first, rest)) if at > 0 => first.to_ascii_uppercase() + rest,
-            _ => word.to_owned(),
-        })
-        .collect();
-    match invalid {
-        Invalid::Field { .. } => format!("policies.{name}.{invalid}"),
-        Invalid::BackendNotFound(_) | Invalid::ObjectNotFound(_) => format!("policies.{name}: {invalid}"),
-    }
+    format!("policies.{}", invalid.of(policy))
 }
 
 pub(super) fn missing(backend: &BackendRef) -> String {
     format!("target: backend {backend} does not exist")
 }
 
+/// The shares of a rule.
+pub(super) fn shares(rule: &HttpRule) -> impl Iterator<Item = &WeightedBackend> {
+    match &rule.action {
+        config::Action::Forward(shares) => shares.iter(),
+        config::Action::Fail { .. } => [].iter(),
+    }
+}
+
+/// Every SecurityPolicy a route names.
+pub(super) fn security(route: &HttpRoute) -> impl Iterator<Item = &String> {
+    let of_rules = route
+        .rules
+        .iter()
+        .flat_map(|rule| rule.security.iter().chain(shares(rule).flat_map(|share| &share.security)));
+    route.security.iter().chain(of_rules)
+}
+
 /// Every backend a rule points at.
 pub(super) fn backends(rule: &HttpRule) -> impl Iterator<Item = &BackendRef> {
-    let shares = match &rule.action {
-        config::Action::Forward(shares) => shares.as_slice(),
-        config::Action::Fail { .. } => &[],
-    };
-    let targets = shares.iter().filter_map(|share| match &share.target {
+    let targets = shares(rule).filter_map(|share| match &share.target {
         Target::Backend(backend) => Some(backend),
         Target::Invalid { .. } => None,
     });
-    let of_shares = shares.iter().flat_map(|share| share.policies.backends());
+    let of_shares = shares(rule).flat_map(|share| share.policies.backends());
     rule.policies.backends().into_iter().chain(targets).chain(of_shares)
 }
 
@@ -146,10 +141,13 @@ pub(super) fn service_default(backend: &BackendRef, scene: Scene<'_>) -> Hosts<H
     let age = RouteAge { created: 0, name: name.route.clone(), kind: Kind::Backend };
     let target = scene.clusters.get(backend).cloned().ok_or_else(|| missing(backend).into());
     let split = Split::new(vec![(1, Share { target, chain: Chain::default() })]);
+    let security = scene.security.of(&Attachable::Service(backend.clone()));
+    let (chain, _) = scene.security.guard(&Chain::default(), security.iter());
     let rule = Rule { name, is_grpc: false, chain: Chain::default(), action: Action::Forward(split), stats };
     let (all, _) = matches::compile_all(&[], &mut Patterns::default());
     let (rule, age) = (Arc::new(rule), Arc::new(age));
-    let added = all.into_iter().map(|m| Arc::new(m.of(rule.clone(), age.clone(), 0))).collect();
+    let added =
+        all.into_iter().map(|m| Arc::new(m.of(rule.clone(), chain.clone(), age.clone(), 0))).collect();
     let mut hosts = Hosts::default();
     hosts.edit(
         HostPattern::Any,
