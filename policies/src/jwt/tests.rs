@@ -3,6 +3,7 @@
 mod attacks;
 mod cache;
 mod key_sets;
+mod objects;
 mod oracle;
 mod places;
 mod signer;

@@ -102,7 +102,7 @@ impl Source {
     }
 
     /// Takes in how a fetch went; how long to wait until the next.
-    fn took(&self, outcome: Result<KeySet, FetchError>) -> Duration {
+    pub(super) fn took(&self, outcome: Result<KeySet, FetchError>) -> Duration {
         let now = Instant::now();
         let mut state = self.state.lock();
         state.is_pending = false;
