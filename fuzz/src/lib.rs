@@ -13,6 +13,8 @@ pub mod edits;
 pub mod frames;
 pub mod head;
 pub mod host;
+pub mod jwks_parse;
+pub mod jwt_verify;
 pub mod manifests;
 pub mod memory;
 pub mod path;
@@ -27,7 +29,7 @@ pub mod travel;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 18] = [
     ("access_log", access_log::run),
     ("chunked", chunked::run),
     ("client", client::run),
@@ -37,6 +39,8 @@ pub const TARGETS: [Target; 16] = [
     ("frames", frames::run),
     ("head", head::run),
     ("host", host::run),
+    ("jwks_parse", jwks_parse::run),
+    ("jwt_verify", jwt_verify::run),
     ("manifests", manifests::run),
     ("path", path::run),
     ("proxy_protocol", proxy_protocol::run),

@@ -38,6 +38,7 @@ pub mod csrf;
 pub mod denials;
 pub mod ext_auth;
 pub mod ip_list;
+pub mod jwt;
 pub mod mirror;
 pub mod redirect;
 pub mod request_headers;
@@ -77,6 +78,8 @@ registry! {
         api_key_auth: api_key_auth::ApiKeyAuth,
         /// Who calls, by name and password.
         basic_auth: basic_auth::BasicAuth,
+        /// Callers by JSON Web Token. Before what decides by who calls.
+        jwt: jwt::Jwt,
         /// Asks a service. After what costs no call, and before what decides by what it says.
         ext_auth: ext_auth::ExtAuth,
     }

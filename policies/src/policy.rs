@@ -207,6 +207,11 @@ pub trait Lookup {
     fn offload(&self) -> Arc<dyn Offload> {
         Arc::new(AtOnce)
     }
+
+    /// Keys that are fetched. The default never has any, so that nobody is let in.
+    fn keys(&self, _source: &crate::jwt::RemoteJwks) -> Arc<dyn crate::jwt::Keys> {
+        Arc::new(crate::jwt::NoKeys)
+    }
 }
 
 /// Sends requests of policies; the engine's client, with balancing, TLS and connections of its own.

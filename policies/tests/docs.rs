@@ -5,12 +5,20 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use fairway_policies::{BackendRef, Lookup, Material, ObjectRef, SecuritySet, Upstream};
 use serde_json::{Map, Value};
 
 /// Pages, and how many policies each shows.
-const PAGES: [(&str, usize); 6] =
-    [("api-key-auth", 1), ("basic-auth", 1), ("csrf", 1), ("denials", 1), ("ext-auth", 2), ("ip-lists", 1)];
+const PAGES: [(&str, usize); 7] = [
+    ("api-key-auth", 1),
+    ("basic-auth", 1),
+    ("csrf", 1),
+    ("denials", 1),
+    ("ext-auth", 2),
+    ("ip-lists", 1),
+    ("jwt", 4),
+];
 
 #[derive(Debug)]
 struct Backend(String);
@@ -30,8 +38,15 @@ impl Lookup for Page {
     }
 
     fn material(&self, object: &ObjectRef) -> Option<Arc<Material>> {
-        self.0.get(&object.within("demo").to_string()).cloned()
+        self.0.get(&object.within("demo").to_string()).cloned().or_else(|| Some(keys()))
     }
+}
+
+/// What pages do not show: keys of an issuer.
+fn keys() -> Arc<Material> {
+    let key = format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{}"}}"#, "A".repeat(43));
+    let keys: Bytes = format!(r#"{{"keys":[{key}]}}"#).into();
+    Arc::new(Material(BTreeMap::from([("jwks".into(), keys.clone()), ("keys.json".into(), keys)])))
 }
 
 #[test]

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use config::{Rejection, Update};
 
+use crate::keys::KeyStore;
 use crate::snapshot::{Clusters, Snapshot};
 use crate::store::Store;
 use crate::telemetry::Telemetry;
@@ -45,6 +46,7 @@ pub struct Compiler {
     store: Store,
     clusters: Clusters,
     udp_clusters: Clusters,
+    keys: Arc<KeyStore>,
     security: Security,
     routes: Routes,
     streams: Streams,
@@ -53,14 +55,20 @@ pub struct Compiler {
 }
 
 impl Compiler {
-    /// A compiler without resources.
+    /// A compiler without resources. Keys that have to be fetched are not: nobody is let in by them.
     #[must_use]
     pub fn new(telemetry: Arc<Telemetry>) -> Self {
+        Self::with_keys(telemetry, Arc::default())
+    }
+
+    /// With keys that are fetched.
+    pub(crate) fn with_keys(telemetry: Arc<Telemetry>, keys: Arc<KeyStore>) -> Self {
         Self {
             telemetry,
             store: Store::default(),
             clusters: Clusters::default(),
             udp_clusters: Clusters::default(),
+            keys,
             security: Security::default(),
             routes: Routes::default(),
             streams: Streams::default(),
@@ -83,11 +91,21 @@ impl Compiler {
     pub fn apply(&mut self, update: Update) -> (Snapshot, Vec<Rejection>) {
         let version = update.version;
         let dirty = self.store.apply(update);
-        let Self { telemetry, store, clusters, udp_clusters, security, routes, streams, ports, problems } =
-            self;
+        let Self {
+            telemetry,
+            store,
+            clusters,
+            udp_clusters,
+            keys,
+            security,
+            routes,
+            streams,
+            ports,
+            problems,
+        } = self;
         // In the order in which one is made of the other.
         let backends = backend::compile([clusters, udp_clusters], &dirty, store, telemetry, problems);
-        let moved = security.compile(&dirty, &backends, store, clusters, problems);
+        let moved = security.compile(&dirty, &backends, (store, clusters, keys), problems);
         let scene = Scene { clusters, udp_clusters, security, telemetry };
         let mut parents = routes.compile(&dirty, (&backends, &moved), store, scene, problems);
         parents.extend(streams.compile(&dirty, &backends, store, scene, problems));

@@ -31,6 +31,7 @@ mod engine;
 #[doc(hidden)]
 pub mod fuzzing;
 mod ingress;
+mod keys;
 mod listeners;
 mod offload;
 mod overload;

@@ -19,6 +19,7 @@ use crate::egress::frame;
 use crate::engine::Engine;
 use crate::ingress::admission::Admission;
 use crate::ingress::serve::Server;
+use crate::keys::KeyStore;
 use crate::listeners::{Listeners, Seats};
 use crate::overload::{Load, Overload};
 use crate::snapshot::{Bind, Reader, Snapshot, Writer};
@@ -95,7 +96,10 @@ impl Proxy {
     ) -> io::Result<Self> {
         let (writer, reader) = crate::snapshot::pair();
         let addresses = Arc::new(Mutex::new(Vec::new()));
-        let compiler = Arc::new(Mutex::new(Compiler::new(telemetry.clone())));
+        // On this runtime, not on the workers': it is nobody's request.
+        let keys = KeyStore::start(Handle::current(), Net::new(4));
+        telemetry.follow_keys(keys.clone());
+        let compiler = Arc::new(Mutex::new(Compiler::with_keys(telemetry.clone(), keys)));
         let (stop, stopped) = oneshot::channel();
         // Each worker has its own: what it shares, it shares with nobody.
         let overload = Arc::new(Overload::watch(workers.runtimes(), options.max_memory));

@@ -39,6 +39,7 @@ use self::otlp::Exporter;
 use self::retained::{Activity, Retained};
 use self::stats::ConfigStats;
 pub(crate) use self::stats::fresh;
+use crate::keys::KeyStore;
 use crate::overload::Overload;
 use crate::rule::RuleName;
 
@@ -58,6 +59,8 @@ pub struct Telemetry {
     controller: OnceLock<watch::Receiver<ClientState>>,
     /// Set once a proxy runs.
     overload: OnceLock<Arc<Overload>>,
+    /// Set once a proxy runs.
+    keys: OnceLock<Arc<KeyStore>>,
     log: Option<Log>,
     exporter: Option<Exporter>,
     /// New traces are sampled when 64 random bits are below it.
@@ -133,6 +136,11 @@ impl Telemetry {
     /// Shows what is short. The first call holds.
     pub(crate) fn follow_overload(&self, overload: Arc<Overload>) {
         _ = self.overload.set(overload);
+    }
+
+    /// Shows how keys of token issuers are. The first call holds.
+    pub(crate) fn follow_keys(&self, keys: Arc<KeyStore>) {
+        _ = self.keys.set(keys);
     }
 
     /// What is short; `None` before a proxy runs.

@@ -7,12 +7,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use config::{BackendRef, Key, Kind, Listener, Resource, Scope, SecurityPolicy, Severity};
+use policies::jwt::{Keys, RemoteJwks};
 use policies::{Chain, Guards, Layer, Lookup, Material, ObjectRef, Offload, Upstream};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::backend::Backends;
 use super::problems::{Problems, Stage};
 use super::route::Attachable;
+use crate::keys::KeyStore;
 use crate::snapshot::Clusters;
 use crate::store::{Dirty, Store};
 
@@ -55,8 +57,7 @@ impl Security {
         &mut self,
         dirty: &Dirty,
         backends: &Backends,
-        store: &Store,
-        clusters: &Clusters,
+        (store, clusters, keys): (&Store, &Clusters, &KeyStore),
         problems: &mut Problems,
     ) -> Moved {
         let mut moved = Moved::default();
@@ -78,7 +79,7 @@ impl Security {
                 continue;
             };
             let (policy, problem) =
-                compile(&key, spec, &Place { namespace: &key.namespace, store, clusters });
+                compile(&key, spec, &Place { namespace: &key.namespace, store, clusters, keys });
             problems.set(
                 &key,
                 Stage::Resource,
@@ -203,6 +204,7 @@ struct Place<'a> {
     namespace: &'a str,
     store: &'a Store,
     clusters: &'a Clusters,
+    keys: &'a KeyStore,
 }
 
 impl Lookup for Place<'_> {
@@ -218,6 +220,13 @@ impl Lookup for Place<'_> {
 
     fn offload(&self) -> Arc<dyn Offload> {
         self.clusters.offload()
+    }
+
+    fn keys(&self, remote: &RemoteJwks) -> Arc<dyn Keys> {
+        let remote = remote.within(self.namespace);
+        // Whether they are there was asked before.
+        let clusters = remote.backends().filter_map(|backend| self.clusters.get(backend).cloned()).collect();
+        self.keys.keys(remote, clusters)
     }
 }
 
@@ -237,7 +246,8 @@ mod tests {
         let mut store = Store::default();
         store.apply(Update { version: 1, upserts, removes: Vec::new() });
         let (clusters, namespace) = (Clusters::default(), "shop");
-        let place = Place { namespace, store: &store, clusters: &clusters };
+        let keys = KeyStore::default();
+        let place = Place { namespace, store: &store, clusters: &clusters, keys: &keys };
         let read = |kind, namespace: &str, name: &str| {
             let object = ObjectRef { kind, namespace: namespace.to_owned(), name: name.to_owned() };
             Some(place.material(&object)?.0.get("key")?.to_vec())

@@ -7,6 +7,7 @@ use super::{
     AccessLog, BackendStats, Course, Error, Format, Record, RouteStats, Settings, Spoken, Telemetry,
     TraceContext, entropy, render,
 };
+use crate::keys::KeyStore;
 use crate::overload::Overload;
 use crate::rule::RuleName;
 use crate::upstream::Outcome;
@@ -135,6 +136,8 @@ fn busy() -> Vec<Arc<Telemetry>> {
     listener.handshake_failed("no_certificate");
     listener.turned_away("address_limit");
     gateway.follow_overload(Overload::found(930, 1000, 1500).into());
+    let set = format!(r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","x":"{}"}}]}}"#, "A".repeat(43));
+    gateway.follow_keys(KeyStore::found("https://issuer.test/keys?secret", set.as_bytes()));
     gateway.config_applied(11, &[]);
     gateway.follow_controller(tokio::sync::watch::channel(connected()).1);
     let waypoint = Telemetry::new("waypoint", &Settings::default()).unwrap();

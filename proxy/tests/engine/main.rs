@@ -14,6 +14,7 @@ mod grpc;
 mod harness;
 mod http1;
 mod http2;
+mod identity;
 mod listeners;
 mod mirror;
 mod opa;

@@ -48,6 +48,8 @@ families! {
     MEMORY_LIMIT: Gauge "fairway_overload_memory_limit_bytes" "The limit of memory";
     DELAY: Gauge "fairway_overload_delay_seconds" "How late the latest worker is, smoothed";
     SHED: Gauge "fairway_overload_shed_ratio" "Share of new requests that the most loaded worker turns away";
+    JWKS_AGE: Gauge "fairway_jwks_age_seconds" "Time since the keys of a token issuer that are in use were fetched";
+    JWKS_FETCHES: Counter "fairway_jwks_fetches" "Fetches of keys of token issuers";
     CONFIG_UPDATES: Counter "fairway_config_updates" "Updates of the configuration applied";
     CONFIG_VERSION: Gauge "fairway_config_version" "Version of the configuration that is served";
     CONFIG_AGE: Gauge "fairway_config_age_seconds" "Time since an update of the configuration was applied";

@@ -1,6 +1,7 @@
 //! One scrape: what is counted now, family by family.
 
 mod controller;
+mod keys;
 mod overload;
 mod streams;
 
@@ -64,6 +65,7 @@ impl Collector for Scrape {
         self.encode_streams(&mut encoder)?;
         self.encode_listeners(&mut encoder)?;
         self.encode_overload(&mut encoder)?;
+        self.encode_keys(&mut encoder)?;
         self.encode_config(&mut encoder)?;
         self.encode_controller(&mut encoder)?;
         self.encode_losses(&mut encoder)?;

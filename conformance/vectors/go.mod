@@ -1,0 +1,6 @@
+// Test vectors of others, which tests read where Go keeps modules, at the version written here.
+module fairway.dev/conformance/vectors
+
+go 1.26.4
+
+require github.com/c2sp/wycheproof v0.0.0-20260902155932-3fa63dd0344a

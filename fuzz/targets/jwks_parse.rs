@@ -1,0 +1,2 @@
+#![no_main]
+fuzz::target!(jwks_parse);

@@ -1,0 +1,260 @@
+//! From a request to its callers.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::HeaderName;
+use ring::digest::{SHA256, digest};
+use serde_json::Value;
+use smallvec::SmallVec;
+
+use super::cache::Digest;
+use super::claims::{self, ClaimPath, Demands, Verified};
+use super::extract::Place;
+use super::jws::{Jws, LONGEST};
+use super::keys::{KeySet, Keys};
+use super::{Fault, json, workload};
+use crate::caller::Token;
+use crate::{Context, Filter, Request, Verdict};
+
+/// A compiled [`Jwt`](super::Jwt).
+pub struct JwtFilter {
+    is_shadow: bool,
+    is_optional: bool,
+    verifiers: Box<[Verifier]>,
+    /// Every place, once, with who looks there (by index).
+    places: Box<[(Place, Box<[usize]>)]>,
+    /// Fields that only we may set.
+    ours: Box<[HeaderName]>,
+    revoked: HashSet<Box<str>>,
+}
+
+/// A compiled provider.
+#[derive(Debug)]
+pub(super) struct Verifier {
+    pub(super) name: Arc<str>,
+    pub(super) demands: Demands,
+    pub(super) keys: Source,
+    pub(super) places: Box<[Place]>,
+    /// Parsed and as the user wrote it: HTTP/1 keeps the case.
+    pub(super) headers: Box<[(HeaderName, Bytes, ClaimPath)]>,
+    pub(super) is_workload: bool,
+    pub(super) strips: bool,
+}
+
+/// Where keys are.
+#[derive(Debug)]
+pub(super) enum Source {
+    Local(Arc<KeySet>),
+    Remote(Arc<dyn Keys>),
+}
+
+impl Source {
+    fn current(&self) -> Option<Arc<KeySet>> {
+        match self {
+            Self::Local(set) => Some(set.clone()),
+            Self::Remote(keys) => keys.current(),
+        }
+    }
+}
+
+impl fmt::Debug for JwtFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JwtFilter").field("verifiers", &self.verifiers).finish_non_exhaustive()
+    }
+}
+
+/// Verified tokens, by provider.
+pub(super) type Found = SmallVec<[(usize, Arc<Verified>); 1]>;
+
+/// Why there are none, and who might change that.
+#[derive(Debug)]
+pub(super) struct Stop {
+    pub(super) fault: Fault,
+    keys: Option<Arc<dyn Keys>>,
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Self {
+        Self { fault, keys: None }
+    }
+}
+
+impl JwtFilter {
+    pub(super) fn new(
+        is_shadow: bool,
+        is_optional: bool,
+        verifiers: Vec<Verifier>,
+        revoked: HashSet<Box<str>>,
+    ) -> Self {
+        let mut places: Vec<(Place, Vec<usize>)> = Vec::new();
+        for (index, verifier) in verifiers.iter().enumerate() {
+            for place in &verifier.places {
+                match places.iter_mut().find(|(known, _)| known == place) {
+                    Some((_, who)) => who.push(index),
+                    None => places.push((place.clone(), vec![index])),
+                }
+            }
+        }
+        let mut ours: Vec<HeaderName> =
+            verifiers.iter().flat_map(|verifier| &verifier.headers).map(|(name, ..)| name.clone()).collect();
+        ours.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+        ours.dedup();
+        Self {
+            is_shadow,
+            is_optional,
+            verifiers: verifiers.into(),
+            places: places.into_iter().map(|(place, who)| (place, who.into())).collect(),
+            ours: ours.into(),
+            revoked,
+        }
+    }
+
+    /// Finds and verifies every token of the request. `now`: seconds since 1970.
+    pub(super) fn admit(&self, req: &Request, now: i64) -> Result<Found, Stop> {
+        let mut found = Found::new();
+        // Each provider takes one token: whichever of two a backend reads, it must be the one that was verified.
+        let mut served: SmallVec<[bool; 4]> = SmallVec::from_elem(false, self.verifiers.len());
+        for (place, who) in &self.places {
+            let Some(token) = place.find(req).map_err(|_| Fault::Ambiguous)? else { continue };
+            for index in who {
+                if let Some(served) = served.get_mut(*index)
+                    && std::mem::replace(served, true)
+                {
+                    return Err(Fault::Ambiguous.into());
+                }
+            }
+            let (index, verified) = self.verify(token, who, now)?;
+            if verified.jti().is_some_and(|jti| self.revoked.contains(jti)) {
+                return Err(Fault::Revoked.into());
+            }
+            found.push((index, verified));
+        }
+        if found.is_empty() && !self.is_optional {
+            return Err(Fault::Missing.into());
+        }
+        found.sort_by_key(|(index, _)| *index);
+        Ok(found)
+    }
+
+    /// Verifies one token by one of the providers `who`.
+    fn verify(&self, token: &[u8], who: &[usize], now: i64) -> Result<(usize, Arc<Verified>), Stop> {
+        if token.len() > LONGEST {
+            return Err(Fault::Invalid.into());
+        }
+        let candidates = || who.iter().filter_map(|index| Some((*index, self.verifiers.get(*index)?)));
+        let digest = sha256(token);
+        for (index, verifier) in candidates() {
+            let Some(set) = verifier.keys.current() else { continue };
+            let Some(hit) = set.verified.get(&digest) else { continue };
+            let Some(verified) = hit.as_ref() else { continue };
+            match verifier.accept(verified, now) {
+                Ok(()) => return Ok((index, verified.clone())),
+                // Two providers may have the same keys.
+                Err(Fault::Issuer) => {}
+                Err(fault) => return Err(fault.into()),
+            }
+        }
+        let jws = Jws::parse(token)?;
+        let claims = json::object(&jws.payload).ok_or(Fault::Invalid)?;
+        // Not verified yet: it chooses the keys, and only those of its issuer can verify it.
+        let issuer = claims.get("iss").and_then(Value::as_str).ok_or(Fault::Issuer)?;
+        let (index, verifier) =
+            candidates().find(|(_, verifier)| *verifier.demands.issuer == *issuer).ok_or(Fault::Issuer)?;
+        let set = verifier.keys.current().ok_or_else(|| verifier.stop(Fault::NoKeys))?;
+        set.verify(&jws).map_err(|fault| verifier.stop(fault))?;
+        let verified = Arc::new(Verified::new(digest, token.len(), claims)?);
+        verifier.accept(&verified, now)?;
+        set.verified.put(verified.clone(), now);
+        Ok((index, verified))
+    }
+
+    /// Tells everybody who calls.
+    fn tell(&self, found: &Found, req: &mut Request, ctx: &mut Context) {
+        for (index, verified) in found {
+            let Some(verifier) = self.verifiers.get(*index) else { continue };
+            for (name, written, path) in &verifier.headers {
+                // The first provider's word counts. Names and values are valid, so inserting cannot fail.
+                if let Some(value) = path.find(&verified.claims).and_then(claims::header)
+                    && !req.headers.contains_key(name)
+                {
+                    let _ = req.insert_header(written.clone(), value);
+                }
+            }
+            if let Some(workload) = verified.workload.as_ref().filter(|_| verifier.is_workload) {
+                workload::tell(workload, &mut ctx.caller);
+            }
+            ctx.caller
+                .tokens
+                .push(Token { provider: verifier.name.clone(), claims: verified.claims.clone() });
+            if verifier.strips {
+                verifier.places.iter().for_each(|place| place.strip(req));
+            }
+        }
+    }
+}
+
+impl Verifier {
+    fn accept(&self, verified: &Verified, now: i64) -> Result<(), Fault> {
+        verified.meets(&self.demands, now)?;
+        if self.is_workload && verified.workload.is_none() {
+            return Err(Fault::Invalid);
+        }
+        Ok(())
+    }
+
+    fn stop(&self, fault: Fault) -> Stop {
+        let newer = matches!(fault, Fault::UnknownKey | Fault::NoKeys);
+        let keys = match &self.keys {
+            Source::Remote(keys) if newer => Some(keys.clone()),
+            Source::Remote(_) | Source::Local(_) => None,
+        };
+        Stop { fault, keys }
+    }
+}
+
+impl Filter for JwtFilter {
+    type State = ();
+
+    fn is_shadow(&self) -> bool {
+        self.is_shadow
+    }
+
+    fn request<'a>(&'a self, req: &'a mut Request, ctx: &'a mut Context, (): &'a mut ()) -> Verdict<'a> {
+        for name in &self.ours {
+            req.remove_header(name);
+        }
+        let stop = match self.admit(req, now()) {
+            Ok(found) => {
+                self.tell(&found, req, ctx);
+                return Verdict::Continue;
+            }
+            Err(stop) => stop,
+        };
+        // A shadow delays nobody.
+        let fetched = stop.keys.filter(|_| !self.is_shadow).and_then(|keys| keys.wanted());
+        let Some(fetched) = fetched else { return Verdict::Reply(stop.fault.reply()) };
+        Verdict::Wait(Box::pin(async move {
+            fetched.await;
+            let found = self.admit(req, now()).map_err(|stop| stop.fault.reply())?;
+            self.tell(&found, req, ctx);
+            Ok(())
+        }))
+    }
+}
+
+fn sha256(token: &[u8]) -> Digest {
+    let mut bytes = Digest::default();
+    for (to, from) in bytes.iter_mut().zip(digest(&SHA256, token).as_ref()) {
+        *to = *from;
+    }
+    bytes
+}
+
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,210 @@
+//! What a user writes.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::mode::Mode;
+use crate::{BackendRef, Duration, ObjectRef};
+
+/// Who may call, by JSON Web Token (RFC 7519). Every token that is found must be valid; one at least must be there, unless
+/// it is optional.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Jwt {
+    /// `Enforce` or `Shadow`. Default Enforce.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub mode: Mode,
+    /// Whether a request needs a token: `Required` or `Optional`. Default Required. A token that is there and not valid is
+    /// refused either way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requirement: Option<Requirement>,
+    /// Envoy Gateway's way to say `requirement: Optional`. Default false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub optional: Option<bool>,
+    /// Who issues tokens; 1 to 16.
+    #[schemars(length(min = 1, max = 16))]
+    pub providers: Vec<Provider>,
+    /// Tokens that are refused although they are valid, by their `jti`. Default: none. A token without `jti` cannot be
+    /// revoked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revocation: Vec<Revocation>,
+}
+
+/// Whether a request needs a token.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Requirement {
+    /// One at least.
+    #[default]
+    Required,
+    /// None.
+    Optional,
+}
+
+/// An issuer of tokens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Provider {
+    /// Name, by which authorization refers to the token; unique in the list.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// `JWT`, or `ServiceAccount` for tokens of Kubernetes, which also say what workload calls. Default JWT.
+    #[serde(default, skip_serializing_if = "is_default", rename = "type")]
+    pub kind: ProviderKind,
+    /// The `iss` of its tokens, compared byte for byte. Its keys verify tokens of no other issuer.
+    #[schemars(length(min = 1, max = 2048))]
+    pub issuer: String,
+    /// Whom tokens must be for: `aud` holds one of these. Default: `aud` is not looked at, so that a token for somebody else
+    /// is taken; `type: ServiceAccount` needs one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub audiences: Vec<String>,
+    /// Keys that are fetched. This or `localJWKS`.
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "remoteJWKS")]
+    pub remote_jwks: Option<RemoteJwks>,
+    /// Keys that are here. This or `remoteJWKS`.
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "localJWKS")]
+    pub local_jwks: Option<LocalJwks>,
+    /// Claims that backends get as header fields. What clients send under these names is removed, with and without a token.
+    /// Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub claim_to_headers: Vec<ClaimToHeader>,
+    /// Where tokens are. Default: `Authorization: Bearer`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extract_from: Option<ExtractFrom>,
+    /// How far the issuer's clock may be off, 0s to 60s. Default 60s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_skew: Option<Duration>,
+    /// The longest time from `iat` to `exp`; both must be there then. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_lifetime: Option<Duration>,
+    /// Take the token away before the request goes to the backend. Default false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub strip_token: bool,
+}
+
+/// What kind of tokens an issuer issues.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ProviderKind {
+    /// Any.
+    #[default]
+    #[serde(rename = "JWT")]
+    Jwt,
+    /// Those of Kubernetes ServiceAccounts, bound to an audience (a `serviceAccountToken` volume).
+    ServiceAccount,
+}
+
+/// A JSON Web Key Set (RFC 7517) that is fetched: at most 1 MiB and 100 keys within 5 s, without redirects.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RemoteJwks {
+    /// Where it is. `https`, or `http` too with a backend. Without one its host may not have an address that is this machine's
+    /// own or link-local.
+    #[schemars(length(min = 1, max = 2048))]
+    pub uri: String,
+    /// Who answers for it, instead of who the host of `uri` resolves to; TLS is its BackendTLSPolicy's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend_ref: Option<BackendRef>,
+    /// The same, at most four: they are tried in this order. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4))]
+    pub backend_refs: Vec<BackendRef>,
+    /// How long keys are used before they are fetched again, 1s to 24h; a fifth of it earlier, at random. Default 5m.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_duration: Option<Duration>,
+    /// How long to wait after a fetch that failed, 100ms to 1h, doubled each time up to a minute. Default 1s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_refetch_duration: Option<Duration>,
+    /// How old the last good keys may get when no newer ones can be had, 1m to 168h; then nobody is let in. Default 24h.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_stale: Option<Duration>,
+}
+
+/// A JSON Web Key Set that is written down.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LocalJwks {
+    /// `Inline` or `ValueRef`. Default: the one that is given.
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "type")]
+    pub kind: Option<LocalJwksType>,
+    /// The set, JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inline: Option<String>,
+    /// The ConfigMap or Secret that holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value_ref: Option<ObjectRef>,
+    /// Its key there. Default `jwks`, or the only one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
+
+/// Where a local set is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum LocalJwksType {
+    /// In the policy.
+    Inline,
+    /// In an object.
+    ValueRef,
+}
+
+/// A claim for backends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ClaimToHeader {
+    /// Which claim; dots lead into objects, as in `realm.roles`. A name with dots of its own is found first.
+    #[schemars(length(min = 1, max = 253))]
+    pub claim: String,
+    /// The header field. Text as it is, save that `%`, `,`, what is not printable ASCII, and white space at its ends are
+    /// percent-encoded; numbers and booleans as JSON; lists and objects as JSON in base64url.
+    #[schemars(length(min = 1, max = 253))]
+    pub header: String,
+}
+
+/// Where tokens are. Found twice, they are refused.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExtractFrom {
+    /// Header fields. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub headers: Vec<ExtractHeader>,
+    /// Cookies. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub cookies: Vec<String>,
+    /// Parameters of the query. Default: none; they end up in logs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub params: Vec<String>,
+}
+
+/// A header field that holds tokens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExtractHeader {
+    /// Its name.
+    pub name: String,
+    /// What stands before the token, such as `Bearer ` (in any case); a field that starts otherwise holds none. Default:
+    /// nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value_prefix: Option<String>,
+}
+
+/// Tokens that are refused; at most 100,000 in all.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Revocation {
+    /// Their `jti`, compared byte for byte. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub jtis: Vec<String>,
+    /// A ConfigMap or Secret that lists more, one a line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value_ref: Option<ObjectRef>,
+    /// Its key there. Default: all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}

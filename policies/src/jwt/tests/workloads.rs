@@ -1,0 +1,105 @@
+//! ServiceAccount tokens.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::signer::Signer;
+use super::{Context, Fault, Filter, ISSUER, Jwt, Policy, World, bearer, decide, filter};
+use crate::caller::{Assurance, Peer, Workload};
+
+/// As Kubernetes 1.36 writes them.
+fn token(signer: &Signer, changes: &Value) -> String {
+    let mut claims = json!({
+        "iss": ISSUER, "aud": ["fairway.dev/shop"], "exp": 4_102_444_800_i64, "iat": 1, "nbf": 1, "jti": "e5a1",
+        "sub": "system:serviceaccount:web:frontend",
+        "kubernetes.io": {
+            "namespace": "web",
+            "node": { "name": "n1", "uid": "1" },
+            "pod": { "name": "frontend-1", "uid": "2" },
+            "serviceaccount": { "name": "frontend", "uid": "3" },
+        },
+    });
+    for (name, value) in changes.as_object().unwrap() {
+        claims[name] = value.clone();
+    }
+    signer.token(&claims)
+}
+
+fn accounts() -> Value {
+    json!({ "type": "ServiceAccount", "audiences": ["fairway.dev/shop"] })
+}
+
+#[test]
+fn a_serviceaccounts_token_says_which_workload_calls() {
+    let signer = Signer::es256(Some("k"));
+    let filter = filter(&[&signer], &accounts());
+    let mut req = bearer(&token(&signer, &json!({})));
+    let (reply, ctx) = super::run(&filter, &mut req);
+    assert_eq!(reply, None);
+    let workload = ctx.caller.peer.unwrap().workload.clone().unwrap();
+    let want =
+        Workload { namespace: "web".into(), service_account: "frontend".into(), assurance: Assurance::Token };
+    assert_eq!(workload, want);
+    assert_eq!(ctx.caller.tokens.len(), 1);
+}
+
+#[test]
+fn a_token_that_is_no_serviceaccounts_is_refused() {
+    let signer = Signer::es256(Some("k"));
+    let filter = filter(&[&signer], &accounts());
+    for changes in [
+        json!({ "sub": "system:serviceaccount:web:other" }),
+        json!({ "sub": "system:serviceaccount:other:frontend" }),
+        json!({ "sub": "frontend" }),
+        json!({ "sub": null }),
+        json!({ "kubernetes.io": null }),
+        json!({ "kubernetes.io": { "namespace": "web" } }),
+        json!({ "kubernetes.io": { "namespace": "", "serviceaccount": { "name": "" } }, "sub": "system:serviceaccount::" }),
+        json!({ "kubernetes.io": "web" }),
+    ] {
+        assert_eq!(decide(&filter, &bearer(&token(&signer, &changes))), Err(Fault::Invalid), "{changes}");
+    }
+    let elsewhere = json!({ "aud": ["https://kubernetes.default.svc"] });
+    assert_eq!(decide(&filter, &bearer(&token(&signer, &elsewhere))), Err(Fault::Audience));
+}
+
+/// Any issuer can write these claims; only the cluster's are believed.
+#[test]
+fn other_providers_tokens_name_no_workload() {
+    let signer = Signer::es256(Some("k"));
+    let filter = filter(&[&signer], &json!({}));
+    let mut req = bearer(&token(&signer, &json!({})));
+    let (reply, ctx) = super::run(&filter, &mut req);
+    assert_eq!(reply, None);
+    assert_eq!(ctx.caller.peer, None);
+}
+
+#[test]
+fn what_the_connection_proves_more_surely_stays() {
+    let signer = Signer::es256(Some("k"));
+    let filter = filter(&[&signer], &accounts());
+    for (assurance, stays) in
+        [(Assurance::Network, false), (Assurance::Token, false), (Assurance::Certificate, true)]
+    {
+        let known = Workload { namespace: "web".into(), service_account: "known".into(), assurance };
+        let peer =
+            Peer { workload: Some(known.clone()), digests: Some(([1; 32], [2; 32])), ..Peer::default() };
+        let mut ctx = Context::default();
+        ctx.caller.peer = Some(Arc::new(peer));
+        let mut req = bearer(&token(&signer, &json!({})));
+        let _ = filter.request(&mut req, &mut ctx, &mut ());
+        let peer = ctx.caller.peer.unwrap();
+        assert_eq!(peer.workload.as_ref() == Some(&known), stays, "{assurance:?}");
+        assert_eq!(peer.digests, Some(([1; 32], [2; 32])), "the certificate's stays");
+    }
+}
+
+#[test]
+fn a_serviceaccounts_token_needs_an_audience() {
+    let mut policy = super::policy(&[&Signer::es256(Some("k"))], &accounts());
+    policy["providers"][0]["audiences"] = json!([]);
+    let policy: Jwt = serde_json::from_value(policy).unwrap();
+    let said = policy.compile(&World::default()).unwrap_err().to_string();
+    assert!(said.starts_with("providers[0].audiences: is missing"), "{said}");
+}
