@@ -5,16 +5,18 @@
 //! `mod` line and a `registry!` line below. [`PolicySet`], [`Chain`], the JSON Schema and `fairway explain` follow.
 //!
 //! ```text
-//! request  ──►  cors ► redirect ► request_headers ► url_rewrite ► response_headers ► timeouts ► retry ► mirror  ──►
+//! request  ──►  cors ► authorization ► redirect ► request_headers ► url_rewrite ► response_headers ► timeouts ► retry ► mirror  ──►
 //! response ◄──  the same list in reverse: a filter sees the response only if it saw the request
 //! ```
 #![deny(missing_docs)]
 
+pub mod authorization;
 pub mod caller;
 mod cidr;
 mod duration;
 mod edits;
 mod head;
+pub mod mode;
 mod path;
 mod policy;
 #[macro_use]
@@ -44,6 +46,9 @@ registry! {
     // how it is written.
     /// Cross-origin resource sharing. First: a preflight carries no credentials and must not be redirected.
     cors: cors::Cors,
+    /// Who may do what. After everything that finds out who a caller is, and before whatever changes the request: it is
+    /// judged as the client sent it.
+    authorization: authorization::Authorization,
     /// Answers with a redirect. Before anything changes the request: its target is computed from what the client sent.
     redirect: redirect::Redirect,
     /// Request header fields to set, add and remove.

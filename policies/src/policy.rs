@@ -176,6 +176,8 @@ pub struct Context {
     pub retry: Option<Arc<crate::retry::Plan>>,
     /// Decided: who gets a copy of the request.
     pub mirrors: SmallVec<[Arc<dyn Upstream>; 1]>,
+    /// Decided: name of the rule that refused the request, or would have; for logs and traces only.
+    pub denied_by: Option<Arc<str>>,
     /// Decided: reasons of refusals that policies in shadow mode would have given.
     pub would_deny: SmallVec<[&'static str; 1]>,
 }
