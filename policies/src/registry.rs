@@ -1,18 +1,113 @@
-//! The macro behind the ordered list in `lib.rs`: [`PolicySet`](crate::PolicySet) (data) and
-//! [`Chain`](crate::Chain) (behaviour) follow from one line per policy.
+//! The macro behind the ordered list in `lib.rs`: what carries policies ([`PolicySet`](crate::PolicySet),
+//! [`SecuritySet`](crate::SecuritySet)) and how they behave ([`Guards`](crate::Guards), [`Chain`](crate::Chain)) follow
+//! from one line per policy.
 
+/// `shared`: a rule's filters and a SecurityPolicy say it alike; `security`: only a SecurityPolicy does; `native`: only
+/// a rule does. They run in this order.
 macro_rules! registry {
-    ($( $(#[$doc:meta])* $name:ident : $policy:ty ),* $(,)?) => {
-        /// The policies of one rule or one backend, as data.
+    (
+        shared { $( $(#[$shared_doc:meta])* $shared:ident : $shared_policy:ty ),* $(,)? }
+        security { $( $(#[$guard_doc:meta])* $guard:ident : $guard_policy:ty ),* $(,)? }
+        native { $( $(#[$native_doc:meta])* $native:ident : $native_policy:ty ),* $(,)? }
+    ) => {
+        registry! { @set "The policies of one rule or one backend, as data." PolicySet
+            $( $(#[$shared_doc])* $shared: $shared_policy, )* $( $(#[$native_doc])* $native: $native_policy, )*
+        }
+        registry! { @set "What a SecurityPolicy says, as data." SecuritySet
+            $( $(#[$shared_doc])* $shared: $shared_policy, )* $( $(#[$guard_doc])* $guard: $guard_policy, )*
+        }
+        registry! { @chain
+            $( $shared: $shared_policy, )* $( $guard: $guard_policy, )* $( $native: $native_policy, )*
+        }
+
+        impl PolicySet {
+            /// Compiles every policy that is set.
+            ///
+            /// # Errors
+            /// The first policy that cannot be compiled, with its name.
+            pub fn compile(&self, lookup: &dyn $crate::Lookup) -> Result<Chain, (&'static str, $crate::Invalid)> {
+                Ok(Chain::of(Filters {
+                    is_refusing: false,
+                    $( $shared: registry!(@compile self lookup $shared), )*
+                    $( $guard: None, )*
+                    $( $native: registry!(@compile self lookup $native), )*
+                }))
+            }
+        }
+
+        impl SecuritySet {
+            /// Compiles every policy that is set.
+            ///
+            /// # Errors
+            /// The first policy that cannot be compiled, with its name.
+            pub fn compile(&self, lookup: &dyn $crate::Lookup) -> Result<Guards, (&'static str, $crate::Invalid)> {
+                Ok(Guards {
+                    $( $shared: registry!(@compile self lookup $shared), )*
+                    $( $guard: registry!(@compile self lookup $guard), )*
+                })
+            }
+        }
+
+        /// A compiled [`SecuritySet`]. Its filters are shared by all chains that they are part of.
+        #[derive(Debug, Clone, Default)]
+        pub struct Guards {
+            $( $shared: Option<std::sync::Arc<<$shared_policy as $crate::Policy>::Filter>>, )*
+            $( $guard: Option<std::sync::Arc<<$guard_policy as $crate::Policy>::Filter>>, )*
+        }
+
+        impl $crate::Inherit for Guards {
+            fn inherit(&mut self, parent: &Self) {
+                $( if self.$shared.is_none() { self.$shared.clone_from(&parent.$shared); } )*
+                $( if self.$guard.is_none() { self.$guard.clone_from(&parent.$guard); } )*
+            }
+        }
+
+        impl Chain {
+            /// What of the chain SecurityPolicies have a say in.
+            #[must_use]
+            pub fn guards(&self) -> Guards {
+                let Some(filters) = &self.0 else { return Guards::default() };
+                Guards {
+                    $( $shared: filters.$shared.clone(), )*
+                    $( $guard: filters.$guard.clone(), )*
+                }
+            }
+
+            /// The chain with these guards instead of its own.
+            #[must_use]
+            pub fn guarded(&self, guards: Guards) -> Self {
+                let native = self.0.as_deref();
+                Self::of(Filters {
+                    is_refusing: native.is_some_and(|native| native.is_refusing),
+                    $( $shared: guards.$shared, )*
+                    $( $guard: guards.$guard, )*
+                    $( $native: native.and_then(|native| native.$native.clone()), )*
+                })
+            }
+        }
+    };
+
+    (@compile $self:ident $lookup:ident $name:ident) => {
+        $self.$name.as_ref()
+            .map(|policy| $crate::Policy::compile(policy, $lookup).map_err(|invalid| (stringify!($name), invalid)))
+            .transpose()?
+            .map(std::sync::Arc::new)
+    };
+
+    (@set $set_doc:literal $set:ident $( $(#[$doc:meta])* $name:ident : $policy:ty, )*) => {
+        #[doc = $set_doc]
         #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
         #[serde(rename_all = "camelCase", deny_unknown_fields)]
-        pub struct PolicySet { $(
+        pub struct $set { $(
             $(#[$doc])*
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub $name: Option<$policy>,
         )* }
 
-        impl PolicySet {
+        impl $set {
+            /// Names of all there are, in the order they run.
+            pub const NAMES: &'static [&'static str] = &[$( stringify!($name) ),*];
+
             /// Names of the policies that are set, in the order they run.
             #[must_use]
             pub fn names(&self) -> Vec<&'static str> {
@@ -42,35 +137,27 @@ macro_rules! registry {
                 $( if let Some(policy) = &self.$name { refs.extend($crate::Policy::objects(policy)); } )*
                 refs
             }
-
-            /// Compiles every policy that is set.
-            ///
-            /// # Errors
-            /// The first policy that cannot be compiled, with its name.
-            pub fn compile(
-                &self,
-                lookup: &dyn $crate::Lookup,
-            ) -> Result<Chain, (&'static str, $crate::Invalid)> {
-                if self.is_empty() {
-                    return Ok(Chain::default());
-                }
-                Ok(Chain(Some(Box::new(Filters { $(
-                    $name: self.$name.as_ref()
-                        .map(|policy| $crate::Policy::compile(policy, lookup)
-                            .map_err(|invalid| (stringify!($name), invalid)))
-                        .transpose()?
-                        .map(Box::new),
-                )* }))))
-            }
         }
 
-        /// A compiled [`PolicySet`]: immutable, shared by every request of a rule. Dispatch is static. A filter that
-        /// is not set costs one pointer and one test, and so does a chain without any: most rules have none.
-        #[derive(Debug, Default)]
-        pub struct Chain(Option<Box<Filters>>);
+        impl $crate::Inherit for $set {
+            fn inherit(&mut self, parent: &Self) {
+                $( if self.$name.is_none() { self.$name.clone_from(&parent.$name); } )*
+            }
+        }
+    };
+
+    (@chain $( $name:ident : $policy:ty, )*) => {
+        /// Compiled policies: immutable, shared by every request of a rule; a clone is the same chain. Dispatch is
+        /// static. A filter that is not set costs one pointer and one test, and so does a chain without any: most rules
+        /// have none.
+        #[derive(Debug, Clone, Default)]
+        pub struct Chain(Option<std::sync::Arc<Filters>>);
 
         #[derive(Debug)]
-        struct Filters { $( $name: Option<Box<<$policy as $crate::Policy>::Filter>>, )* }
+        struct Filters {
+            is_refusing: bool,
+            $( $name: Option<std::sync::Arc<<$policy as $crate::Policy>::Filter>>, )*
+        }
 
         /// What the filters of one [`Chain`] remember of one request.
         #[derive(Debug, Default)]
@@ -81,6 +168,17 @@ macro_rules! registry {
         }
 
         impl Chain {
+            /// A chain that refuses every request, for a SecurityPolicy that cannot be followed.
+            #[must_use]
+            pub fn refusing() -> Self {
+                Self(Some(std::sync::Arc::new(Filters { is_refusing: true, $( $name: None, )* })))
+            }
+
+            fn of(filters: Filters) -> Self {
+                let is_empty = !filters.is_refusing $( && filters.$name.is_none() )*;
+                Self((!is_empty).then(|| std::sync::Arc::new(filters)))
+            }
+
             /// Runs the request side in list order.
             ///
             /// # Errors
@@ -92,6 +190,11 @@ macro_rules! registry {
                 state: &mut ChainState,
             ) -> Result<(), $crate::Reply> {
                 let Some(filters) = &self.0 else { return Ok(()) };
+                if filters.is_refusing {
+                    // What a client was not told when it should have been let in.
+                    let status = http::StatusCode::INTERNAL_SERVER_ERROR;
+                    return Err($crate::Reply::new(status, "security_policy_invalid"));
+                }
                 $(
                     state.ran += 1;
                     if let Some(filter) = &filters.$name {
@@ -121,6 +224,7 @@ macro_rules! registry {
             }
         }
     };
+
     (@reverse $filters:ident $rsp:ident $ctx:ident $state:ident $at:ident [$( $done:ident )*] $head:ident $( $tail:ident )*) => {
         registry!(@reverse $filters $rsp $ctx $state $at [$head $( $done )*] $( $tail )*);
     };

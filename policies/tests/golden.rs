@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::task;
 
 use fairway_policies::{
-    BackendRef, Chain, ChainState, Context, Duration, Lookup, PolicySet, Reply, Request, Response, Scheme,
-    Upstream,
+    BackendRef, Chain, ChainState, Context, Duration, Inherit as _, Invalid, Lookup, PolicySet, Reply,
+    Request, Response, Scheme, SecuritySet, Upstream,
 };
 use http::{HeaderMap, Uri};
 use serde::Deserialize;
@@ -23,7 +23,7 @@ use serde::Deserialize;
 struct Table {
     /// Policies of the rows that name none.
     #[serde(default)]
-    policies: PolicySet,
+    policies: Policies,
     #[serde(default)]
     rows: Vec<Row>,
     /// Policies that must not compile.
@@ -35,7 +35,7 @@ struct Table {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Row {
     it: String,
-    policies: Option<PolicySet>,
+    policies: Option<Policies>,
     /// `METHOD scheme://host[:port]/target`.
     send: String,
     /// The listener's port, when Host does not say it.
@@ -75,8 +75,46 @@ struct Want {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Broken {
-    policies: PolicySet,
+    policies: Policies,
     says: String,
+}
+
+/// Those of a rule and those of a SecurityPolicy, side by side.
+#[derive(Default)]
+struct Policies {
+    native: PolicySet,
+    security: SecuritySet,
+}
+
+impl<'de> Deserialize<'de> for Policies {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let all = serde_json::Map::deserialize(deserializer)?;
+        let (native, security) =
+            all.into_iter().partition(|(name, _)| PolicySet::NAMES.contains(&&*snake(name)));
+        let read = |fields| serde_json::Value::Object(fields);
+        Ok(Self {
+            native: serde_json::from_value(read(native)).map_err(serde::de::Error::custom)?,
+            security: serde_json::from_value(read(security)).map_err(serde::de::Error::custom)?,
+        })
+    }
+}
+
+impl Policies {
+    fn compile(&self, lookup: &dyn Lookup) -> Result<Chain, (&'static str, Invalid)> {
+        let (chain, mut guards) = (self.native.compile(lookup)?, self.security.compile(lookup)?);
+        guards.inherit(&chain.guards());
+        Ok(chain.guarded(guards))
+    }
+}
+
+fn snake(name: &str) -> String {
+    name.chars().fold(String::new(), |mut out, c| {
+        if c.is_ascii_uppercase() {
+            out.push('_');
+        }
+        out.push(c.to_ascii_lowercase());
+        out
+    })
 }
 
 /// Has every backend, save those in the namespace `nowhere`.
@@ -127,18 +165,8 @@ fn every_row_of_every_table_holds() {
 
 #[test]
 fn every_policy_has_a_table() {
-    let schema = schemars::schema_for!(PolicySet);
-    let snake = |name: &String| {
-        name.chars().fold(String::new(), |mut out, c| {
-            if c.is_ascii_uppercase() {
-                out.push('_');
-            }
-            out.push(c.to_ascii_lowercase());
-            out
-        })
-    };
     let policies: BTreeSet<String> =
-        schema.get("properties").unwrap().as_object().unwrap().keys().map(snake).collect();
+        PolicySet::NAMES.iter().chain(SecuritySet::NAMES).map(|name| (*name).to_owned()).collect();
     let folders: BTreeSet<String> = tables()
         .iter()
         .map(|file| file.parent().unwrap().file_name().unwrap().to_str().unwrap().to_owned())
@@ -159,7 +187,7 @@ fn tables() -> Vec<PathBuf> {
 }
 
 /// What differs from what the row wants.
-fn run(policies: &PolicySet, row: &Row) -> Vec<String> {
+fn run(policies: &Policies, row: &Row) -> Vec<String> {
     let (method, url) = row.send.split_once(' ').unwrap();
     let url: Uri = url.parse().unwrap();
     let scheme = if url.scheme_str() == Some("https") { Scheme::Https } else { Scheme::Http };
