@@ -4,8 +4,12 @@
 //! were sent, so an unwanted change fails every row.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot read its table has failed")]
 
+#[path = "golden/caller.rs"]
+mod caller;
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
@@ -48,6 +52,11 @@ struct Row {
     prefix: String,
     #[serde(default)]
     entropy: u64,
+    /// Address of the client.
+    client: Option<IpAddr>,
+    /// What is known of the caller.
+    #[serde(default)]
+    caller: caller::CallerRow,
     #[serde(default)]
     headers: Vec<String>,
     /// Fields of the backend's response.
@@ -70,6 +79,11 @@ struct Want {
     retry: Option<String>,
     #[serde(default)]
     mirrors: Vec<String>,
+    /// Reasons of refusals in shadow mode.
+    #[serde(default)]
+    would_deny: Vec<String>,
+    /// The rule that refused, or would have.
+    denied_by: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -208,6 +222,8 @@ fn run(policies: &Policies, row: &Row) -> Vec<String> {
         port: row.port.or(url.port_u16()).unwrap_or(scheme.default_port()),
         matched_prefix: row.prefix.trim_end_matches('/').len(),
         entropy: row.entropy,
+        client: row.client,
+        caller: row.caller.caller(),
         ..Context::default()
     };
     let chain = policies.compile(&Backends).unwrap_or_else(|invalid| panic!("{}: {invalid:?}", row.it));
@@ -254,6 +270,11 @@ fn run(policies: &Policies, row: &Row) -> Vec<String> {
     differences.check("retry", &want.retry, &retry(&ctx));
     let mirrors: Vec<String> = ctx.mirrors.iter().map(|mirror| mirror.name().to_owned()).collect();
     differences.check("mirrors", &want.mirrors, &mirrors);
+    let would_deny: Vec<String> = ctx.would_deny.iter().map(|reason| (*reason).to_owned()).collect();
+    differences.check("would deny", &want.would_deny, &would_deny);
+    if want.denied_by.is_some() {
+        differences.check("denied by", &want.denied_by, &ctx.denied_by.as_deref().map(str::to_owned));
+    }
     differences.0
 }
 

@@ -422,14 +422,13 @@ fn method(text: &String, field: &str) -> Result<Text, Invalid> {
 
 #[allow(clippy::ptr_arg, reason = "the entries of a list")]
 fn host(text: &String, field: &str) -> Result<HostPattern, Invalid> {
-    match text.strip_prefix('*') {
-        Some(suffix) => {
-            head::check_precise(field, suffix.strip_prefix('.').unwrap_or_default())?;
-            Ok(HostPattern::Suffix(suffix.as_bytes().into()))
-        }
-        None => {
-            head::check_precise(field, text)?;
-            Ok(HostPattern::Exact(text.as_bytes().into()))
-        }
-    }
+    let below = text.strip_prefix("*.");
+    head::check_precise(field, below.unwrap_or(text)).map_err(|_| {
+        let wanted = "a name in lower case such as shop.example.com, or *.example.com for all below; no address, no port";
+        Invalid::field(field, format!("{text:?} is no host: write {wanted}"))
+    })?;
+    Ok(match below {
+        Some(below) => HostPattern::Suffix(format!(".{below}").into_bytes().into()),
+        None => HostPattern::Exact(text.as_bytes().into()),
+    })
 }

@@ -6,6 +6,9 @@
 mod check;
 mod values;
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
@@ -53,8 +56,10 @@ impl Expression {
         }
         let parser = PrattParser::new().max_recursion_depth(DEEPEST).error_recovery_limit(0);
         let tree = parser.parse(text).map_err(|errors| {
-            let first = errors.errors.first().map(|error| error.msg.lines().next().unwrap_or_default().to_owned());
-            wrong(format!("is not CEL: {}", first.unwrap_or_default()))
+            // Those without a place tell of the reader.
+            let first = errors.errors.iter().find(|error| error.pos.0 > 0).or_else(|| errors.errors.first());
+            let says = first.and_then(|error| error.msg.lines().next()).unwrap_or_default();
+            wrong(format!("is not CEL at column {}: {says}", first.map_or(0, |error| error.pos.1)))
         })?;
         let cost = check::condition(&tree).map_err(wrong)?;
         if cost > MOST {
