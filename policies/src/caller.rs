@@ -68,7 +68,9 @@ pub fn spiffe_path(id: &str) -> Option<(&str, &str)> {
 pub fn spiffe_workload(path: &str) -> Option<(&str, &str)> {
     let mut segments = path.split('/');
     match std::array::from_fn(|_| segments.next()) {
-        [Some(""), Some("ns"), Some(namespace), Some("sa"), Some(account), None] => Some((namespace, account)),
+        [Some(""), Some("ns"), Some(namespace), Some("sa"), Some(account), None] => {
+            Some((namespace, account))
+        }
         _ => None,
     }
 }
@@ -177,7 +179,9 @@ mod tests {
     #[test]
     fn a_path_names_a_workload_in_one_form_only() {
         assert_eq!(spiffe_workload("/ns/web/sa/bff"), Some(("web", "bff")));
-        for path in ["", "/ns/web/sa", "/ns/web/sa/bff/x", "/sa/bff/ns/web", "ns/web/sa/bff", "/x/ns/web/sa/bff"] {
+        for path in
+            ["", "/ns/web/sa", "/ns/web/sa/bff/x", "/sa/bff/ns/web", "ns/web/sa/bff", "/x/ns/web/sa/bff"]
+        {
             assert_eq!(spiffe_workload(path), None, "{path}");
         }
     }

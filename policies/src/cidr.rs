@@ -54,11 +54,8 @@ impl<T: Copy + Default> CidrMap<T> {
     /// What `join` makes of all ranges that hold an address holds for it; of none, the default.
     pub(crate) fn new(ranges: &[(Cidr, T)], join: impl Fn(T, T) -> T) -> Self {
         let after = |(v6, number): Point| Some((v6, number.checked_add(1)?));
-        let mut starts: Vec<Point> = ranges
-            .iter()
-            .flat_map(|(range, _)| [Some(range.first), after(range.last)])
-            .flatten()
-            .collect();
+        let mut starts: Vec<Point> =
+            ranges.iter().flat_map(|(range, _)| [Some(range.first), after(range.last)]).flatten().collect();
         starts.sort_unstable();
         starts.dedup();
         let held = |at: Point| {

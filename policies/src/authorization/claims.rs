@@ -49,7 +49,9 @@ impl ClaimPath {
                     continue;
                 }
                 '\\' => characters.next().filter(|c| matches!(c, '.' | '\\')).ok_or_else(|| {
-                    wrong("has a backslash before something else than a dot or a backslash: write \\\\ for one")
+                    wrong(
+                        "has a backslash before something else than a dot or a backslash: write \\\\ for one",
+                    )
                 })?,
                 character => character,
             };
@@ -142,7 +144,8 @@ impl Scopes {
     pub(super) fn new(asked: Vec<(Box<str>, Bits)>) -> Self {
         let asking = asked.iter().map(|(_, rules)| *rules).collect();
         let places = asked.into_iter().enumerate();
-        let places = places.map(|(at, (scope, _))| (scope.into_boxed_bytes(), Bits::from_iter([at]))).collect();
+        let places =
+            places.map(|(at, (scope, _))| (scope.into_boxed_bytes(), Bits::from_iter([at]))).collect();
         Self { places, asking }
     }
 
@@ -150,7 +153,8 @@ impl Scopes {
         if self.asking.is_empty() {
             return;
         }
-        let claim = ["scope", "scp"].iter().find_map(|name| claims.get(*name)).filter(|claim| !claim.is_null());
+        let claim =
+            ["scope", "scp"].iter().find_map(|name| claims.get(*name)).filter(|claim| !claim.is_null());
         let words = |text: &str| {
             let words = text.split(' ').map(|word| self.places.get(word.as_bytes()));
             words.fold(Bits::NONE, |all, place| all | place)

@@ -10,7 +10,9 @@ use super::claims::{ClaimPath, ClaimTable, Provider, Scopes};
 use super::digest::{self, Digest};
 use super::facts::{Account, CertificateFacts, Facts, HostPattern, MinAssurance, SpiffePattern};
 use super::path::Pattern;
-use super::spec::{Action, Certificates, HeaderCondition, JwtPrincipal, Operation, Principal, Rule, ValueType};
+use super::spec::{
+    Action, Certificates, HeaderCondition, JwtPrincipal, Operation, Principal, Rule, ValueType,
+};
 use super::table::{Condition, Fact};
 use crate::caller::{Assurance, spiffe_path};
 use crate::cidr::Cidr;
@@ -63,9 +65,10 @@ impl<K> Asked<K> {
 fn list<'a, E>(values: &'a Option<Vec<E>>, field: &str) -> Result<&'a [E], Invalid> {
     match values.as_deref() {
         Some([]) => Err(Invalid::field(field, "is empty: name at least one, or leave it out")),
-        Some(values) if values.len() > LONGEST_LIST => {
-            Err(Invalid::field(field, format!("has {} entries: at most {LONGEST_LIST} are taken", values.len())))
-        }
+        Some(values) if values.len() > LONGEST_LIST => Err(Invalid::field(
+            field,
+            format!("has {} entries: at most {LONGEST_LIST} are taken", values.len()),
+        )),
         values => Ok(values.unwrap_or_default()),
     }
 }
@@ -215,11 +218,13 @@ impl Reader {
             read.map(|ip| ip.to_canonical()).ok_or_else(|| Invalid::field(field, wrong()))
         });
         ask!(keys, spki_hashes, "spkiHashes", |text: &String, field| {
-            let wrong = || format!("{text:?} is no SHA-256 in base64: write 44 characters, the last of them =");
+            let wrong =
+                || format!("{text:?} is no SHA-256 in base64: write 44 characters, the last of them =");
             digest::base64(text).ok_or_else(|| Invalid::field(field, wrong()))
         });
         ask!(digests, certificate_hashes, "certificateHashes", |text: &String, field| {
-            let wrong = || format!("{text:?} is no SHA-256: write 64 hexadecimal digits, with or without colons");
+            let wrong =
+                || format!("{text:?} is no SHA-256: write 64 hexadecimal digits, with or without colons");
             digest::hex(text).ok_or_else(|| Invalid::field(field, wrong()))
         });
         Ok(())
@@ -244,7 +249,9 @@ impl Reader {
         before: &mut BTreeMap<String, usize>,
         field: &str,
     ) -> Result<(), Invalid> {
-        let wrong = |message: &str| Invalid::field(format!("{field}.name"), format!("{:?} {message}", condition.name));
+        let wrong = |message: &str| {
+            Invalid::field(format!("{field}.name"), format!("{:?} {message}", condition.name))
+        };
         let name = HeaderName::from_bytes(condition.name.as_bytes())
             .map_err(|_| wrong("is no name of a header: use letters, digits and - (RFC 9110 token)"))?;
         if name == http::header::HOST {
@@ -257,7 +264,11 @@ impl Reader {
         let fields = (format!("{field}.values"), format!("{field}.notValues"));
         let read = |value: &String, field: &str| {
             let fits = http::HeaderValue::from_str(value).is_ok() && value.trim_matches([' ', '\t']) == value;
-            let wrong = || format!("{value:?} is no value a header can have: leave out white space around it and controls");
+            let wrong = || {
+                format!(
+                    "{value:?} is no value a header can have: leave out white space around it and controls"
+                )
+            };
             fits.then(|| value.as_bytes().into()).ok_or_else(|| Invalid::field(field, wrong()))
         };
         asked.add(at, (&condition.values, &condition.not_values), (&fields.0, &fields.1), read)
@@ -319,7 +330,8 @@ impl Reader {
                 headers.push((name, asked.compile()));
             }
         }
-        let providers: Result<_, _> = self.tokens.into_iter().map(|(name, tokens)| provider(name, tokens)).collect();
+        let providers: Result<_, _> =
+            self.tokens.into_iter().map(|(name, tokens)| provider(name, tokens)).collect();
         Ok(Facts {
             methods: self.methods.compile(),
             paths: self.paths.compile(),
@@ -359,7 +371,12 @@ fn provider(name: String, tokens: AskedTokens) -> Result<Provider, Invalid> {
         claims.push((ClaimPath::read(&path, "name")?, Condition::new(asking, is_negated, table)));
     }
     let scopes = tokens.scopes.into_iter().map(|(scope, rules)| (scope.into_boxed_str(), rules)).collect();
-    Ok(Provider { name: name.into(), asking: tokens.rules, claims: claims.into(), scopes: Scopes::new(scopes) })
+    Ok(Provider {
+        name: name.into(),
+        asking: tokens.rules,
+        claims: claims.into(),
+        scopes: Scopes::new(scopes),
+    })
 }
 
 fn given(is_there: bool, field: &str) -> Result<(), Invalid> {

@@ -62,18 +62,22 @@ mod tests {
         let digest = hex(HEX).unwrap();
         assert_eq!((digest[0], digest[1], digest[31]), (0xe3, 0xb0, 0x55));
         assert_eq!(hex(&HEX.to_ascii_uppercase()), Some(digest));
-        let pairs: Vec<&str> = HEX.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap()).collect();
+        let pairs: Vec<&str> =
+            HEX.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap()).collect();
         assert_eq!(hex(&pairs.join(":")), Some(digest));
         assert_eq!(base64(BASE64), Some(digest));
     }
 
     #[test]
     fn what_is_no_digest_is_refused() {
-        for text in ["", "e3", &HEX[1..], &format!("{HEX}0"), &HEX.replace('e', "g"), &format!("+{}", &HEX[1..])] {
+        for text in
+            ["", "e3", &HEX[1..], &format!("{HEX}0"), &HEX.replace('e', "g"), &format!("+{}", &HEX[1..])]
+        {
             assert_eq!(hex(text), None, "{text}");
         }
         let colons = |between: &str| {
-            let pairs: Vec<&str> = HEX.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap()).collect();
+            let pairs: Vec<&str> =
+                HEX.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap()).collect();
             pairs.join(between)
         };
         assert_eq!(hex(&colons("-")), None);

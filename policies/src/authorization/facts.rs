@@ -92,7 +92,9 @@ impl Facts {
         let unsure = self.min_assurance.above(workload.map(|workload| workload.assurance));
         let (mut sure, mut rest) = (*rules & !unsure, *rules & unsure & deny);
         self.accounts.keep(&mut sure, deny, |accounts| {
-            Seen::known(workload.map(|workload| accounts.look(&workload.namespace, &workload.service_account)))
+            Seen::known(
+                workload.map(|workload| accounts.look(&workload.namespace, &workload.service_account)),
+            )
         });
         self.namespaces.keep(&mut sure, deny, |names| {
             Seen::known(workload.map(|workload| names.get(workload.namespace.as_bytes())))
@@ -109,24 +111,30 @@ impl CertificateFacts {
             self.spiffe.keep(rules, deny, |ids| Seen::known(id.map(|id| ids.look(id.as_bytes()))));
         }
         let names = |look: &dyn Fn(&PeerName) -> Option<Bits>| {
-            let all = peer.map(|peer| peer.names.iter().filter_map(look).fold(Bits::NONE, |all, one| all | one));
+            let all =
+                peer.map(|peer| peer.names.iter().filter_map(look).fold(Bits::NONE, |all, one| all | one));
             Seen::known(all)
         };
         self.dns.keep(rules, deny, |texts| {
-            names(&|name| if let PeerName::Dns(name) = name { Some(texts.get(name.as_bytes())) } else { None })
+            names(&|name| {
+                if let PeerName::Dns(name) = name { Some(texts.get(name.as_bytes())) } else { None }
+            })
         });
         self.uris.keep(rules, deny, |texts| {
             names(&|name| if let PeerName::Uri(uri) = name { Some(texts.get(uri.as_bytes())) } else { None })
         });
         self.emails.keep(rules, deny, |texts| {
-            names(&|name| if let PeerName::Email(mail) = name { Some(texts.get(mail.as_bytes())) } else { None })
+            names(&|name| {
+                if let PeerName::Email(mail) = name { Some(texts.get(mail.as_bytes())) } else { None }
+            })
         });
         self.ips.keep(rules, deny, |ips| {
             names(&|name| if let PeerName::Ip(ip) = name { Some(ips.get(&ip.to_canonical())) } else { None })
         });
         let digests = peer.and_then(|peer| peer.digests.as_ref());
         self.keys.keep(rules, deny, |keys| Seen::known(digests.map(|(_, key)| keys.get(key))));
-        self.digests.keep(rules, deny, |all| Seen::known(digests.map(|(certificate, _)| all.get(certificate))));
+        self.digests
+            .keep(rules, deny, |all| Seen::known(digests.map(|(certificate, _)| all.get(certificate))));
     }
 }
 
@@ -192,7 +200,8 @@ impl FromIterator<(Account, Bits)> for Accounts {
                 None => whole.push((namespace.into_boxed_bytes(), rules)),
             }
         }
-        let named = named.into_iter().map(|(namespace, names)| (namespace, names.into_iter().collect())).collect();
+        let named =
+            named.into_iter().map(|(namespace, names)| (namespace, names.into_iter().collect())).collect();
         Self { named, whole: whole.into_iter().collect() }
     }
 }

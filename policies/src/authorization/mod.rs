@@ -27,11 +27,11 @@ use serde::{Deserialize, Serialize};
 use self::bits::Bits;
 use self::cel::Expression;
 use self::facts::Facts;
-pub use self::spec::{
-    Action, Certificates, ClaimCondition, GrpcMethod, HeaderCondition, JwtPrincipal, Operation, PathCondition,
-    PathType, Principal, Rule, ServiceAccount, ValueType,
-};
 use self::spec::is_enforce;
+pub use self::spec::{
+    Action, Certificates, ClaimCondition, GrpcMethod, HeaderCondition, JwtPrincipal, Operation,
+    PathCondition, PathType, Principal, Rule, ServiceAccount, ValueType,
+};
 use crate::mode::Mode;
 use crate::{Context, Filter, Invalid, Lookup, Policy, Reply, Request, Verdict};
 
@@ -67,10 +67,16 @@ impl Policy for Authorization {
             let field = format!("rules[{at}]");
             let name = rule.name.clone().unwrap_or_else(|| field.clone());
             if !matches!(name.len(), 1..=253) || name.chars().any(char::is_control) {
-                return Err(Invalid::field(format!("{field}.name"), "is not 1 to 253 characters without controls"));
+                return Err(Invalid::field(
+                    format!("{field}.name"),
+                    "is not 1 to 253 characters without controls",
+                ));
             }
             if !names.insert(name.clone()) {
-                return Err(Invalid::field(format!("{field}.name"), format!("{name:?} is taken: rules differ in name")));
+                return Err(Invalid::field(
+                    format!("{field}.name"),
+                    format!("{name:?} is taken: rules differ in name"),
+                ));
             }
             if says_nothing(rule) {
                 return Err(Invalid::field(
@@ -80,10 +86,17 @@ impl Policy for Authorization {
                 ));
             }
             reader.read(at, rule)?;
-            let when = rule.when.as_deref().map(|text| Expression::read(text, &format!("{field}.when"))).transpose()?;
+            let when = rule
+                .when
+                .as_deref()
+                .map(|text| Expression::read(text, &format!("{field}.when")))
+                .transpose()?;
             cost += when.as_ref().map_or(0, Expression::cost);
             if cost > cel::MOST_OF_ALL {
-                let message = format!("costs too much together with the rules before it: at most {} in all", cel::MOST_OF_ALL);
+                let message = format!(
+                    "costs too much together with the rules before it: at most {} in all",
+                    cel::MOST_OF_ALL
+                );
                 return Err(Invalid::field(format!("{field}.when"), message));
             }
             rules.push(Compiled { name: name.into(), when });
@@ -172,7 +185,10 @@ impl AuthorizationFilter {
     }
 
     fn holds(&self, rule: usize, view: cel::View<'_>) -> Result<bool, cel::Failed> {
-        self.rules.get(rule).and_then(|rule| rule.when.as_ref()).map_or(Err(cel::Failed), |when| when.holds(view))
+        self.rules
+            .get(rule)
+            .and_then(|rule| rule.when.as_ref())
+            .map_or(Err(cel::Failed), |when| when.holds(view))
     }
 
     /// Answer and rule.

@@ -184,7 +184,10 @@ impl PathCondition {
                 let whole = path.strip_suffix("/**");
                 let segments = whole.unwrap_or(path).split('/').skip(1);
                 let segment = |text: &str| (!text.starts_with('{')).then(|| unescape(text.as_bytes()).into());
-                Pattern::Template(Template { segments: segments.map(segment).collect(), is_open: whole.is_some() })
+                Pattern::Template(Template {
+                    segments: segments.map(segment).collect(),
+                    is_open: whole.is_some(),
+                })
             }
         })
     }
@@ -224,7 +227,9 @@ fn check(path: &str, kind: PathType, field: &str) -> Result<(), Invalid> {
             );
         }
         if matches!(&*unescape(segment.as_bytes()), b"." | b"..") || segment.is_empty() && !is_last {
-            return wrong("has a dot segment or an empty one, which no path has that is forwarded: leave it out");
+            return wrong(
+                "has a dot segment or an empty one, which no path has that is forwarded: leave it out",
+            );
         }
         if !is_encoded(segment.as_bytes()) {
             return wrong("holds a character a path cannot: percent-encode it (RFC 3986)");

@@ -103,7 +103,6 @@ impl<K: Hash + Eq> Exact<K> {
     fn add(&mut self, value: K, rules: Bits) {
         *self.0.entry(value).or_default() |= rules;
     }
-
 }
 
 impl<K> Default for Exact<K> {

@@ -22,7 +22,8 @@ fn rules(count: usize, rule: impl Fn(usize) -> String) -> String {
 
 #[test]
 fn a_policy_has_256_rules_at_most() {
-    let many = |count| compile(&rules(count, |at| format!("{{action: Allow, operation: {{methods: [M{at}]}}}}")));
+    let many =
+        |count| compile(&rules(count, |at| format!("{{action: Allow, operation: {{methods: [M{at}]}}}}")));
     assert_eq!(many(256).unwrap().all, Bits::ALL);
     assert_eq!(many(257).unwrap_err(), "rules: has 257 rules: at most 256 are taken");
 }
@@ -51,7 +52,9 @@ fn a_policy_names_256_scopes_at_most() {
 
 #[test]
 fn names_have_253_characters_at_most() {
-    let named = |length| compile(&rules(1, |_| format!("{{name: {}, action: Allow, when: 'true'}}", "n".repeat(length))));
+    let named = |length| {
+        compile(&rules(1, |_| format!("{{name: {}, action: Allow, when: 'true'}}", "n".repeat(length))))
+    };
     assert!(named(253).is_ok() && named(254).is_err());
     assert!(compile("{rules: [{name: \"a\\nb\", action: Allow, when: 'true'}]}").is_err());
 }

@@ -42,7 +42,10 @@ impl CallerRow {
             tokens: self
                 .tokens
                 .iter()
-                .map(|(provider, claims)| Token { provider: provider.as_str().into(), claims: claims.clone().into() })
+                .map(|(provider, claims)| Token {
+                    provider: provider.as_str().into(),
+                    claims: claims.clone().into(),
+                })
                 .collect(),
             api_client: self.api_client.as_deref().map(Into::into),
             user: self.user.as_deref().map(Into::into),

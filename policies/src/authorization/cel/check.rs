@@ -53,9 +53,11 @@ impl<'e> Checker<'e> {
             Expr::Literal(LiteralValue::Boolean(_)) | Expr::Comprehension(_) => true,
             Expr::Call(call) => is_condition(call),
             // A test; a claim, which may be one; a variable of a macro.
-            Expr::Select(select) => select.test || matches!(place(tree), Some((root, _)) if self.is_open(root)),
+            Expr::Select(select) => {
+                select.test || matches!(place(tree), Some((root, _)) if self.is_open(root))
+            }
             Expr::Ident(name) => self.is_open(name),
-            _ => false,
+            Expr::Unspecified | Expr::List(_) | Expr::Literal(_) | Expr::Map(_) | Expr::Struct(_) => false,
         };
         if !is_one {
             return Err("is not true or false: compare it with something".to_owned());
@@ -100,9 +102,10 @@ impl<'e> Checker<'e> {
                 Ok(1 + self.condition(a, depth + 1)? + self.any(b, depth + 1)? + self.any(c, depth + 1)?)
             }
             (operators::IN, None, [a, list]) => {
-                let container = match &list.expr {
-                    Expr::List(_) => self.any(list, depth + 1)?,
-                    _ => FUNCTION + self.place(list, Use::Container, depth + 1)?,
+                let container = if let Expr::List(_) = &list.expr {
+                    self.any(list, depth + 1)?
+                } else {
+                    FUNCTION + self.place(list, Use::Container, depth + 1)?
                 };
                 Ok(1 + self.any(a, depth + 1)? + container)
             }
@@ -130,10 +133,8 @@ impl<'e> Checker<'e> {
         if ["request", "source", "jwt"].contains(&&*all.iter_var) || all.iter_var.starts_with('@') {
             return Err(format!("has a variable {}, which is a name already: call it x", all.iter_var));
         }
-        let (elements, range) = match &all.iter_range.expr {
-            Expr::List(list) => (list.elements.len(), self.any(&all.iter_range, depth + 1)?),
-            _ => (LIST, self.any(&all.iter_range, depth + 1)?),
-        };
+        let range = self.any(&all.iter_range, depth + 1)?;
+        let elements = if let Expr::List(list) = &all.iter_range.expr { list.elements.len() } else { LIST };
         self.locals.extend([all.iter_var.as_str(), all.accu_var.as_str()]);
         let step = self.any(&all.loop_cond, depth + 1)? + self.any(&all.loop_step, depth + 1)?;
         let result = self.any(&all.result, depth + 1)?;
@@ -146,7 +147,10 @@ impl<'e> Checker<'e> {
         let is_test = matches!(&tree.expr, Expr::Select(select) if select.test);
         let usage = if is_test { Use::Presence } else { usage };
         let Some((root, steps)) = place(tree) else {
-            return Err("looks into something that has no name: select from request, source, jwt or a variable".to_owned());
+            return Err(
+                "looks into something that has no name: select from request, source, jwt or a variable"
+                    .to_owned(),
+            );
         };
         if steps.len() > DEEPEST.into() {
             return Err(format!("selects more than {DEEPEST} times in a row: write less"));
@@ -165,7 +169,7 @@ impl<'e> Checker<'e> {
             Step::Name(_) => None,
             Step::Dynamic(index) => Some(*index),
         });
-        dynamic.fold(Ok(own + steps.len()), |cost, index| Ok(cost? + self.any(index, depth + 1)?))
+        dynamic.into_iter().try_fold(own + steps.len(), |cost, index| Ok(cost + self.any(index, depth + 1)?))
     }
 }
 
@@ -189,12 +193,19 @@ fn is_arithmetic(name: &str) -> bool {
 }
 
 fn is_condition(call: &CallExpr) -> bool {
-    match call.func_name.as_str() {
-        operators::LOGICAL_AND | operators::LOGICAL_OR | operators::LOGICAL_NOT | operators::IN => true,
-        operators::CONDITIONAL | operators::INDEX | operators::NOT_STRICTLY_FALSE => true,
-        "startsWith" | "endsWith" | "contains" => true,
-        name => is_comparison(name),
-    }
+    const CONDITIONS: [&str; 10] = [
+        operators::LOGICAL_AND,
+        operators::LOGICAL_OR,
+        operators::LOGICAL_NOT,
+        operators::NOT_STRICTLY_FALSE,
+        operators::CONDITIONAL,
+        operators::INDEX,
+        operators::IN,
+        "startsWith",
+        "endsWith",
+        "contains",
+    ];
+    CONDITIONS.contains(&&*call.func_name) || is_comparison(&call.func_name)
 }
 
 /// The name that selections begin with, and what is selected; `None`: they begin with something else.
@@ -211,15 +222,24 @@ fn place(tree: &IdedExpr) -> Option<(&str, Vec<Step<'_>>)> {
                 steps.push(Step::Name(&select.field));
                 tree = &select.operand;
             }
-            Expr::Call(call) if call.func_name == operators::INDEX && call.target.is_none() => {
+            Expr::Call(call) => {
                 let [operand, index] = call.args.as_slice() else { return None };
-                steps.push(match &index.expr {
-                    Expr::Literal(LiteralValue::String(name)) => Step::Name(name.inner()),
-                    _ => Step::Dynamic(index),
+                if call.func_name != operators::INDEX || call.target.is_some() {
+                    return None;
+                }
+                steps.push(if let Expr::Literal(LiteralValue::String(name)) = &index.expr {
+                    Step::Name(name.inner())
+                } else {
+                    Step::Dynamic(index)
                 });
                 tree = operand;
             }
-            _ => return None,
+            Expr::Unspecified
+            | Expr::Comprehension(_)
+            | Expr::List(_)
+            | Expr::Literal(_)
+            | Expr::Map(_)
+            | Expr::Struct(_) => return None,
         }
     }
 }

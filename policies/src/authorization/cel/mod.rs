@@ -52,7 +52,10 @@ impl Expression {
     pub(super) fn read(text: &str, field: &str) -> Result<Self, Invalid> {
         let wrong = |message: String| Invalid::field(field, message);
         if text.len() > LONGEST {
-            return Err(wrong(format!("has {} bytes: at most {LONGEST} are taken; split the rule", text.len())));
+            return Err(wrong(format!(
+                "has {} bytes: at most {LONGEST} are taken; split the rule",
+                text.len()
+            )));
         }
         let parser = PrattParser::new().max_recursion_depth(DEEPEST).error_recovery_limit(0);
         let tree = parser.parse(text).map_err(|errors| {
@@ -63,7 +66,9 @@ impl Expression {
         })?;
         let cost = check::condition(&tree).map_err(wrong)?;
         if cost > MOST {
-            return Err(wrong(format!("costs {cost}: at most {MOST} is taken; go through fewer or shorter lists")));
+            return Err(wrong(format!(
+                "costs {cost}: at most {MOST} is taken; go through fewer or shorter lists"
+            )));
         }
         // The first use would pay for it else.
         LazyLock::force(&ENV);

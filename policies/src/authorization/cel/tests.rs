@@ -54,7 +54,10 @@ fn the_cost_is_that_of_the_parts() {
 fn what_is_too_long_too_deep_or_too_dear_is_refused() {
     let padded = |bytes: usize| format!("true{}", " ".repeat(bytes - 4));
     assert_eq!(cost(&padded(2048)), Ok(1));
-    assert_eq!(cost(&padded(2049)).unwrap_err(), "when: has 2049 bytes: at most 2048 are taken; split the rule");
+    assert_eq!(
+        cost(&padded(2049)).unwrap_err(),
+        "when: has 2049 bytes: at most 2048 are taken; split the rule"
+    );
     let sum = |terms: usize| format!("{} == 1", vec!["1"; terms].join(" - "));
     assert!(cost(&sum(31)).is_ok());
     assert!(cost(&sum(32)).unwrap_err().contains("nested more than 32 deep"), "{:?}", cost(&sum(32)));
@@ -63,8 +66,16 @@ fn what_is_too_long_too_deep_or_too_dear_is_refused() {
     assert!(cost(&nested(100)).is_err());
     let selects = |names: usize| format!("jwt.p{} == 1", ".a".repeat(names));
     assert!(cost(&selects(31)).is_ok());
-    assert!(cost(&selects(32)).unwrap_err().contains("more than 32 times in a row"), "{:?}", cost(&selects(32)));
-    assert!(cost("jwt.p.a.exists(x, ['a', 'b', 'c'].all(y, x.startsWith(y)))").unwrap_err().contains("at most 5000"));
+    assert!(
+        cost(&selects(32)).unwrap_err().contains("more than 32 times in a row"),
+        "{:?}",
+        cost(&selects(32))
+    );
+    assert!(
+        cost("jwt.p.a.exists(x, ['a', 'b', 'c'].all(y, x.startsWith(y)))")
+            .unwrap_err()
+            .contains("at most 5000")
+    );
 }
 
 /// On the stack of a thread that has a fourth of what threads have by default.
@@ -145,7 +156,13 @@ fn all_kinds_of_claims_can_be_compared() {
     ] {
         assert_eq!(holds(text, claims.clone()), Ok(true), "{text}");
     }
-    for text in ["jwt.p.list[2] == 1", "jwt.p.list[-1] == 1", "jwt.p.list['a'] == 1", "jwt.p.text.a == 1", "jwt.p[1] == 1"] {
+    for text in [
+        "jwt.p.list[2] == 1",
+        "jwt.p.list[-1] == 1",
+        "jwt.p.list['a'] == 1",
+        "jwt.p.text.a == 1",
+        "jwt.p[1] == 1",
+    ] {
         assert_eq!(holds(text, claims.clone()), Err(Failed), "{text}");
     }
 }
@@ -155,9 +172,7 @@ fn a_claim_has_100_elements_and_256_values_at_most() {
     let list = |length: usize| json!({"a": vec!["x"; length]});
     assert_eq!(holds("'x' in jwt.p.a", list(100)), Ok(true));
     assert_eq!(holds("'x' in jwt.p.a", list(101)), Err(Failed));
-    let object = |length: usize| {
-        json!({"a": (0..length).map(|at| (at.to_string(), json!(1))).collect::<serde_json::Map<_, _>>()})
-    };
+    let object = |length: usize| json!({"a": (0..length).map(|at| (at.to_string(), json!(1))).collect::<serde_json::Map<_, _>>()});
     assert_eq!(holds("'0' in jwt.p.a", object(100)), Ok(true));
     assert_eq!(holds("'0' in jwt.p.a", object(101)), Err(Failed));
     // The list, its lists, and what is in them.

@@ -9,7 +9,9 @@ use std::fmt;
 
 use ::cel::ExecutionError;
 use ::cel::common::traits::{Container, Indexer};
-use ::cel::common::types::{CelBool, CelDouble, CelInt, CelList, CelMap, CelMapKey, CelNull, CelString, CelUInt, MAP_TYPE, Type};
+use ::cel::common::types::{
+    CelBool, CelDouble, CelInt, CelList, CelMap, CelMapKey, CelNull, CelString, CelUInt, MAP_TYPE, Type,
+};
 use ::cel::common::value::{CowVal, Val};
 use ::cel::context::VariableResolver;
 use serde_json::{Map, Value};
@@ -90,8 +92,13 @@ impl<'a> Node<'a> {
             Part::Headers => {
                 let mut lines = req.headers.get_all(name).iter();
                 let value = lines.next().ok_or_else(missing)?;
-                let value = std::str::from_utf8(value.as_bytes()).map_err(|_| failed("a header is not UTF-8"))?;
-                if lines.next().is_some() { Err(failed("a header has several lines")) } else { Ok(text(value)) }
+                let value =
+                    std::str::from_utf8(value.as_bytes()).map_err(|_| failed("a header is not UTF-8"))?;
+                if lines.next().is_some() {
+                    Err(failed("a header has several lines"))
+                } else {
+                    Ok(text(value))
+                }
             }
             Part::Query => parameter(req.uri.query().unwrap_or_default(), name),
             Part::Source => self.source(name),
@@ -118,11 +125,9 @@ impl<'a> Node<'a> {
         let workload = peer.and_then(|peer| peer.workload.as_ref());
         let found = match name {
             "address" => ctx.client.map(|client| text(client.to_canonical().to_string())),
-            "principal" => {
-                peer.filter(|peer| peer.digests.is_some()).and_then(Peer::spiffe).map(|id| text(id))
-            }
-            "user" => caller.user.as_deref().map(|user| text(user)),
-            "apiClient" => caller.api_client.as_deref().map(|client| text(client)),
+            "principal" => peer.filter(|peer| peer.digests.is_some()).and_then(Peer::spiffe).map(text),
+            "user" => caller.user.as_deref().map(text),
+            "apiClient" => caller.api_client.as_deref().map(text),
             "assurance" => Some(text(match workload.map(|workload| workload.assurance) {
                 None => "None",
                 Some(Assurance::Network) => "Network",
@@ -255,7 +260,8 @@ fn decode(encoded: &str) -> Result<Cow<'_, str>, ExecutionError> {
 /// `left`: values it may still be made of.
 fn json<'v>(value: &'v Value, left: &mut usize) -> Found<'v> {
     *left = left.checked_sub(1).ok_or_else(|| failed("a claim has too many values"))?;
-    let fits = |length: usize| if length > LIST { Err(failed("a claim has too long a list")) } else { Ok(()) };
+    let fits =
+        |length: usize| if length > LIST { Err(failed("a claim has too long a list")) } else { Ok(()) };
     Ok(match value {
         Value::Null => Box::new(CelNull),
         Value::Bool(is) => Box::new(CelBool::from(*is)),
