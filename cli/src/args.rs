@@ -36,6 +36,7 @@ pub(crate) enum Command {
     Translate(Translate),
     Validate(Validate),
     Explain(Explain),
+    Trace(Trace),
     Controller(Controller),
     Install(Install),
     Check(Check),
@@ -165,6 +166,30 @@ pub(crate) struct Explain {
     /// Form.
     #[arg(short, long, default_value = "text", value_name = "FORM")]
     pub(crate) output: Explanation,
+}
+
+/// Simulate a request: print every decision about it, in order, with its reason.
+///
+/// Nothing is sent: the manifests are translated and compiled as proxies do it, and one request goes through listener, match,
+/// policies and the choice of a backend. What needs an answer of somebody else, such as an authorization server, is where it
+/// ends.
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+Examples:
+  fairway trace -f examples/quickstart -- GET http://localhost:8080/
+  fairway trace -f shop.yaml -- OPTIONS https://shop.example.com/cart -H 'Origin: https://a.example'
+  fairway trace -f shop.yaml --service shop/cart:80 -- GET http://cart.shop/")]
+pub(crate) struct Trace {
+    /// Directories and files to read.
+    #[arg(short, long = "file", value_name = "DIR", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// NAMESPACE/NAME:PORT of a Service with a waypoint, which the request is sent to. Default: a Gateway gets it, by the
+    /// port of the URL.
+    #[arg(long, value_name = "SERVICE")]
+    pub(crate) service: Option<String>,
+    /// METHOD URL, then any number of -H 'Name: value'.
+    #[arg(last = true, required = true, value_name = "REQUEST")]
+    pub(crate) request: Vec<String>,
 }
 
 /// A form for people, or for programs.

@@ -6,5 +6,6 @@ pub(crate) mod explain;
 pub(crate) mod install;
 pub(crate) mod standalone;
 pub(crate) mod status;
+pub(crate) mod trace;
 pub(crate) mod translate;
 pub(crate) mod validate;

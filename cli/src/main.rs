@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         Command::Translate(args) => commands::translate::run(&args),
         Command::Validate(args) => commands::validate::run(&args),
         Command::Explain(args) => commands::explain::run(&args),
+        Command::Trace(args) => commands::trace::run(&args),
         Command::Controller(args) => commands::controller::run(args),
         Command::Install(args) => commands::install::run(&args),
         Command::Check(args) => commands::check::run(&args),

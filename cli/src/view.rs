@@ -10,8 +10,11 @@ pub(crate) fn route_of(resource: &Resource) -> Option<&HttpRoute> {
         | Resource::TcpRoute(_)
         | Resource::UdpRoute(_)
         | Resource::Certificate(_)
+        | Resource::Secret(_)
+        | Resource::ConfigMap(_)
         | Resource::Backend(_)
         | Resource::Endpoints(_)
+        | Resource::SecurityPolicy(_)
         | Resource::Listener(_) => None,
     }
 }
@@ -23,8 +26,11 @@ pub(crate) fn stream_of(resource: &Resource) -> Option<&StreamRoute> {
         Resource::HttpRoute(_)
         | Resource::GrpcRoute(_)
         | Resource::Certificate(_)
+        | Resource::Secret(_)
+        | Resource::ConfigMap(_)
         | Resource::Backend(_)
         | Resource::Endpoints(_)
+        | Resource::SecurityPolicy(_)
         | Resource::Listener(_) => None,
     }
 }

@@ -39,10 +39,21 @@ fn route(n: usize, created: i64) -> (Key, Resource) {
         section: "http".into(),
         hostnames: vec![format!("host-{n}.example.com")],
     };
-    let forward = WeightedBackend { target: Target::Backend(to), weight: 1, policies: PolicySet::default() };
+    let forward = WeightedBackend {
+        target: Target::Backend(to),
+        weight: 1,
+        policies: PolicySet::default(),
+        security: Vec::new(),
+    };
     let action = Action::Forward(vec![forward]);
-    let rule = HttpRule { name: None, matches: Vec::new(), policies: PolicySet::default(), action };
-    let route = HttpRoute { created, parents: vec![parent], rules: vec![rule] };
+    let rule = HttpRule {
+        name: None,
+        matches: Vec::new(),
+        policies: PolicySet::default(),
+        security: Vec::new(),
+        action,
+    };
+    let route = HttpRoute { created, parents: vec![parent], security: Vec::new(), rules: vec![rule] };
     (Key::new(Kind::HttpRoute, "n", format!("route-{n}")), Resource::HttpRoute(route))
 }
 
@@ -56,6 +67,7 @@ fn resources(routes: usize) -> Resources {
         tls: None,
         backend_certificate: None,
         traffic: None,
+        security: Vec::new(),
         scope,
     };
     let mut all = Resources::new();

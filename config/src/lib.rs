@@ -17,6 +17,7 @@ mod listener;
 mod redacted;
 mod resource;
 mod route;
+mod security;
 pub mod snapshot;
 pub mod sorted;
 pub mod source;
@@ -30,11 +31,12 @@ pub use generation::Generation;
 pub use listener::{
     Certificate, ClientValidation, ClientValidationMode, Listener, ListenerTls, Protocol, Scope,
 };
-pub use policies::{BackendRef, Duration, PolicySet};
+pub use policies::{BackendRef, Duration, PolicySet, SecuritySet};
 pub use redacted::Redacted;
 pub use resource::{Key, Kind, Resource};
 pub use route::{
     Action, HttpMatch, HttpRoute, HttpRule, Parent, PathMatch, StreamRoute, Target, ValueKind, ValueMatch,
     WeightedBackend,
 };
+pub use security::{EffectivePart, Material, Said, SecurityPolicy, effective};
 pub use update::{Rejection, Resources, Severity, Update};

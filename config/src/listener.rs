@@ -35,6 +35,9 @@ pub struct Listener {
     /// How it treats its clients: what ClientTrafficPolicies come to for it. Default: every default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traffic: Option<Arc<ClientTraffic>>,
+    /// `namespace/name` of each SecurityPolicy that is about all its requests, the more general first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub security: Vec<String>,
     /// Which routes requests of this listener see.
     pub scope: Scope,
 }

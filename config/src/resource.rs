@@ -6,17 +6,23 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::{Backend, Certificate, Endpoints, HttpRoute, Listener, StreamRoute};
+use crate::{Backend, Certificate, Endpoints, HttpRoute, Listener, Material, SecurityPolicy, StreamRoute};
 
 /// The kind of a resource; the order is the order in which a proxy wants to learn them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Kind {
     /// A TLS certificate with its key.
     Certificate,
+    /// What a SecurityPolicy needs of a Secret.
+    Secret,
+    /// What a SecurityPolicy needs of a ConfigMap.
+    ConfigMap,
     /// A Service port.
     Backend,
     /// The addresses of a Service port: apart, because they change most.
     Endpoints,
+    /// A SecurityPolicy.
+    SecurityPolicy,
     /// A port to listen on.
     Listener,
     /// An HTTPRoute.
@@ -37,8 +43,11 @@ impl Kind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Certificate => "Certificate",
+            Self::Secret => "Secret",
+            Self::ConfigMap => "ConfigMap",
             Self::Backend => "Backend",
             Self::Endpoints => "Endpoints",
+            Self::SecurityPolicy => "SecurityPolicy",
             Self::Listener => "Listener",
             Self::HttpRoute => "HttpRoute",
             Self::GrpcRoute => "GrpcRoute",
@@ -81,6 +90,19 @@ impl Key {
         Self { name: tcp.name + ":udp", ..tcp }
     }
 
+    /// Key of what a policy needs of a Secret or ConfigMap.
+    #[must_use]
+    pub fn object(object: &policies::ObjectRef) -> Self {
+        Self::new(crate::security::kind(object.kind), &*object.namespace, &*object.name)
+    }
+
+    /// Key of a SecurityPolicy by its name, `namespace/name`.
+    #[must_use]
+    pub fn security_policy(name: &str) -> Self {
+        let (namespace, name) = name.split_once('/').unwrap_or_default();
+        Self::new(Kind::SecurityPolicy, namespace, name)
+    }
+
     /// Key of the endpoints of the backend a reference names.
     #[must_use]
     pub fn endpoints(backend: &policies::BackendRef) -> Self {
@@ -103,8 +125,11 @@ impl FromStr for Key {
         let (namespace, name) = rest.split_once('/').ok_or_else(wrong)?;
         let kind = [
             Kind::Certificate,
+            Kind::Secret,
+            Kind::ConfigMap,
             Kind::Backend,
             Kind::Endpoints,
+            Kind::SecurityPolicy,
             Kind::Listener,
             Kind::HttpRoute,
             Kind::GrpcRoute,
@@ -138,10 +163,16 @@ impl<'de> Deserialize<'de> for Key {
 pub enum Resource {
     /// See [`Certificate`].
     Certificate(Certificate),
+    /// See [`Material`].
+    Secret(Material),
+    /// See [`Material`].
+    ConfigMap(Material),
     /// See [`Backend`].
     Backend(Backend),
     /// See [`Endpoints`].
     Endpoints(Endpoints),
+    /// See [`SecurityPolicy`].
+    SecurityPolicy(SecurityPolicy),
     /// See [`Listener`].
     Listener(Listener),
     /// See [`HttpRoute`].
@@ -162,8 +193,11 @@ impl Resource {
     pub const fn kind(&self) -> Kind {
         match self {
             Self::Certificate(_) => Kind::Certificate,
+            Self::Secret(_) => Kind::Secret,
+            Self::ConfigMap(_) => Kind::ConfigMap,
             Self::Backend(_) => Kind::Backend,
             Self::Endpoints(_) => Kind::Endpoints,
+            Self::SecurityPolicy(_) => Kind::SecurityPolicy,
             Self::Listener(_) => Kind::Listener,
             Self::HttpRoute(_) => Kind::HttpRoute,
             Self::GrpcRoute(_) => Kind::GrpcRoute,
@@ -173,12 +207,25 @@ impl Resource {
         }
     }
 
-    /// A copy to show: private keys become `[redacted]`.
+    /// A copy to show: private keys and what policies need of Secrets and ConfigMaps become `[redacted]`.
     #[must_use]
     pub fn redacted(&self) -> Self {
+        let hidden = || crate::Redacted::new("[redacted]");
         let mut shown = self.clone();
-        if let Self::Certificate(certificate) = &mut shown {
-            certificate.key = crate::Redacted::new("[redacted]");
+        match &mut shown {
+            Self::Certificate(certificate) => certificate.key = hidden(),
+            Self::Secret(material) | Self::ConfigMap(material) => {
+                material.data.values_mut().for_each(|value| *value = hidden());
+            }
+            Self::Backend(_)
+            | Self::Endpoints(_)
+            | Self::SecurityPolicy(_)
+            | Self::Listener(_)
+            | Self::HttpRoute(_)
+            | Self::GrpcRoute(_)
+            | Self::TlsRoute(_)
+            | Self::TcpRoute(_)
+            | Self::UdpRoute(_) => {}
         }
         shown
     }

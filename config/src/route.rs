@@ -15,6 +15,9 @@ pub struct HttpRoute {
     pub created: i64,
     /// What the route is attached to.
     pub parents: Vec<Parent>,
+    /// `namespace/name` of each SecurityPolicy that is about it, the more general first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub security: Vec<String>,
     /// Rules, in the user's order.
     pub rules: Vec<HttpRule>,
 }
@@ -71,6 +74,9 @@ pub struct HttpRule {
     /// What happens to the request and its response.
     #[serde(default, skip_serializing_if = "PolicySet::is_empty")]
     pub policies: PolicySet,
+    /// `namespace/name` of each SecurityPolicy that is about it alone, the more general first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub security: Vec<String>,
     /// Who answers.
     pub action: Action,
 }
@@ -100,6 +106,10 @@ pub struct WeightedBackend {
     /// What happens only to requests for this backend.
     #[serde(default, skip_serializing_if = "PolicySet::is_empty")]
     pub policies: PolicySet,
+    /// `namespace/name` of each SecurityPolicy that is about the Service, the more general first; beside those of the
+    /// rule, which cannot take anything off them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub security: Vec<String>,
 }
 
 /// Where a share of the requests goes.

@@ -15,7 +15,7 @@ use schemars::JsonSchema;
 struct Document {
     /// Names the resource: `Kind/namespace/name`.
     #[schemars(regex(
-        pattern = r"^(Certificate|Backend|Endpoints|Listener|HttpRoute|GrpcRoute|TlsRoute|TcpRoute|UdpRoute)/[^/]+/.+$"
+        pattern = r"^(Certificate|Secret|ConfigMap|Backend|Endpoints|SecurityPolicy|Listener|HttpRoute|GrpcRoute|TlsRoute|TcpRoute|UdpRoute)/[^/]+/.+$"
     ))]
     key: String,
     /// What the proxy should do.

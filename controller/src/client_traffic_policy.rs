@@ -135,7 +135,7 @@ pub(crate) const REFUSED: &[(&str, &str)] = &[
     ("tls.signatureAlgorithms", REMOVE),
 ];
 
-/// Adds to the schema what is refused, and takes off what Kubernetes does not know.
+/// Adds to the schema what is refused.
 fn complete(schema: &mut Schema) {
     for (path, _) in REFUSED {
         let at = format!("/properties/{}", path.replace('.', "/properties/"));
@@ -153,7 +153,11 @@ fn complete(schema: &mut Schema) {
             "message": "write either targetRef or targetRefs",
         }]),
     );
-    // Kubernetes has no such formats, and warns.
+    without_formats(schema);
+}
+
+/// Takes off formats that Kubernetes does not know, and warns of.
+pub(crate) fn without_formats(schema: &mut Schema) {
     RecursiveTransform(|schema: &mut Schema| {
         if schema.get("format").and_then(Value::as_str).is_some_and(|format| format.starts_with("uint")) {
             schema.remove("format");
@@ -167,6 +171,47 @@ impl ClientTrafficPolicySpec {
     pub(crate) fn targets(&self) -> impl Iterator<Item = &TargetRef> {
         self.target_ref.iter().chain(&self.target_refs)
     }
+}
+
+/// <https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#specifying-a-structural-schema>
+#[cfg(test)]
+pub(crate) fn check_structure(schema: &Value, path: &str, is_nested: bool) {
+    let fields = schema.as_object().unwrap_or_else(|| panic!("{path} is {schema}"));
+    let is_any = fields.contains_key("x-kubernetes-preserve-unknown-fields");
+    let is_int_or_string = fields.contains_key("x-kubernetes-int-or-string");
+    if is_nested {
+        for forbidden in
+            ["type", "properties", "items", "description", "default", "nullable", "additionalProperties"]
+        {
+            let allowed = is_int_or_string_branch(schema);
+            assert!(allowed || !fields.contains_key(forbidden), "{path}: {forbidden} below a junctor");
+        }
+    } else {
+        assert!(is_any || is_int_or_string || fields["type"].is_string(), "{path} has no type: {schema}");
+        assert!(!(is_int_or_string && fields.contains_key("type")), "{path}");
+    }
+    assert!(!(fields.contains_key("properties") && fields.contains_key("additionalProperties")), "{path}");
+    for forbidden in ["$ref", "definitions", "uniqueItems", "deprecated", "$schema", "unevaluatedProperties"]
+    {
+        assert!(!fields.contains_key(forbidden), "{path}: {forbidden}");
+    }
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        check_structure(field, &format!("{path}.{name}"), is_nested);
+    }
+    if let Some(items) = fields.get("items") {
+        check_structure(items, &format!("{path}[]"), is_nested);
+    }
+    for junctor in ["oneOf", "anyOf", "allOf"] {
+        for branch in schema[junctor].as_array().into_iter().flatten() {
+            check_structure(branch, &format!("{path}<{junctor}>"), true);
+        }
+    }
+}
+
+/// The two branches that Kubernetes wants with `x-kubernetes-int-or-string`.
+#[cfg(test)]
+fn is_int_or_string_branch(schema: &Value) -> bool {
+    *schema == json!({ "type": "integer" }) || *schema == json!({ "type": "string" })
 }
 
 #[cfg(test)]
@@ -185,52 +230,9 @@ mod tests {
         schema.pointer(&pointer).unwrap_or_else(|| panic!("{path} is not in the schema"))
     }
 
-    /// <https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#specifying-a-structural-schema>
-    fn check(schema: &Value, path: &str, is_nested: bool) {
-        let fields = schema.as_object().unwrap_or_else(|| panic!("{path} is {schema}"));
-        let is_any = fields.contains_key("x-kubernetes-preserve-unknown-fields");
-        let is_int_or_string = fields.contains_key("x-kubernetes-int-or-string");
-        if is_nested {
-            for forbidden in
-                ["type", "properties", "items", "description", "default", "nullable", "additionalProperties"]
-            {
-                let allowed = is_int_or_string_branch(schema);
-                assert!(allowed || !fields.contains_key(forbidden), "{path}: {forbidden} below a junctor");
-            }
-        } else {
-            assert!(is_any || is_int_or_string || fields["type"].is_string(), "{path} has no type: {schema}");
-            assert!(!(is_int_or_string && fields.contains_key("type")), "{path}");
-        }
-        assert!(
-            !(fields.contains_key("properties") && fields.contains_key("additionalProperties")),
-            "{path}"
-        );
-        for forbidden in
-            ["$ref", "definitions", "uniqueItems", "deprecated", "$schema", "unevaluatedProperties"]
-        {
-            assert!(!fields.contains_key(forbidden), "{path}: {forbidden}");
-        }
-        for (name, field) in schema["properties"].as_object().into_iter().flatten() {
-            check(field, &format!("{path}.{name}"), is_nested);
-        }
-        if let Some(items) = fields.get("items") {
-            check(items, &format!("{path}[]"), is_nested);
-        }
-        for junctor in ["oneOf", "anyOf", "allOf"] {
-            for branch in schema[junctor].as_array().into_iter().flatten() {
-                check(branch, &format!("{path}<{junctor}>"), true);
-            }
-        }
-    }
-
-    /// The two branches that Kubernetes wants with `x-kubernetes-int-or-string`.
-    fn is_int_or_string_branch(schema: &Value) -> bool {
-        *schema == json!({ "type": "integer" }) || *schema == json!({ "type": "string" })
-    }
-
     #[test]
     fn the_schema_is_structural() {
-        check(&spec_schema(), "spec", false);
+        check_structure(&spec_schema(), "spec", false);
     }
 
     #[test]

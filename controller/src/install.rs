@@ -10,6 +10,7 @@ use crate::client_traffic_policy::ClientTrafficPolicy;
 use crate::cluster::REFERENCED_ROLE;
 use crate::fairway_proxy::FairwayProxy;
 use crate::rbac;
+use crate::security_policy::SecurityPolicy;
 
 pub use self::chart::charts;
 
@@ -54,7 +55,7 @@ impl Default for Installation {
 /// Our CRDs. Those of Gateway API are installed from its own release.
 #[must_use]
 pub fn crds() -> Vec<Value> {
-    vec![json!(ClientTrafficPolicy::crd()), json!(FairwayProxy::crd())]
+    vec![json!(ClientTrafficPolicy::crd()), json!(FairwayProxy::crd()), json!(SecurityPolicy::crd())]
 }
 
 /// Everything but CRDs, in the order in which it is to be applied.

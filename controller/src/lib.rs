@@ -31,6 +31,7 @@ pub mod manifests;
 mod provisioned;
 pub mod rbac;
 mod resources;
+pub mod security_policy;
 pub mod status;
 mod translate;
 mod x509;

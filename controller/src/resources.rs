@@ -174,6 +174,8 @@ kinds! {
     BackendTlsPolicy = "BackendTLSPolicy" of "gateway.networking.k8s.io/v1", backend_tls_policies, namespaced: true;
     /// ClientTrafficPolicy.
     ClientTrafficPolicy = "ClientTrafficPolicy" of "fairway.dev/v1alpha1", client_traffic_policies, namespaced: true;
+    /// SecurityPolicy.
+    SecurityPolicy = "SecurityPolicy" of "fairway.dev/v1alpha1", security_policies, namespaced: true;
     /// Service.
     Service = "Service" of "v1", services, namespaced: true;
     /// EndpointSlice.
@@ -204,6 +206,7 @@ impl ObjectKind {
             | Self::ReferenceGrant
             | Self::BackendTlsPolicy
             | Self::ClientTrafficPolicy
+            | Self::SecurityPolicy
             | Self::Service
             | Self::EndpointSlice
             | Self::Secret
@@ -213,10 +216,16 @@ impl ObjectKind {
         }
     }
 
+    /// Its API group; empty for the core group.
+    #[must_use]
+    pub fn group(self) -> &'static str {
+        self.api_version().split_once('/').map_or("", |(group, _)| group)
+    }
+
     /// Whether its status has an entry for each ancestor.
     #[must_use]
     pub const fn is_policy(self) -> bool {
-        matches!(self, Self::BackendTlsPolicy | Self::ClientTrafficPolicy)
+        matches!(self, Self::BackendTlsPolicy | Self::ClientTrafficPolicy | Self::SecurityPolicy)
     }
 }
 

@@ -14,6 +14,7 @@ mod gateway_class;
 mod gateway_status;
 mod gateways;
 mod grpc_route;
+mod guarded;
 mod hostname;
 mod http_route;
 mod listener;
@@ -30,6 +31,7 @@ mod rivalry;
 mod route;
 mod route_status;
 mod rule;
+mod security;
 mod selector;
 pub(crate) mod service_port;
 mod slots;
@@ -58,6 +60,7 @@ use output::Output;
 pub(crate) use program::Programmer;
 pub use program::program;
 pub(crate) use references::{differs, referenced};
+use security::Security;
 use waypoint::Capture;
 
 /// What the environment decides.
@@ -109,6 +112,8 @@ pub struct Translator {
     options: Options,
     then: Resources,
     gateways: Gateways,
+    security: Security,
+    told: security::Told,
     capture: Capture,
     policies: Policies,
     slices: Slices,
@@ -129,15 +134,16 @@ impl Translator {
 
     /// Translates.
     pub fn translate(&mut self, resources: &Resources) -> Translation {
-        let Self { options, then, gateways, capture, policies, slices, common, .. } = self;
+        let Self { options, then, security, told, gateways, capture, policies, slices, common, .. } = self;
         let (http_routes, grpc_routes) = (&mut self.http_routes, &mut self.grpc_routes);
         let (tls_routes, tcp_routes, udp_routes) =
             (&mut self.tls_routes, &mut self.tcp_routes, &mut self.udp_routes);
         let mut news = News::default();
 
         // Where routes can stand.
-        gateways.follow(then, resources, options, &mut news);
-        capture.follow(then, resources, (options, gateways.ports()), &mut news);
+        let moved = security.follow(then, resources, &mut news);
+        gateways.follow(then, resources, options, (security, &moved), &mut news);
+        capture.follow(then, resources, (options, gateways.ports()), (security, &moved), &mut news);
 
         // What they lead to.
         let judged = policies.follow(then, resources, &mut common.said);
@@ -147,7 +153,7 @@ impl Translator {
         for grant in keys(ObjectKind::ReferenceGrant, &then.reference_grants, &resources.reference_grants) {
             news.tell(Fact::Grants(grant.namespace));
         }
-        let cluster = Cluster::new(resources, policies);
+        let cluster = Cluster::new(resources, policies, security);
         common.backends.follow(services.iter(), &cluster, &mut news);
         common.backends.moved(slices.follow(&then.endpoint_slices, &resources.endpoint_slices).iter());
 
@@ -172,6 +178,9 @@ impl Translator {
         let route::Common { backends, readers, usage, said, .. } = common;
         usage.defaults(&surroundings, backends);
         usage.policies(&surroundings, (&services, tells_all), backends, said);
+        let is_moved =
+            std::mem::take(&mut usage.is_reached_anew) || gateways.is_judged() || capture.is_judged();
+        told.write((usage.reached.keys(), is_moved), &surroundings, backends, said);
         backends.write(slices, readers, said);
         gateways.write(&usage.attached, usage.moved.drain(), said);
         capture.write(options.waypoint_address, said);

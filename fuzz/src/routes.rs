@@ -116,6 +116,7 @@ fn listener(hostname: Option<String>) -> Resource {
         tls: None,
         backend_certificate: None,
         traffic: None,
+        security: Vec::new(),
         scope: Scope::Gateway,
     })
 }
@@ -136,13 +137,15 @@ fn route(choices: &mut Choices<'_>, backend: &BackendRef) -> HttpRoute {
         name: None,
         matches: (0..choices.below(4)).map(|_| http_match(choices)).collect(),
         policies: PolicySet::default(),
+        security: Vec::new(),
         action: Action::Forward(vec![WeightedBackend {
             target: Target::Backend(backend.clone()),
             weight: 1,
             policies: PolicySet::default(),
+            security: Vec::new(),
         }]),
     });
-    HttpRoute { created, parents, rules: rules.collect() }
+    HttpRoute { created, parents, security: Vec::new(), rules: rules.collect() }
 }
 
 fn http_match(choices: &mut Choices<'_>) -> HttpMatch {

@@ -42,7 +42,7 @@ pub use duration::Duration;
 pub use layer::{Inherit, Layer, merge};
 pub use policy::{
     BackendRef, Context, Filter, Invalid, Lookup, Material, ObjectKind, ObjectRef, Policy, Reply, Request,
-    Response, Scheme, Upstream, Verdict,
+    Response, Scheme, Upstream, Verdict, written,
 };
 
 registry! {

@@ -216,10 +216,20 @@ impl fmt::Debug for Material {
 pub struct ObjectRef {
     /// `Secret` or `ConfigMap`.
     pub kind: ObjectKind,
-    /// Namespace of the object.
+    /// Namespace of the object. Default: that of the policy.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub namespace: String,
     /// Name of the object.
     pub name: String,
+}
+
+impl ObjectRef {
+    /// The same with its namespace, as a policy of `namespace` means it.
+    #[must_use]
+    pub fn within(&self, namespace: &str) -> Self {
+        let namespace = if self.namespace.is_empty() { namespace } else { &self.namespace };
+        Self { kind: self.kind, namespace: namespace.to_owned(), name: self.name.clone() }
+    }
 }
 
 impl fmt::Display for ObjectRef {
@@ -241,12 +251,22 @@ pub enum ObjectKind {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BackendRef {
-    /// Namespace of the Service.
+    /// Namespace of the Service. Default: that of the policy or route.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub namespace: String,
     /// Name of the Service.
     pub name: String,
     /// Port of the Service.
     pub port: u16,
+}
+
+impl BackendRef {
+    /// The same with its namespace, as a policy of `namespace` means it.
+    #[must_use]
+    pub fn within(&self, namespace: &str) -> Self {
+        let namespace = if self.namespace.is_empty() { namespace } else { &self.namespace };
+        Self { namespace: namespace.to_owned(), name: self.name.clone(), port: self.port }
+    }
 }
 
 impl fmt::Display for BackendRef {
@@ -274,7 +294,27 @@ pub enum Invalid {
     ObjectNotFound(ObjectRef),
 }
 
+/// A policy's name as it is written: `requestHeaders` for `request_headers`.
+#[must_use]
+pub fn written(name: &str) -> String {
+    let words = name.split('_').enumerate().map(|(at, word)| match word.split_at_checked(1) {
+        Some((first, rest)) if at > 0 => first.to_ascii_uppercase() + rest,
+        _ => word.to_owned(),
+    });
+    words.collect()
+}
+
 impl Invalid {
+    /// As it is said of a policy, by its name: `cors.maxAge: …`.
+    #[must_use]
+    pub fn of(&self, policy: &str) -> String {
+        let policy = written(policy);
+        match self {
+            Self::Field { .. } => format!("{policy}.{self}"),
+            Self::BackendNotFound(_) | Self::ObjectNotFound(_) => format!("{policy}: {self}"),
+        }
+    }
+
     /// A [`Invalid::Field`].
     pub fn field(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Field { field: field.into(), message: message.into() }

@@ -189,6 +189,20 @@ macro_rules! registry {
                 ctx: &mut $crate::Context,
                 state: &mut ChainState,
             ) -> Result<(), $crate::Reply> {
+                self.observed(req, ctx, state, |_, _| ()).await
+            }
+
+            /// The same, and tells what each filter decides, by its name in the list.
+            ///
+            /// # Errors
+            /// The answer to send to the client now.
+            pub async fn observed(
+                &self,
+                req: &mut $crate::Request,
+                ctx: &mut $crate::Context,
+                state: &mut ChainState,
+                mut told: impl FnMut(&'static str, Result<(), &$crate::Reply>) + Send,
+            ) -> Result<(), $crate::Reply> {
                 let Some(filters) = &self.0 else { return Ok(()) };
                 if filters.is_refusing {
                     // What a client was not told when it should have been let in.
@@ -203,6 +217,7 @@ macro_rules! registry {
                             $crate::Verdict::Reply(reply) => Err(reply),
                             $crate::Verdict::Wait(decision) => decision.await,
                         };
+                        told(stringify!($name), decided.as_ref().map(|()| ()));
                         match decided {
                             Ok(()) => {}
                             Err(reply) if $crate::Filter::is_shadow(&**filter) => {

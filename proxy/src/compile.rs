@@ -1,8 +1,8 @@
 //! From resources to a snapshot: pure, incremental, and an invalid resource fails alone.
 //!
 //! ```text
-//! Update ─► Store ─► dirty keys ─► clusters ─► rules, matches ─► tables of the parents ─► ports ─► Snapshot
-//!                                  (endpoints swap inside)       (copied on write)
+//! Update ─► Store ─► dirty keys ─► clusters ─► policies ─► rules, matches ─► tables of the parents ─► ports ─► Snapshot
+//!                                  (endpoints swap inside)                   (copied on write)
 //! ```
 //!
 //! The result depends only on the resources, not on the order in which they came, save for one rule: of a resource that
@@ -24,6 +24,7 @@ use port::{Attachments, Changed, Ports};
 use problems::Problems;
 use route::Routes;
 use rule::Scene;
+use security::Security;
 use stream::Streams;
 
 mod backend;
@@ -34,6 +35,7 @@ mod port;
 mod problems;
 mod route;
 mod rule;
+mod security;
 mod stream;
 
 /// Compiles updates, one after the other. One owner task.
@@ -43,6 +45,7 @@ pub struct Compiler {
     store: Store,
     clusters: Clusters,
     udp_clusters: Clusters,
+    security: Security,
     routes: Routes,
     streams: Streams,
     ports: Ports,
@@ -58,6 +61,7 @@ impl Compiler {
             store: Store::default(),
             clusters: Clusters::default(),
             udp_clusters: Clusters::default(),
+            security: Security::default(),
             routes: Routes::default(),
             streams: Streams::default(),
             ports: Ports::default(),
@@ -79,13 +83,15 @@ impl Compiler {
     pub fn apply(&mut self, update: Update) -> (Snapshot, Vec<Rejection>) {
         let version = update.version;
         let dirty = self.store.apply(update);
-        let Self { telemetry, store, clusters, udp_clusters, routes, streams, ports, problems } = self;
+        let Self { telemetry, store, clusters, udp_clusters, security, routes, streams, ports, problems } =
+            self;
         // In the order in which one is made of the other.
         let backends = backend::compile([clusters, udp_clusters], &dirty, store, telemetry, problems);
-        let scene = Scene { clusters, udp_clusters, telemetry };
-        let mut parents = routes.compile(&dirty, &backends, store, scene, problems);
+        let moved = security.compile(&dirty, &backends, store, clusters, problems);
+        let scene = Scene { clusters, udp_clusters, security, telemetry };
+        let mut parents = routes.compile(&dirty, (&backends, &moved), store, scene, problems);
         parents.extend(streams.compile(&dirty, &backends, store, scene, problems));
-        let changed = Changed { dirty: &dirty, backends: &backends, parents: &parents };
+        let changed = Changed { dirty: &dirty, backends: &backends, moved: &moved, parents: &parents };
         ports.compile(&changed, store, Attachments { routes, streams }, scene, problems);
         let snapshot = Snapshot {
             version,

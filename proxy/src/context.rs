@@ -9,7 +9,7 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Version};
 use pingora_http::ResponseHeader;
-use policies::{ChainState, Context};
+use policies::{Chain, ChainState, Context};
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
@@ -42,6 +42,8 @@ pub(crate) struct RequestContext {
     pub(crate) sent: Sent,
 
     pub(crate) rule: Option<Arc<Rule>>,
+    /// Policies of the rule, as its listener wants them.
+    pub(crate) chain: Chain,
     pub(crate) in_flight: Option<InFlight>,
     /// Which share of the rule's split.
     pub(crate) share: Option<usize>,
@@ -150,6 +152,7 @@ impl RequestContext {
             rule: None,
             share: None,
             policy: Context::default(),
+            chain: Chain::default(),
             rule_state: ChainState::default(),
             share_state: ChainState::default(),
             upstream: Upstream::default(),
@@ -192,9 +195,7 @@ impl RequestContext {
         if let Some(share) = self.share() {
             share.chain.response(head, &self.policy, &self.share_state);
         }
-        if let Some(rule) = &self.rule {
-            rule.chain.response(head, &self.policy, &self.rule_state);
-        }
+        self.chain.response(head, &self.policy, &self.rule_state);
         self.rules().late.response(head);
     }
 

@@ -15,7 +15,7 @@
 
 use std::sync::Arc;
 
-use policies::Request;
+use policies::{Chain, Request};
 
 use crate::rule::Rule;
 use crate::tls::Trust;
@@ -63,6 +63,8 @@ pub struct ListenerTable {
 pub struct Found<'t> {
     /// The rule.
     pub rule: &'t Arc<Rule>,
+    /// What its requests run through: its filters, and the SecurityPolicies that are about it at this listener.
+    pub chain: &'t Chain,
     /// As `policies::Context::matched_prefix`.
     pub matched_prefix: usize,
 }
@@ -93,9 +95,11 @@ impl ListenerTable {
     #[must_use]
     pub fn find(&self, req: &Request, host: &str, path: &str, query: Option<&str>) -> Option<Found<'_>> {
         let probe = Probe { req, path, query };
-        self.hosts
-            .find(host, |table| table.find(&probe))
-            .map(|(found, matched_prefix)| Found { rule: &found.rule, matched_prefix })
+        self.hosts.find(host, |table| table.find(&probe)).map(|(found, matched_prefix)| Found {
+            rule: &found.rule,
+            chain: &found.chain,
+            matched_prefix,
+        })
     }
 }
 

@@ -15,7 +15,7 @@ use crate::telemetry::{RouteStats, StreamStats};
 pub struct Rule {
     /// Counters; they outlive recompiles.
     pub stats: Arc<RouteStats>,
-    /// Policies of the rule.
+    /// Its own filters; what requests run through is the chain of the match, which differs by listener.
     pub chain: Chain,
     /// Replies speak gRPC (trailers-only, `grpc-status`).
     pub is_grpc: bool,

@@ -15,6 +15,7 @@ mod routing {
     mod paths;
     mod precedence;
     mod rejections;
+    mod security;
     mod sharing;
     mod streams;
     mod support;

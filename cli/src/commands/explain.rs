@@ -2,6 +2,7 @@
 
 mod find;
 mod order;
+mod security;
 mod sources;
 mod traffic;
 
@@ -20,6 +21,7 @@ use crate::input::Input;
 use crate::output;
 use crate::view::{backend_key, endpoints_key, route_of, stream_of};
 use order::Place;
+use security::Guarded;
 use sources::{PolicySource, Sources};
 use traffic::ExplainedListener;
 
@@ -49,6 +51,9 @@ struct ExplainedRule {
     rule: String,
     matches: Vec<ExplainedMatch>,
     policies: Vec<PolicySource>,
+    /// By parent.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    security: Vec<Guarded>,
     #[serde(skip_serializing_if = "Option::is_none")]
     fails: Option<String>,
     backends: Vec<ExplainedBackend>,
@@ -76,6 +81,9 @@ struct ExplainedBackend {
     tls: Option<String>,
     endpoints: Vec<String>,
     policies: Vec<PolicySource>,
+    /// What the Service asks for beside.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    security: Option<Guarded>,
 }
 
 pub(crate) fn run(args: &Explain) -> anyhow::Result<bool> {
@@ -116,18 +124,21 @@ fn rules(key: &Key, resource: &Resource, sources: &Sources, input: &Input) -> Ve
     if let Some(route) = stream_of(resource) {
         let (fails, backends) = explain_action(&route.action, (key.kind, 0), sources, input);
         let rule = route.rule.clone().unwrap_or_else(|| "0".to_owned());
-        let (matches, policies) = (Vec::new(), Vec::new());
-        return vec![ExplainedRule { rule, matches, policies, fails, backends }];
+        let (matches, policies, security) = (Vec::new(), Vec::new(), Vec::new());
+        return vec![ExplainedRule { rule, matches, policies, security, fails, backends }];
     }
     let places = order::places(&input.translation.resources, key);
-    let rules = route_of(resource).into_iter().flat_map(|route| &route.rules).enumerate();
+    let route = route_of(resource);
+    let rules = route.into_iter().flat_map(|route| route.rules.iter().map(move |rule| (route, rule)));
     rules
-        .map(|(index, rule)| {
+        .enumerate()
+        .map(|(index, (route, rule))| {
             let (fails, backends) = explain_action(&rule.action, (key.kind, index), sources, input);
             ExplainedRule {
                 rule: rule.name.clone().unwrap_or_else(|| index.to_string()),
                 matches: explain_matches(&rule.matches, index, &places),
                 policies: sources.rule(index, &rule.policies),
+                security: security::of_rule(route, rule, &input.translation.resources),
                 fails,
                 backends,
             }
@@ -230,6 +241,7 @@ fn explain_backend(
         tls: None,
         endpoints: Vec::new(),
         policies,
+        security: security::of_backend(backend, &input.translation.resources),
     };
     match &backend.target {
         Target::Invalid { message } => explained.fails = Some(message.clone()),
@@ -295,6 +307,9 @@ fn text(explained: &Explained) -> String {
         for policy in &rule.policies {
             let _ = writeln!(text, "    policy   {policy}");
         }
+        for guarded in &rule.security {
+            text.push_str(&security::text(guarded, "    "));
+        }
         if let Some(message) = &rule.fails {
             let _ = writeln!(text, "    {fails} {message}");
         }
@@ -330,6 +345,9 @@ fn backend_text(backend: &ExplainedBackend, fails: &str) -> String {
     }
     for policy in &backend.policies {
         let _ = writeln!(text, "             policy {policy}");
+    }
+    for guarded in &backend.security {
+        text.push_str(&security::text(guarded, "             "));
     }
     text
 }

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use config::{Action, Key, Kind, Parent, Resource, Resources, Scope, Target, Update};
+use config::{Action, Key, Kind, Parent, Resource, Resources, Scope, SecuritySet, Target, Update};
 use rustc_hash::FxHashMap;
 
 use crate::view::{actions_of, backend_key, endpoints_key, parents_of, route_of};
@@ -21,7 +21,8 @@ impl Role {
     /// Both, in the order of [`Splitter::split`].
     pub(crate) const ALL: [Self; 2] = [Self::Gateway, Self::Waypoint];
 
-    /// Whether this proxy serves a listener or route. Backends follow whoever names them.
+    /// Whether this proxy serves a listener or route. Backends follow whoever names them. Policies and what they need are
+    /// told to both: they are few, and it is one process.
     fn serves(self, resource: &Resource) -> bool {
         match resource {
             Resource::Listener(listener) => match listener.scope {
@@ -38,6 +39,7 @@ impl Role {
             }),
             // The waypoint shows no certificates yet.
             Resource::Certificate(_) => self == Self::Gateway,
+            Resource::SecurityPolicy(_) | Resource::Secret(_) | Resource::ConfigMap(_) => true,
             Resource::Backend(_) | Resource::Endpoints(_) => false,
         }
     }
@@ -76,9 +78,9 @@ impl Share {
         let mut before: FxHashMap<Key, usize> = FxHashMap::default();
         for (key, resource) in &update.upserts {
             if role.serves(resource) {
-                self.count(resource, 1, &mut before, &mut touched);
+                self.count(key, resource, 1, &mut before, &mut touched);
                 if let Some(old) = self.held.insert(key.clone(), resource.clone()) {
-                    self.count(&old, -1, &mut before, &mut touched);
+                    self.count(key, &old, -1, &mut before, &mut touched);
                 }
                 part.upserts.insert(key.clone(), resource.clone());
             } else {
@@ -118,7 +120,7 @@ impl Share {
         touched: &mut BTreeSet<Key>,
     ) {
         if let Some(old) = self.held.remove(key) {
-            self.count(&old, -1, before, touched);
+            self.count(key, &old, -1, before, touched);
             part.removes.push(key.clone());
         }
     }
@@ -126,12 +128,13 @@ impl Share {
     /// Counts the backends a resource names in (1) or out (-1); `before` keeps the counts of those it touches.
     fn count(
         &mut self,
+        key: &Key,
         resource: &Resource,
         change: isize,
         before: &mut FxHashMap<Key, usize>,
         touched: &mut BTreeSet<Key>,
     ) {
-        for backend in named(resource) {
+        for backend in named(key, resource) {
             let count = self.users.get(&backend).copied().unwrap_or_default();
             before.entry(backend.clone()).or_insert(count);
             match count.saturating_add_signed(change) {
@@ -149,8 +152,12 @@ impl Share {
     }
 }
 
-/// The key of every backend a listener or route names.
-fn named(resource: &Resource) -> Vec<Key> {
+/// The key of every backend a listener, route or policy names.
+fn named(key: &Key, resource: &Resource) -> Vec<Key> {
+    if let Resource::SecurityPolicy(policy) = resource {
+        let backends = policy.sets().flat_map(SecuritySet::backends);
+        return backends.map(|backend| Key::backend(&backend.within(&key.namespace))).collect();
+    }
     if let Resource::Listener(listener) = resource {
         return match &listener.scope {
             Scope::Service(service) => vec![Key::backend(service)],
@@ -190,14 +197,17 @@ mod tests {
             target: Target::Backend(backend(name)),
             weight: 1,
             policies: PolicySet::default(),
+            security: Vec::new(),
         });
         Resource::HttpRoute(HttpRoute {
             created: 0,
             parents: vec![parent],
+            security: Vec::new(),
             rules: vec![HttpRule {
                 name: None,
                 matches: Vec::new(),
                 policies: PolicySet::default(),
+                security: Vec::new(),
                 action: Action::Forward(forward.collect()),
             }],
         })
@@ -218,6 +228,7 @@ mod tests {
             tls: None,
             backend_certificate: None,
             traffic: None,
+            security: Vec::new(),
             scope,
         })
     }
@@ -236,7 +247,7 @@ mod tests {
         let mut keys: BTreeSet<Key> = BTreeSet::new();
         for (key, resource) in all.iter().filter(|(_, resource)| role.serves(resource)) {
             keys.insert(key.clone());
-            for backend in named(resource) {
+            for backend in named(key, resource) {
                 keys.extend([endpoints_key(&backend), backend].into_iter().filter(|k| all.contains_key(k)));
             }
         }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::identity::{GatewayRef, Role};
 use crate::{
     Action, Backend, HttpRoute, Key, Kind, Listener, ListenerTls, Parent, Resource, Resources, Scope,
-    StreamRoute, Target, Update,
+    SecurityPolicy, StreamRoute, Target, Update,
 };
 
 /// Those who see the same.
@@ -149,8 +149,8 @@ impl Share {
     }
 }
 
-/// One change on its way through what is needed by what. Listeners and routes need backends and certificates, backends
-/// need certificates, those need nothing: it ends.
+/// One change on its way through what is needed by what. Listeners and routes need backends, certificates and policies,
+/// policies need Secrets and backends, those need nothing: it ends.
 struct Walk<'a> {
     share: &'a mut Share,
     all: &'a Resources,
@@ -193,10 +193,10 @@ impl Walk<'_> {
             None => self.share.seen.remove(key),
         };
         self.before.entry(key.clone()).or_insert_with(|| before.clone());
-        for needed in now.iter().flat_map(|now| needs(now)) {
+        for needed in now.iter().flat_map(|now| needs(key, now)) {
             self.retain(&needed);
         }
-        for needed in before.iter().flat_map(|before| needs(before)) {
+        for needed in before.iter().flat_map(|before| needs(key, before)) {
             self.release(&needed);
         }
     }
@@ -213,7 +213,12 @@ fn places(key: &Key, resource: &Resource) -> BTreeSet<Place> {
         Resource::TlsRoute(route) | Resource::TcpRoute(route) | Resource::UdpRoute(route) => {
             of_parents(&route.parents)
         }
-        Resource::Certificate(_) | Resource::Backend(_) | Resource::Endpoints(_) => BTreeSet::new(),
+        Resource::Certificate(_)
+        | Resource::Secret(_)
+        | Resource::ConfigMap(_)
+        | Resource::Backend(_)
+        | Resource::Endpoints(_)
+        | Resource::SecurityPolicy(_) => BTreeSet::new(),
     }
 }
 
@@ -230,7 +235,7 @@ fn gateway(namespace: &str, name: &str) -> Place {
 }
 
 /// What a resource cannot be used without.
-fn needs(resource: &Resource) -> HashSet<Key> {
+fn needs(key: &Key, resource: &Resource) -> HashSet<Key> {
     let mut needs = HashSet::new();
     match resource {
         Resource::Listener(listener) => {
@@ -243,8 +248,10 @@ fn needs(resource: &Resource) -> HashSet<Key> {
                 tls,
                 backend_certificate,
                 scope,
+                security,
                 traffic: _,
             } = listener;
+            needs.extend(policies(security));
             needs.extend(backend_certificate.iter().filter_map(|name| certificate(name)));
             if let Some(ListenerTls { certificates, client_validation: _ }) = tls {
                 needs.extend(certificates.iter().filter_map(|name| certificate(name)));
@@ -258,8 +265,11 @@ fn needs(resource: &Resource) -> HashSet<Key> {
             stream_needs(route, Key::backend, &mut needs)
         }
         Resource::UdpRoute(route) => stream_needs(route, Key::udp_backend, &mut needs),
+        Resource::SecurityPolicy(policy) => policy_needs(key, policy, &mut needs),
         Resource::Backend(Backend { protocol: _, tls: _, max_connections: _ })
         | Resource::Certificate(_)
+        | Resource::Secret(_)
+        | Resource::ConfigMap(_)
         | Resource::Endpoints(_) => {}
     }
     needs
@@ -271,20 +281,39 @@ fn certificate(name: &str) -> Option<Key> {
     Some(Key::new(Kind::Certificate, namespace, name))
 }
 
+/// SecurityPolicies, by name.
+fn policies(names: &[String]) -> impl Iterator<Item = Key> {
+    names.iter().map(|name| Key::security_policy(name))
+}
+
+fn policy_needs(key: &Key, policy: &SecurityPolicy, needs: &mut HashSet<Key>) {
+    for set in policy.sets() {
+        needs.extend(set.objects().into_iter().map(|object| Key::object(&object.within(&key.namespace))));
+        for backend in set.backends() {
+            let backend = backend.within(&key.namespace);
+            needs.extend([Key::backend(&backend), Key::endpoints(&backend)]);
+        }
+    }
+}
+
 fn route_needs(route: &HttpRoute, needs: &mut HashSet<Key>) {
+    let mut security: HashSet<Key> = policies(&route.security).collect();
     let mut need = |backend: &crate::BackendRef| {
         needs.extend([Key::backend(backend), Key::endpoints(backend)]);
     };
     for rule in &route.rules {
         rule.policies.backends().into_iter().for_each(&mut need);
+        security.extend(policies(&rule.security));
         let Action::Forward(backends) = &rule.action else { continue };
         for backend in backends {
             backend.policies.backends().into_iter().for_each(&mut need);
+            security.extend(policies(&backend.security));
             if let Target::Backend(reference) = &backend.target {
                 need(reference);
             }
         }
     }
+    needs.extend(security);
 }
 
 /// `backend`: the key of what a reference names.

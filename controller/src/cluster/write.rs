@@ -19,6 +19,7 @@ const PLURALS: &[(&str, &str)] = &[
     ("PodDisruptionBudget", "poddisruptionbudgets"),
     ("RoleBinding", "rolebindings"),
     ("Secret", "secrets"),
+    ("SecurityPolicy", "securitypolicies"),
     ("Service", "services"),
     ("ServiceAccount", "serviceaccounts"),
 ];

@@ -15,6 +15,7 @@ pub(super) mod gateway;
 mod metadata;
 pub(super) mod policy;
 pub(super) mod route;
+pub(super) mod security;
 
 use std::fmt;
 

@@ -40,7 +40,9 @@ pub mod condition_type {
     #![allow(missing_docs, reason = "each constant is its own documentation in Gateway API")]
     pub const ACCEPTED: &str = "Accepted";
     pub const CONFLICTED: &str = "Conflicted";
+    pub const ENFORCED: &str = "Enforced";
     pub const INSECURE_FRONTEND_VALIDATION_MODE: &str = "InsecureFrontendValidationMode";
+    pub const OVERRIDDEN: &str = "Overridden";
     pub const OVERLAPPING_TLS_CONFIG: &str = "OverlappingTLSConfig";
     pub const PARTIALLY_INVALID: &str = "PartiallyInvalid";
     pub const PROGRAMMED: &str = "Programmed";
@@ -96,6 +98,8 @@ pub mod reason {
     pub const UNSUPPORTED_VERSION: &str = "UnsupportedVersion";
     pub const UNSUPPORTED_VALUE: &str = "UnsupportedValue";
 
+    /// The proxies enforce the policy.
+    pub const ENFORCED: &str = "Enforced";
     /// Something of the policy is in effect.
     pub const EFFECTIVE: &str = "Effective";
     /// No listener that the policy is about has a use for it.

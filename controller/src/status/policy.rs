@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{Conditions, route::ParentRef};
 
-/// Status of a BackendTLSPolicy or ClientTrafficPolicy.
+/// Status of a policy of any kind.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyStatus {

@@ -250,6 +250,18 @@ impl Surroundings<'_> {
         }
     }
 
+    /// The SecurityPolicies about all that comes in at a place.
+    pub(crate) fn security(&self, at: &At) -> &[String] {
+        match *at {
+            At::Listener(..) => {
+                self.listener(at).map(|listener| listener.security.as_slice()).unwrap_or_default()
+            }
+            At::Port(service, _) => {
+                self.capture.get(service).map(|captured| captured.security.as_slice()).unwrap_or_default()
+            }
+        }
+    }
+
     /// A place as proxies know it; `None` when they are not told of it.
     pub(crate) fn parent(&self, at: &At, hostnames: &[String]) -> Option<Parent> {
         match *at {

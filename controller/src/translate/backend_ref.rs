@@ -12,6 +12,7 @@ use super::endpoints::{self, Slices};
 use super::facts::{Fact, News, Readers};
 use super::output::Said;
 use super::reference_grant::Grants;
+use super::security::Security;
 use super::service_port::{Ready, Transport, ready};
 use super::slots::Slots;
 use crate::ObjectKey;
@@ -24,13 +25,18 @@ pub(crate) struct Cluster<'a> {
     pub(crate) resources: &'a Resources,
     pub(crate) grants: Grants<'a>,
     pub(crate) policies: &'a Policies,
+    pub(crate) security: &'a Security,
     notes: RefCell<Vec<Fact>>,
 }
 
 impl<'a> Cluster<'a> {
-    pub(crate) const fn new(resources: &'a Resources, policies: &'a Policies) -> Self {
+    pub(crate) const fn new(
+        resources: &'a Resources,
+        policies: &'a Policies,
+        security: &'a Security,
+    ) -> Self {
         let grants = Grants::new(&resources.reference_grants);
-        Self { resources, grants, policies, notes: RefCell::new(Vec::new()) }
+        Self { resources, grants, policies, security, notes: RefCell::new(Vec::new()) }
     }
 
     /// The route that is judged was told this: it is judged again when the answer changes.
@@ -72,7 +78,7 @@ struct Entry {
 }
 
 /// Where requests to a backend come from: the number of a Gateway or captured Service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Through {
     Gateway(usize),
     Service(usize),
@@ -96,7 +102,7 @@ impl Entry {
 }
 
 /// Routes of whole connections or datagrams.
-const fn is_stream(route: ObjectKind) -> bool {
+pub(crate) const fn is_stream(route: ObjectKind) -> bool {
     matches!(route, ObjectKind::TlsRoute | ObjectKind::TcpRoute | ObjectKind::UdpRoute)
 }
 

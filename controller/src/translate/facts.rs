@@ -23,6 +23,8 @@ pub(crate) enum Fact {
     Listener(ObjectKey, Box<str>),
     /// Who may refer to objects of a namespace.
     Grants(Box<str>),
+    /// Which SecurityPolicies are about an object, or a part of it.
+    Security(ObjectKey),
     /// Whether a backend can be used: its number.
     Backend(usize),
 }
@@ -30,6 +32,10 @@ pub(crate) enum Fact {
 impl Fact {
     pub(crate) fn object(kind: ObjectKind, namespace: &str, name: &str) -> Self {
         Self::Object(ObjectKey::new(kind, namespace, name))
+    }
+
+    pub(crate) fn security(kind: ObjectKind, namespace: &str, name: &str) -> Self {
+        Self::Security(ObjectKey::new(kind, namespace, name))
     }
 }
 

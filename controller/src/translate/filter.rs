@@ -126,6 +126,10 @@ fn one(
         Member::Mirror(mirror) => {
             let fraction = fraction(&mirror).map_err(|problem| problem.at(&format!(".{field}")))?;
             match cx.backend(mirror.backend) {
+                // Copies are sent on without an answer, so nobody would be refused.
+                Ok(backend) if let Err(problem) = cx.guarded.mirror(cx.cluster, &backend) => {
+                    out.problems.push(problem.at(&format!("filters[{index}].{field}.backendRef: ")));
+                }
                 Ok(backend) => {
                     let mirrors = policies.mirror.get_or_insert_with(|| Mirrors(Vec::new()));
                     mirrors.0.push(Mirror { backend, fraction });
@@ -234,7 +238,7 @@ fn fraction(mirror: &MirrorSource<'_>) -> Result<Fraction, Problem> {
 
 /// Every backend a policy names has been resolved before it is checked.
 #[derive(Debug)]
-struct Granted;
+pub(crate) struct Granted;
 
 impl Lookup for Granted {
     fn backend(&self, backend: &BackendRef) -> Option<Arc<dyn Upstream>> {

@@ -12,6 +12,7 @@ use super::client_validation::Validations;
 use super::listener::{Draft as ListenerDraft, Namespaces};
 use super::listener_kinds::Kinds;
 use super::reference_grant::Grants;
+use super::security::Security;
 use super::service_port::Transport;
 use super::tls::Certificates;
 use super::{Options, Output, PENDING, conflict, gateway_class, listener_set, parameters};
@@ -55,6 +56,8 @@ pub(crate) struct Listener {
     pub(crate) namespaces: Namespaces,
     /// Proxies are told to open it.
     pub(crate) is_live: bool,
+    /// The SecurityPolicies about it.
+    pub(crate) security: Vec<String>,
 }
 
 /// A Gateway being judged.
@@ -277,7 +280,7 @@ fn assign_addresses(draft: &mut Draft<'_>, options: &Options, provided: &[Gatewa
 }
 
 /// What routes need to know of a Gateway.
-pub(crate) fn context(draft: &Draft<'_>) -> Gateway {
+pub(crate) fn context(draft: &Draft<'_>, security: &Security) -> Gateway {
     let place = |set: &api::ListenerSet| draft.sets.iter().position(|s| std::ptr::eq(s.object, set));
     Gateway {
         namespace: draft.object.namespace().into(),
@@ -295,6 +298,7 @@ pub(crate) fn context(draft: &Draft<'_>) -> Gateway {
                 kinds: listener.kinds,
                 namespaces: listener.namespaces.clone(),
                 is_live: draft.is_live(listener),
+                security: policies(security, draft, listener),
             })
             .collect(),
         sets: draft
@@ -309,6 +313,12 @@ pub(crate) fn context(draft: &Draft<'_>) -> Gateway {
     }
 }
 
+/// The SecurityPolicies about a listener.
+fn policies(security: &Security, draft: &Draft<'_>, listener: &ListenerDraft<'_>) -> Vec<String> {
+    let set = listener.set.map(|set| (set.namespace(), set.name()));
+    security.of_listener((draft.object.namespace(), draft.object.name()), &listener.spec.name, set)
+}
+
 /// Ports that Gateways hold on the host they share with waypoints.
 pub(crate) fn ports(drafts: &[Draft<'_>], options: &Options) -> FxHashSet<u16> {
     let listeners = drafts.iter().filter(|_| options.shared_host).flat_map(|draft| &draft.listeners);
@@ -321,6 +331,7 @@ pub(crate) fn resources(
     drafts: &[Draft<'_>],
     certificates: &Certificates,
     traffic: &Traffic<'_>,
+    security: &Security,
     out: &mut Output,
 ) {
     let mut shown = BTreeSet::new();
@@ -346,6 +357,7 @@ pub(crate) fn resources(
                     }),
                     backend_certificate: draft.backend_certificate.clone(),
                     traffic: traffic.of(gateway, index),
+                    security: policies(security, draft, listener),
                     scope: Scope::Gateway,
                 }),
             );

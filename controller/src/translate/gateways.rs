@@ -14,6 +14,7 @@ use super::facts::{Fact, News};
 use super::gateway::{self, Draft, Gateway, Listener, Set};
 use super::output::{Output, Part, Said};
 use super::reference_grant::Grants;
+use super::security::{Moved, Security};
 use super::slots::Slots;
 use super::tls::Certificates;
 use super::{Options, gateway_class, gateway_status};
@@ -50,6 +51,11 @@ impl Gateways {
         self.slots.get(slot)
     }
 
+    /// All of them, each with its number.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &Gateway)> {
+        self.slots.iter().map(|(slot, _, gateway)| (slot, gateway))
+    }
+
     /// Whether they were judged in this translation.
     pub(crate) const fn is_judged(&self) -> bool {
         self.judged.is_some()
@@ -61,8 +67,15 @@ impl Gateways {
     }
 
     /// Judges all again if anything they look at changed.
-    pub(crate) fn follow(&mut self, then: &Resources, now: &Resources, options: &Options, news: &mut News) {
-        if !concerns(then, now) {
+    pub(crate) fn follow(
+        &mut self,
+        then: &Resources,
+        now: &Resources,
+        options: &Options,
+        (security, moved): (&Security, &Moved),
+        news: &mut News,
+    ) {
+        if !moved.gateways && !concerns(then, now) {
             return;
         }
         let grants = Grants::new(&now.reference_grants);
@@ -71,11 +84,11 @@ impl Gateways {
         let mut output = Output::default();
         gateway_class::translate(now, options, &mut output);
         let traffic = Traffic::new(&drafts, now, options);
-        gateway::resources(&drafts, &self.certificates, &traffic, &mut output);
+        gateway::resources(&drafts, &self.certificates, &traffic, security, &mut output);
         gateway_status::translate(&drafts, &[], &mut output);
         traffic.statuses(&drafts, &mut output);
         self.ports = gateway::ports(&drafts, options);
-        self.take(drafts.iter().map(gateway::context).collect(), news);
+        self.take(drafts.iter().map(|draft| gateway::context(draft, security)).collect(), news);
         self.counted = Counted::new(&drafts, &self.slots, &output);
         self.judged = Some(output);
     }

@@ -42,8 +42,13 @@ impl Route for GrpcRoute {
         rule::all(self.spec.rules.iter().flatten().map(source).collect(), cx)
     }
 
-    fn resource(created: i64, parents: Vec<Parent>, rules: Vec<HttpRule>) -> config::Resource {
-        config::Resource::GrpcRoute(config::HttpRoute { created, parents, rules })
+    fn resource(
+        created: i64,
+        parents: Vec<Parent>,
+        security: Vec<String>,
+        rules: Vec<HttpRule>,
+    ) -> config::Resource {
+        config::Resource::GrpcRoute(config::HttpRoute { created, parents, security, rules })
     }
 }
 

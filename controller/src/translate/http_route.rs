@@ -55,8 +55,13 @@ impl Route for HttpRoute {
         rule::all(sources, cx)
     }
 
-    fn resource(created: i64, parents: Vec<Parent>, rules: Vec<HttpRule>) -> config::Resource {
-        config::Resource::HttpRoute(config::HttpRoute { created, parents, rules })
+    fn resource(
+        created: i64,
+        parents: Vec<Parent>,
+        security: Vec<String>,
+        rules: Vec<HttpRule>,
+    ) -> config::Resource {
+        config::Resource::HttpRoute(config::HttpRoute { created, parents, security, rules })
     }
 }
 

@@ -13,8 +13,8 @@ use super::gateway_status::WAITING;
 use crate::resources::ObjectKind;
 use crate::status::condition::{find, set};
 use crate::status::{
-    Condition, ConditionStatus, Conditions, GatewayStatus, ListenerSetStatus, ListenerStatus, condition_type,
-    reason,
+    Condition, ConditionStatus, Conditions, GatewayStatus, ListenerSetStatus, ListenerStatus, PolicyStatus,
+    condition_type, reason,
 };
 use crate::{ObjectKey, Statuses};
 
@@ -29,7 +29,7 @@ pub fn program(translation: &Translation, rejections: &[Rejection], applied: boo
     if !applied {
         return translation.statuses.clone();
     }
-    Programmer::default().program(translation, rejections.to_vec(), |_| true)
+    Programmer::default().program(translation, rejections.to_vec(), |_| true, |_, _| true)
 }
 
 /// What is wrong with a route.
@@ -47,6 +47,8 @@ struct Rejections<'a> {
     /// By `namespace/name` of the Secret.
     certificates: BTreeMap<String, &'a Rejection>,
     routes: BTreeMap<ObjectKey, Vec<RouteProblem<'a>>>,
+    /// By `namespace/name` of the SecurityPolicy.
+    policies: BTreeMap<String, &'a Rejection>,
 }
 
 impl<'a> Rejections<'a> {
@@ -60,6 +62,11 @@ impl<'a> Rejections<'a> {
                 Kind::Certificate => {
                     sorted.certificates.insert(format!("{namespace}/{name}"), rejection);
                 }
+                Kind::SecurityPolicy => {
+                    sorted.policies.insert(format!("{namespace}/{name}"), rejection);
+                }
+                // Whoever needs them is rejected.
+                Kind::Secret | Kind::ConfigMap => {}
                 Kind::Backend | Kind::Endpoints => drop(backends.insert((namespace, name), rejection)),
                 Kind::HttpRoute => sorted.route(ObjectKind::HttpRoute, rejection),
                 Kind::GrpcRoute => sorted.route(ObjectKind::GrpcRoute, rejection),
@@ -114,8 +121,11 @@ impl<'a> Rejections<'a> {
                     ObjectKind::UdpRoute
                 }
                 Resource::Certificate(_)
+                | Resource::Secret(_)
+                | Resource::ConfigMap(_)
                 | Resource::Backend(_)
                 | Resource::Endpoints(_)
+                | Resource::SecurityPolicy(_)
                 | Resource::Listener(_) => continue,
             };
             found.dedup_by(|a, b| std::ptr::eq(*a, *b));
@@ -310,6 +320,37 @@ fn program_service(key: &ObjectKey, conditions: &mut Conditions, rejections: &Re
         condition.status = ConditionStatus::False;
         condition.reason = reason::INVALID;
         condition.message = refused.join("; ").into();
+    }
+}
+
+/// Fills in `Enforced` of a SecurityPolicy where proxies have answered.
+fn program_policy(
+    key: &ObjectKey,
+    policy: &mut PolicyStatus,
+    rejections: &Rejections<'_>,
+    applied: impl Fn(&ObjectKey) -> bool,
+) {
+    let rejection = rejections.policies.get(&format!("{}/{}", key.namespace, key.name));
+    for ancestor in &mut policy.ancestors {
+        let kind = match ancestor.ancestor_ref.kind.as_deref() {
+            Some("Service") => ObjectKind::Service,
+            _ => ObjectKind::Gateway,
+        };
+        let namespace = ancestor.ancestor_ref.namespace.as_deref().unwrap_or_default();
+        let is_applied = applied(&ObjectKey::new(kind, namespace, ancestor.ancestor_ref.name.as_str()));
+        let Some(enforced) = find(&mut ancestor.conditions, condition_type::ENFORCED) else { continue };
+        if enforced.status != ConditionStatus::Unknown {
+            continue;
+        }
+        if let Some(rejection) = rejection {
+            enforced.status = ConditionStatus::False;
+            enforced.reason = reason::INVALID;
+            enforced.message = rejection.message.clone().into();
+        } else if is_applied {
+            enforced.status = ConditionStatus::True;
+            enforced.reason = reason::ENFORCED;
+            enforced.message = "The proxies enforce the policy.".into();
+        }
     }
 }
 

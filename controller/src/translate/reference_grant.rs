@@ -15,14 +15,14 @@ impl<'a> Grants<'a> {
         Self(grants)
     }
 
-    /// Whether objects of `from`, a kind of Gateway API, may refer to the core object `to` (kind, namespace,
+    /// Whether objects of `from` may refer to the core object `to` (kind, namespace,
     /// name).
     pub(crate) fn allow(&self, from: (ObjectKind, &str), to: (ObjectKind, &str, &str)) -> bool {
         let ((from_kind, from_namespace), (to_kind, to_namespace, to_name)) = (from, to);
         from_namespace == to_namespace
             || self.0.in_namespace(to_namespace).any(|grant| {
                 grant.spec.from.iter().any(|from| {
-                    from.group == GATEWAY_GROUP
+                    from.group == from_kind.group()
                         && from.kind == from_kind.as_str()
                         && from.namespace == from_namespace
                 }) && grant.spec.to.iter().any(|to| {

@@ -6,7 +6,7 @@ use gateway_api::experimental::gateways::GatewayListeners;
 
 use super::listener::has_mode_passthrough;
 use super::reference_grant::Grants;
-use super::{gateway_class, listener_set};
+use super::{gateway_class, listener_set, security};
 use crate::resources::{Named, ObjectKey, ObjectKind, Resources};
 
 /// Every Secret and ConfigMap that a Gateway of ours or a policy refers to and may refer to.
@@ -51,6 +51,13 @@ pub(crate) fn referenced(resources: &Resources) -> BTreeSet<ObjectKey> {
             found.add(from, Some(&authority.kind), None, &authority.name);
         }
     }
+    for policy in &resources.security_policies {
+        let from = (ObjectKind::SecurityPolicy, policy.namespace());
+        for object in security::objects(policy) {
+            let kind = format!("{:?}", object.kind);
+            found.add(from, Some(&kind), Some(&object.namespace), &object.name);
+        }
+    }
     found.keys
 }
 
@@ -61,6 +68,7 @@ pub(crate) fn differs(then: &Resources, now: &Resources) -> bool {
         || then.gateway_classes.changes(&now.gateway_classes).next().is_some()
         || then.reference_grants.changes(&now.reference_grants).next().is_some()
         || then.backend_tls_policies.changes(&now.backend_tls_policies).next().is_some()
+        || then.security_policies.changes(&now.security_policies).next().is_some()
 }
 
 struct Found<'a> {

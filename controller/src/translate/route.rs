@@ -13,6 +13,7 @@ use rustc_hash::FxHashSet;
 use super::attach::{At, Attached, Surroundings};
 use super::backend_ref::Backends;
 use super::facts::{Fact, News, Readers};
+use super::guarded::Guarded;
 use super::output::Said;
 use super::queue::Queue;
 use super::rivalry::Rivalry;
@@ -46,7 +47,8 @@ pub(crate) trait Route: Named {
     }
 
     fn rules(&self, cx: &mut rule::Context<'_, '_>) -> (Self::Rules, Verdict);
-    fn resource(created: i64, parents: Vec<Parent>, rules: Self::Rules) -> Resource;
+    /// `security`: the SecurityPolicies about its requests, if it is about requests.
+    fn resource(created: i64, parents: Vec<Parent>, security: Vec<String>, rules: Self::Rules) -> Resource;
 }
 
 macro_rules! parent_ref {
@@ -69,6 +71,8 @@ pub(crate) use parent_ref;
 pub(crate) struct Prepared<R> {
     pub(crate) rules: R,
     pub(crate) verdict: Verdict,
+    /// SecurityPolicies of it.
+    pub(crate) guarded: Guarded,
 }
 
 /// What is wrong with the rules of a route.
@@ -89,6 +93,8 @@ pub(crate) struct Entry<T: Route> {
     pub(crate) is_invalid: bool,
     /// Numbers of backends.
     uses: Vec<usize>,
+    /// SecurityPolicies of it.
+    guarded: Guarded,
     /// Of what it was told.
     reads: Box<[usize]>,
     /// `None` once it has been turned into an outcome.
@@ -276,7 +282,8 @@ impl<T: Route> Entry<T> {
         // What passes through is inside TLS already, the client's: no policy says how.
         let is_open = |at: &&At| !surroundings.listener(at).is_some_and(|listener| listener.is_passthrough);
         let through = places.iter().filter(is_open).map(through).collect();
-        Share { places, through, uses: self.uses.clone(), is_published }
+        let reached = if T::IS_STREAM { Vec::new() } else { self.guarded.reached(&places, surroundings) };
+        Share { places, through, uses: self.uses.clone(), is_published, reached }
     }
 }
 
@@ -298,6 +305,7 @@ fn prepare<T: Route>(
         attached: surroundings.attach(&**object),
         is_invalid: prepared.verdict.is_invalid,
         uses,
+        guarded: prepared.guarded.clone(),
         reads: Box::default(),
         prepared: Some(prepared),
         share: Share::default(),
@@ -330,14 +338,17 @@ fn rules<T: Route>(
     let mut cx = rule::Context {
         kind: T::KIND,
         namespace: route.namespace(),
+        name: route.name(),
         cluster: surroundings.cluster,
         backends,
         uses,
+        guarded: Guarded::new(route, surroundings.cluster),
     };
     let (rules, of_rules) = route.rules(&mut cx);
+    let guarded = cx.guarded;
     verdict.problems.extend(of_rules.problems);
     verdict.is_invalid |= of_rules.is_invalid;
-    Prepared { rules, verdict }
+    Prepared { rules, verdict, guarded }
 }
 
 fn outcome<T: Route>(
@@ -352,7 +363,8 @@ fn outcome<T: Route>(
         .collect();
     // A route without valid rules still stands, and its rules answer 500: left out, its requests would fall
     // through to a route that was never meant for them.
-    let resource =
-        (!parents.is_empty()).then(|| Arc::new(T::resource(entry.object.created(), parents, prepared.rules)));
+    let resource = (!parents.is_empty()).then(|| {
+        Arc::new(T::resource(entry.object.created(), parents, prepared.guarded.route, prepared.rules))
+    });
     (Arc::new(Status::Route(status)), resource)
 }

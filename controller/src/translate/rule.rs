@@ -7,6 +7,7 @@ use policies::timeouts::Timeouts;
 
 use super::backend_ref::{Backends, Cluster, Reference};
 use super::filter;
+use super::guarded::Guarded;
 use super::route::Verdict;
 use crate::resources::ObjectKind;
 use crate::status::{Problem, condition_type, reason};
@@ -46,10 +47,13 @@ pub(crate) struct RetrySource<'a> {
 pub(crate) struct Context<'a, 'c> {
     pub(crate) kind: ObjectKind,
     pub(crate) namespace: &'a str,
+    pub(crate) name: &'a str,
     pub(crate) cluster: &'a Cluster<'c>,
     pub(crate) backends: &'a mut Backends,
     /// Ids of the backends the route uses.
     pub(crate) uses: &'a mut Vec<usize>,
+    /// SecurityPolicies of the route.
+    pub(crate) guarded: Guarded,
 }
 
 impl Context<'_, '_> {
@@ -154,10 +158,12 @@ fn translate(source: Source<'_>, names: &[&str], cx: &mut Context<'_, '_>) -> Tr
         Action::Fail { .. } => config::PolicySet::default(),
         Action::Forward(_) => filters.policies,
     };
+    let route = (cx.kind, cx.namespace, cx.name);
+    let security = cx.guarded.rule(cx.cluster, route, source.name);
     // A rule whose matches are all unreadable must not become a rule that matches everything.
     let is_matchable = written == 0 || !matches.is_empty();
-    let rule =
-        is_matchable.then(|| HttpRule { name: source.name.map(str::to_owned), matches, policies, action });
+    let name = source.name.map(str::to_owned);
+    let rule = is_matchable.then_some(HttpRule { name, matches, policies, security, action });
     Translated { rule, problems, is_invalid }
 }
 
@@ -183,6 +189,11 @@ pub(crate) fn backends(
             }
         }
         let target = cx.backend(backend.reference);
+        let (target, security) =
+            match target.map(|backend| (cx.guarded.share(cx.cluster, cx.kind, &backend), backend)) {
+                Ok((Ok(security), backend)) => (Ok(backend), security),
+                Ok((Err(problem), _)) | Err(problem) => (Err(problem), Vec::new()),
+            };
         let message = match (&weight_problem, filters.problems.first(), &target) {
             (Some(message), ..) => Some(message.clone()),
             (None, Some(problem), _) if filters.is_broken => Some(format!("{}.{}", place(), problem.message)),
@@ -206,7 +217,7 @@ pub(crate) fn backends(
             Target::Backend(_) => filters.policies,
             Target::Invalid { .. } => config::PolicySet::default(),
         };
-        shares.push(WeightedBackend { target, weight, policies });
+        shares.push(WeightedBackend { target, weight, policies, security });
     }
     (shares, broken)
 }

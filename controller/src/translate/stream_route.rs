@@ -53,7 +53,7 @@ macro_rules! stream_route {
                 only(rules.collect(), cx)
             }
 
-            fn resource(created: i64, parents: Vec<Parent>, (rule, action): Rule) -> Resource {
+            fn resource(created: i64, parents: Vec<Parent>, _: Vec<String>, (rule, action): Rule) -> Resource {
                 Resource::$kind(StreamRoute { created, parents, rule, action })
             }
         }

@@ -9,6 +9,7 @@ use super::attach::{At, Surroundings};
 use super::backend_ref::{Backends, Through};
 use super::backend_tls::{Ancestor, Ancestors};
 use super::output::Said;
+use super::security::Reached;
 use super::service_port::{Transport, find_port};
 use crate::ObjectKey;
 use crate::resources::ObjectKind;
@@ -24,6 +25,10 @@ pub(crate) struct Usage {
     defaults: FxHashMap<At, usize>,
     /// Services whose policies have something else to say.
     concerned: FxHashSet<ObjectKey>,
+    /// What routes run through, each with how many do.
+    pub(crate) reached: FxHashMap<Reached, usize>,
+    /// One of them is the first or was the last.
+    pub(crate) is_reached_anew: bool,
 }
 
 /// The share of one route.
@@ -37,6 +42,8 @@ pub(crate) struct Share {
     pub(crate) uses: Vec<usize>,
     /// Proxies are told of it, and so of its backends.
     pub(crate) is_published: bool,
+    /// SecurityPolicies that its requests run through, each combination once.
+    pub(crate) reached: Vec<Reached>,
 }
 
 impl Usage {
@@ -49,6 +56,15 @@ impl Usage {
                 self.attached.remove(at);
             }
             self.moved.insert(*at);
+        }
+        for reached in &share.reached {
+            let count = self.reached.entry(reached.clone()).or_default();
+            let before = *count;
+            *count = count.saturating_add_signed(by.into());
+            self.is_reached_anew |= (before == 0) != (*count == 0);
+            if *count == 0 {
+                self.reached.remove(reached);
+            }
         }
         for id in &share.uses {
             for through in &share.through {
@@ -126,7 +142,7 @@ pub(crate) const fn through(at: &At) -> Through {
 }
 
 /// The object a policy is said to act through: Gateway API recommends the Gateway; in a mesh it is the Service.
-fn ancestor(surroundings: &Surroundings<'_>, through: Through) -> Option<Ancestor> {
+pub(crate) fn ancestor(surroundings: &Surroundings<'_>, through: Through) -> Option<Ancestor> {
     match through {
         Through::Gateway(gateway) => {
             let gateway = surroundings.gateways.get(gateway)?;

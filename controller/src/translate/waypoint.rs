@@ -13,6 +13,7 @@ use super::attach::At;
 use super::facts::{Fact, News};
 use super::gateway_status::WAITING;
 use super::output::{Output, Part, Said};
+use super::security::{Moved, Security};
 use super::service_port::app_protocol;
 use super::slots::Slots;
 use crate::ObjectKey;
@@ -47,6 +48,8 @@ pub(crate) struct Captured {
     pub(crate) ports: Result<Vec<Port>, (&'static str, String)>,
     /// What is said of ports left out.
     skipped: Vec<String>,
+    /// The SecurityPolicies about it.
+    pub(crate) security: Vec<String>,
 }
 
 /// A port a waypoint listens for.
@@ -74,8 +77,10 @@ impl Capture {
         then: &Resources,
         now: &Resources,
         (options, taken): (&Options, &FxHashSet<u16>),
+        (security, moved): (&Security, &Moved),
         news: &mut News,
     ) {
+        self.is_judged |= moved.services && !self.wanting.is_empty();
         for (old, new) in then.services.changes(&now.services) {
             if (old.is_none() || new.is_none())
                 && let Some(service) = old.or(new)
@@ -100,7 +105,7 @@ impl Capture {
             self.is_judged |= !self.wanting.is_empty();
         }
         if self.is_judged {
-            self.judge(options, news);
+            self.judge(options, security, news);
         }
     }
 
@@ -124,7 +129,7 @@ impl Capture {
     }
 
     /// Gives each port its listen port, oldest Service first, and tells what changed.
-    fn judge(&mut self, options: &Options, news: &mut News) {
+    fn judge(&mut self, options: &Options, security: &Security, news: &mut News) {
         let mut allocator = Allocator { options, taken: self.taken.clone() };
         for service in &self.wanting {
             let mut skipped = Vec::new();
@@ -134,6 +139,7 @@ impl Capture {
                 generation: service.metadata.generation,
                 ports: ports(service, &mut allocator, &mut skipped),
                 skipped,
+                security: security.of_service(service.namespace(), service.name()),
             };
             let key = ObjectKey::new(ObjectKind::Service, &*captured.namespace, &*captured.name);
             let old = self.services.find(&key).and_then(|slot| Some((slot, self.services.get(slot)?)));
@@ -169,6 +175,11 @@ impl Capture {
         self.services.get(slot)
     }
 
+    /// All of them, each with its number.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &Captured)> {
+        self.services.iter().map(|(slot, _, captured)| (slot, captured))
+    }
+
     /// Whether they were judged in this translation.
     pub(crate) const fn is_judged(&self) -> bool {
         self.is_judged
@@ -202,6 +213,7 @@ impl Capture {
                         tls: None,
                         backend_certificate: None,
                         traffic: None,
+                        security: captured.security.clone(),
                         scope: Scope::Service(captured.backend(port)),
                     }),
                 );

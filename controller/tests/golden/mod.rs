@@ -104,6 +104,7 @@ pub(crate) fn object(value: &Value) -> Result<Object, String> {
         "ReferenceGrant" => typed::<api::ReferenceGrant>(value)?.into(),
         "BackendTLSPolicy" => typed::<api::BackendTlsPolicy>(value)?.into(),
         "ClientTrafficPolicy" => typed::<api::ClientTrafficPolicy>(value)?.into(),
+        "SecurityPolicy" => typed::<api::SecurityPolicy>(value)?.into(),
         "Service" => typed::<api::Service>(value)?.into(),
         "EndpointSlice" => typed::<api::EndpointSlice>(value)?.into(),
         "Secret" => typed::<api::Secret>(value)?.into(),
@@ -128,6 +129,7 @@ pub(crate) fn copy(object: &Object) -> Object {
         Object::ReferenceGrant(o) => api::ReferenceGrant::clone(o).into(),
         Object::BackendTlsPolicy(o) => api::BackendTlsPolicy::clone(o).into(),
         Object::ClientTrafficPolicy(o) => api::ClientTrafficPolicy::clone(o).into(),
+        Object::SecurityPolicy(o) => api::SecurityPolicy::clone(o).into(),
         Object::Service(o) => api::Service::clone(o).into(),
         Object::EndpointSlice(o) => api::EndpointSlice::clone(o).into(),
         Object::Secret(o) => api::Secret::clone(o).into(),
@@ -147,6 +149,9 @@ pub(crate) fn print(now: &Translation, base: &Translation) -> String {
             let mut value = serde_json::to_value(&**resource).unwrap();
             if let config::Resource::Certificate(certificate) = &**resource {
                 value = json!({ "chain": format!("[{} bytes]", certificate.chain.len()), "privateKey": "[redacted]" });
+            }
+            if let config::Resource::Secret(_) | config::Resource::ConfigMap(_) = &**resource {
+                value = serde_json::to_value(resource.redacted()).unwrap();
             }
             let mut printed = Map::from_iter([("key".to_owned(), key.to_string().into())]);
             let Value::Object(fields) = value else { unreachable!() };

@@ -70,10 +70,7 @@ impl Served {
         let traffic = Traffic::compile(spec.traffic.as_deref()).map_err(|e| format!("traffic.{e}"))?;
         let transport = if spec.protocol == Protocol::Udp { Transport::Udp } else { Transport::Tcp };
         let name = format!("{}/{}", key.namespace, key.name);
-        let parent = match &spec.scope {
-            Scope::Gateway => Attachable::Listener(name.clone()),
-            Scope::Service(backend) => Attachable::Service(backend.clone()),
-        };
+        let parent = Attachable::of(key, spec);
         Ok(Self {
             bind: Bind { transport, address: spec.address, port: spec.port },
             protocol: spec.protocol,

@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 
 use config::{HttpMatch, PathMatch, ValueKind, ValueMatch};
 use http::{HeaderName, Method};
+use policies::Chain;
 use rustc_hash::FxHashMap;
 
 use crate::route::condition::{Conditions, ValueCondition};
@@ -48,8 +49,8 @@ pub(super) struct Unruled {
 }
 
 impl Unruled {
-    /// The match, of a rule and its place in a route.
-    pub(super) fn of(self, rule: Arc<Rule>, route: Arc<RouteAge>, at: usize) -> Match {
+    /// The match, of a rule with its chain at one parent, and its place in a route.
+    pub(super) fn of(self, rule: Arc<Rule>, chain: Chain, route: Arc<RouteAge>, at: usize) -> Match {
         let conditions = self.conditions;
         let precedence = Precedence {
             path: self.order,
@@ -61,7 +62,7 @@ impl Unruled {
             index: self.index,
         };
         let conditions = (!conditions.is_empty()).then(|| Box::new(conditions));
-        Match { rule, conditions, precedence, path: self.path }
+        Match { rule, chain, conditions, precedence, path: self.path }
     }
 }
 

@@ -12,6 +12,7 @@ use super::listener::Served;
 use super::problems::{Problems, Stage};
 use super::route::{Attachable, Routes};
 use super::rule::Scene;
+use super::security::Moved;
 use super::stream::Streams;
 use crate::route::RouteTable;
 use crate::snapshot::{Bind, Port};
@@ -32,6 +33,7 @@ pub(super) struct Ports {
 pub(super) struct Changed<'a> {
     pub(super) dirty: &'a Dirty,
     pub(super) backends: &'a Backends,
+    pub(super) moved: &'a Moved,
     /// Parents to or from which routes were attached.
     pub(super) parents: &'a BTreeSet<Attachable>,
 }
@@ -83,7 +85,7 @@ impl Ports {
                 Err(problem) => problems.set(key, Stage::Resource, vec![(Severity::Refused, problem)]),
             }
         }
-        let mut rerouted = self.refresh_defaults(changed.backends, scene);
+        let mut rerouted = self.refresh_defaults(changed.backends, changed.moved, scene);
         rerouted.extend(
             changed.parents.iter().filter_map(|parent| self.by_parent.get(parent)).flatten().cloned(),
         );
@@ -123,11 +125,15 @@ impl Ports {
         self.listeners.insert(key.clone(), served);
     }
 
-    /// Compiles the forwarding of captured Services again whose backend changed; says of which listeners.
-    fn refresh_defaults(&mut self, backends: &Backends, scene: Scene<'_>) -> BTreeSet<Key> {
+    /// Compiles the forwarding of captured Services again whose backend or policies changed; says of which listeners.
+    fn refresh_defaults(&mut self, backends: &Backends, moved: &Moved, scene: Scene<'_>) -> BTreeSet<Key> {
         let mut keys = BTreeSet::new();
-        for backend in backends.tcp.iter().chain(&backends.udp) {
-            for key in self.by_parent.get(&Attachable::Service(backend.clone())).into_iter().flatten() {
+        let services =
+            backends.tcp.iter().chain(&backends.udp).map(|backend| Attachable::Service(backend.clone()));
+        let guarded = moved.parents.iter().filter(|parent| matches!(parent, Attachable::Service(_)));
+        let parents: BTreeSet<Attachable> = services.chain(guarded.cloned()).collect();
+        for parent in &parents {
+            for key in self.by_parent.get(parent).into_iter().flatten() {
                 if let Some(served) = self.listeners.get_mut(key) {
                     served.compile_default(scene);
                     keys.insert(key.clone());

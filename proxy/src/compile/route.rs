@@ -8,9 +8,10 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::backend::Backends;
 use super::listener::host_name;
-use super::matches::{self, Patterns};
+use super::matches::{self, Patterns, Unruled};
 use super::problems::{Problems, Stage};
-use super::rule::{self, Scene};
+use super::rule::{self, Scene, no_policy};
+use super::security::Moved;
 use crate::route::host::{Edits, HostTable};
 use crate::route::hosts::{HostPattern, Hosts};
 use crate::route::matches::Match;
@@ -30,8 +31,8 @@ pub(super) enum Attachable {
 /// The routes attached to one listener or Service, whether or not this proxy serves it.
 #[derive(Debug, Default)]
 pub(super) struct Attached {
-    /// Number of routes; one without a single rule counts too.
-    routes: usize,
+    /// Also those without a single rule.
+    routes: FxHashSet<Arc<Key>>,
     pub(super) hosts: Hosts<HostTable>,
 }
 
@@ -42,6 +43,8 @@ pub(super) struct Routes {
     attached: FxHashMap<Attachable, Attached>,
     /// Who has to be compiled again when a backend changes, comes or goes.
     referrers: FxHashMap<BackendRef, FxHashSet<Arc<Key>>>,
+    /// The same for SecurityPolicies that routes name.
+    guarded: FxHashMap<String, FxHashSet<Arc<Key>>>,
     patterns: Patterns,
 }
 
@@ -49,7 +52,8 @@ pub(super) struct Routes {
 struct Compiled {
     /// By place; none where something was wrong.
     rules: Box<[Option<Arc<Rule>>]>,
-    matches: Box<[Arc<Match>]>,
+    /// By parent. Parents with the same policies have the same.
+    matches: FxHashMap<Attachable, Arc<[Arc<Match>]>>,
 }
 
 /// What changes in the tables, by parent and host name.
@@ -60,11 +64,11 @@ impl Routes {
         self.attached.get(to)
     }
 
-    /// Compiles routes that changed and routes that refer to a changed backend; says whose tables changed.
+    /// Compiles routes that changed and routes whose backends or policies did; says whose tables changed.
     pub(super) fn compile(
         &mut self,
         dirty: &Dirty,
-        backends: &Backends,
+        (backends, moved): (&Backends, &Moved),
         store: &Store,
         scene: Scene<'_>,
         problems: &mut Problems,
@@ -74,9 +78,13 @@ impl Routes {
         let mut touched = BTreeSet::new();
         let referrers: BTreeSet<Arc<Key>> =
             backends.iter().filter_map(|backend| self.referrers.get(backend)).flatten().cloned().collect();
+        let guarded = moved.policies.iter().filter_map(|name| self.guarded.get(name)).flatten();
+        // O(routes of a listener): when its policies change.
+        let attached = moved.parents.iter().filter_map(|to| self.attached.get(to)).flat_map(|to| &to.routes);
+        let referrers: BTreeSet<Arc<Key>> = guarded.chain(attached).cloned().chain(referrers).collect();
         for key in referrers.iter().filter(|key| !dirty.contains_key(key)) {
             let route = http_route(store.get(key));
-            let change = Change { key: key.clone(), old: route, new: route, backends };
+            let change = Change { key: key.clone(), old: route, new: route, backends, moved };
             self.change(&change, scene, problems, &mut plan, &mut touched);
         }
         for (key, old) in
@@ -87,7 +95,7 @@ impl Routes {
                 .compiled
                 .get_key_value(key)
                 .map_or_else(|| Arc::new(key.clone()), |(key, _)| key.clone());
-            self.change(&Change { key, old, new, backends }, scene, problems, &mut plan, &mut touched);
+            self.change(&Change { key, old, new, backends, moved }, scene, problems, &mut plan, &mut touched);
         }
         for ((to, host), edits) in plan {
             let pattern = HostPattern::parse(&host);
@@ -96,7 +104,7 @@ impl Routes {
             touched.insert(to);
         }
         for to in &touched {
-            if self.attached.get(to).is_some_and(|attached| attached.routes == 0) {
+            if self.attached.get(to).is_some_and(|attached| attached.routes.is_empty()) {
                 self.attached.remove(to);
             }
         }
@@ -113,24 +121,27 @@ impl Routes {
     ) {
         let key = &change.key;
         let before = self.compiled.remove(key).unwrap_or_default();
-        let (after, mut found) = match change.new {
-            Some(route) => change.compile(route, &before, &mut self.patterns, scene),
+        let mut found = Vec::new();
+        let now: Parents = change.new.map(|route| parents(&route.parents, &mut found)).unwrap_or_default();
+        let (after, more) = match change.new {
+            Some(route) => change.compile(route, &now, &before, &mut self.patterns, scene),
             None => Default::default(),
         };
+        found.splice(0..0, more);
         for (to, hosts) in change.old.into_iter().flat_map(|route| parents(&route.parents, &mut Vec::new())) {
-            self.count(&to, |routes| routes - 1);
+            self.attached.entry(to.clone()).or_default().routes.remove(key);
             touched.insert(to.clone());
             for host in hosts {
                 let edits = plan.entry((to.clone(), host)).or_default();
-                edits.removed.extend(before.matches.iter().cloned());
+                edits.removed.extend(before.matches.get(&to).into_iter().flat_map(|all| all.iter()).cloned());
             }
         }
-        for (to, hosts) in change.new.into_iter().flat_map(|route| parents(&route.parents, &mut found)) {
-            self.count(&to, |routes| routes + 1);
+        for (to, hosts) in now {
+            self.attached.entry(to.clone()).or_default().routes.insert(key.clone());
             touched.insert(to.clone());
             for host in hosts {
                 let edits = plan.entry((to.clone(), host)).or_default();
-                edits.added.extend(after.matches.iter().cloned());
+                edits.added.extend(after.matches.get(&to).into_iter().flat_map(|all| all.iter()).cloned());
             }
         }
         self.refer(key, change.old, change.new);
@@ -138,11 +149,6 @@ impl Routes {
         if change.new.is_some() {
             self.compiled.insert(key.clone(), after);
         }
-    }
-
-    fn count(&mut self, to: &Attachable, change: impl FnOnce(usize) -> usize) {
-        let attached = self.attached.entry(to.clone()).or_default();
-        attached.routes = change(attached.routes);
     }
 
     fn refer(&mut self, key: &Arc<Key>, old: Option<&HttpRoute>, new: Option<&HttpRoute>) {
@@ -157,6 +163,17 @@ impl Routes {
         for backend in new.into_iter().flat_map(|route| &route.rules).flat_map(rule::backends) {
             self.referrers.entry(backend.clone()).or_default().insert(key.clone());
         }
+        for name in old.into_iter().flat_map(rule::security) {
+            if let Some(routes) = self.guarded.get_mut(name) {
+                routes.remove(key);
+                if routes.is_empty() {
+                    self.guarded.remove(name);
+                }
+            }
+        }
+        for name in new.into_iter().flat_map(rule::security) {
+            self.guarded.entry(name.clone()).or_default().insert(key.clone());
+        }
     }
 }
 
@@ -167,9 +184,47 @@ fn http_route(resource: Option<&Resource>) -> Option<&HttpRoute> {
     }
 }
 
+/// A rule, compiled, and its matches before they know their chain.
+type Ruled<'a> = (&'a HttpRule, Arc<Rule>, Option<Vec<Unruled>>);
+
+/// The matches of a route at each of its parents. Where these have the same policies the matches are the same.
+fn attach(
+    route: &HttpRoute,
+    mut ruled: Vec<Ruled<'_>>,
+    (parents, age): (&Parents, &Arc<RouteAge>),
+    patterns: &mut Patterns,
+    (scene, missing): (Scene<'_>, &mut BTreeSet<String>),
+) -> FxHashMap<Attachable, Arc<[Arc<Match>]>> {
+    let mut matches = FxHashMap::default();
+    let mut known: Vec<(&[String], Arc<[Arc<Match>]>)> = Vec::new();
+    for to in parents.keys() {
+        let of_parent = scene.security.of(to);
+        if let Some((_, alike)) = known.iter().find(|(names, _)| *names == of_parent) {
+            matches.insert(to.clone(), alike.clone());
+            continue;
+        }
+        let mut all = Vec::new();
+        for (at, (spec, rule, specs)) in ruled.iter_mut().enumerate() {
+            let names = of_parent.iter().chain(&route.security).chain(&spec.security);
+            let (chain, not_there) = scene.security.guard(&rule.chain, names);
+            missing.extend(not_there.into_iter().map(str::to_owned));
+            let specs = specs.take().unwrap_or_else(|| matches::compile_all(&spec.matches, patterns).0);
+            let of = |m: Unruled| Arc::new(m.of(rule.clone(), chain.clone(), age.clone(), at));
+            all.extend(specs.into_iter().map(of));
+        }
+        let all: Arc<[Arc<Match>]> = all.into();
+        known.push((of_parent, all.clone()));
+        matches.insert(to.clone(), all);
+    }
+    matches
+}
+
+/// Under which host names a route is attached to what.
+pub(super) type Parents = BTreeMap<Attachable, BTreeSet<String>>;
+
 /// What a route is attached to and under which host names. A name that cannot be one is left out and told.
-pub(super) fn parents(of: &[Parent], problems: &mut Vec<String>) -> BTreeMap<Attachable, BTreeSet<String>> {
-    let mut parents: BTreeMap<Attachable, BTreeSet<String>> = BTreeMap::new();
+pub(super) fn parents(of: &[Parent], problems: &mut Vec<String>) -> Parents {
+    let mut parents = Parents::new();
     for (at, parent) in of.iter().enumerate() {
         match parent {
             Parent::Service(backend) => {
@@ -190,23 +245,26 @@ pub(super) fn parents(of: &[Parent], problems: &mut Vec<String>) -> BTreeMap<Att
     parents
 }
 
-/// A route as it was and as it is; the same when one of its backends changed.
+/// A route as it was and as it is; the same when one of its backends or policies changed.
 struct Change<'a> {
     key: Arc<Key>,
     old: Option<&'a HttpRoute>,
     new: Option<&'a HttpRoute>,
     backends: &'a BTreeSet<BackendRef>,
+    moved: &'a Moved,
 }
 
 impl Change<'_> {
     fn compile(
         &self,
         route: &HttpRoute,
+        parents: &Parents,
         before: &Compiled,
         patterns: &mut Patterns,
         scene: Scene<'_>,
     ) -> (Compiled, Vec<String>) {
-        let (mut rules, mut matches, mut problems) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut rules, mut problems) = (Vec::new(), Vec::new());
+        let mut ruled = Vec::with_capacity(route.rules.len());
         let name: Arc<str> = format!("{}/{}", self.key.namespace, self.key.name).into();
         let age = Arc::new(RouteAge { created: route.created, name: name.clone(), kind: self.key.kind });
         for (at, spec) in route.rules.iter().enumerate() {
@@ -223,18 +281,24 @@ impl Change<'_> {
                 let message = found.join("; ");
                 Arc::new(rule::failing(&message, self.name(at, spec, &name), self.is_grpc(), scene))
             };
-            matches.extend(specs.into_iter().map(|m| Arc::new(m.of(rule.clone(), age.clone(), at))));
+            ruled.push((spec, rule.clone(), Some(specs)));
             rules.push(found.is_empty().then_some(rule));
             problems.extend(found.into_iter().map(|problem| format!("rules[{at}].{problem}")));
         }
-        (Compiled { rules: rules.into(), matches: matches.into() }, problems)
+        let mut missing = BTreeSet::new();
+        let matches = attach(route, ruled, (parents, &age), patterns, (scene, &mut missing));
+        problems.extend(missing.iter().map(|name| no_policy(name)));
+        (Compiled { rules: rules.into(), matches }, problems)
     }
 
     /// The rule that stood at this place, if nothing it is made of changed: its split goes on where it was.
     fn unchanged(&self, at: usize, spec: &HttpRule, before: &Compiled) -> Option<Arc<Rule>> {
         let old = self.old?.rules.get(at)?;
         let same = old.name == spec.name && old.policies == spec.policies && old.action == spec.action;
-        let settled = || !rule::backends(spec).any(|backend| self.backends.contains(backend));
+        let settled = || {
+            !rule::backends(spec).any(|backend| self.backends.contains(backend))
+                && !rule::shares(spec).any(|share| self.moved.touches(&share.security))
+        };
         before.rules.get(at)?.clone().filter(|_| same && settled())
     }
 

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use config::{BackendRef, HttpRule, Kind, Target, WeightedBackend};
+use config::{BackendRef, HttpRoute, HttpRule, Kind, Target, WeightedBackend};
 use policies::{Chain, Invalid};
 
 use super::matches::{self, Patterns};
+use super::route::Attachable;
+use super::security::Security;
 use crate::route::host::{Edits, HostTable};
 use crate::route::hosts::{HostPattern, Hosts};
 use crate::route::precedence::RouteAge;
@@ -19,6 +21,7 @@ use crate::telemetry::Telemetry;
 pub(super) struct Scene<'a> {
     pub(super) clusters: &'a Clusters,
     pub(super) udp_clusters: &'a Clusters,
+    pub(super) security: &'a Security,
     pub(super) telemetry: &'a Telemetry,
 }
 
@@ -33,7 +36,7 @@ pub(super) fn compile(
     let mut problems = Vec::new();
     let stats = scene.telemetry.route(&name);
     let (chain, action) = match spec.policies.compile(scene.clusters) {
-        Ok(chain) => (chain, action(&spec.action, scene.clusters, &mut problems)),
+        Ok(chain) => (chain, action(&spec.action, scene, &mut problems)),
         Err((policy, invalid)) => {
             let message = policy_problem(policy, &invalid);
             problems.push(message.clone());
@@ -49,20 +52,21 @@ pub(super) fn failing(message: &str, name: RuleName, is_grpc: bool, scene: Scene
     Rule { name, is_grpc, chain: Chain::default(), action: Action::Fail(message.into()), stats }
 }
 
-fn action(spec: &config::Action, clusters: &Clusters, problems: &mut Vec<String>) -> Action {
+fn action(spec: &config::Action, scene: Scene<'_>, problems: &mut Vec<String>) -> Action {
     match spec {
         config::Action::Forward(backends) => Action::Forward(Split::new(
             backends
                 .iter()
                 .enumerate()
-                .map(|(at, backend)| (backend.weight, share(at, backend, clusters, problems)))
+                .map(|(at, backend)| (backend.weight, share(at, backend, scene, problems)))
                 .collect(),
         )),
         config::Action::Fail { message } => Action::Fail(message.as_str().into()),
     }
 }
 
-fn share(at: usize, spec: &WeightedBackend, clusters: &Clusters, problems: &mut Vec<String>) -> Share {
+fn share(at: usize, spec: &WeightedBackend, scene: Scene<'_>, problems: &mut Vec<String>) -> Share {
+    let clusters = scene.clusters;
     let (target, chain) = match spec.policies.compile(clusters) {
         Ok(chain) => {
             let target = match &spec.target {
@@ -81,40 +85,48 @@ fn share(at: usize, spec: &WeightedBackend, clusters: &Clusters, problems: &mut 
         problems.push(format!("action.forward[{at}].{problem}"));
         problem.into()
     });
+    let (chain, missing) = scene.security.guard(&chain, spec.security.iter());
+    problems.extend(missing.iter().map(|name| format!("action.forward[{at}].{}", no_policy(name))));
     Share { target, chain }
 }
 
-/// With the policy's name as it is written in the IR.
+/// What to say of a SecurityPolicy that is named and not there.
+pub(super) fn no_policy(name: &str) -> String {
+    format!("security: there is no SecurityPolicy {name} here, so every request is refused")
+}
+
 fn policy_problem(policy: &str, invalid: &Invalid) -> String {
-    let name: String = policy
-        .split('_')
-        .enumerate()
-        .map(|(at, word)| match word.split_at_checked(1) {
-            Some((first, rest)) if at > 0 => first.to_ascii_uppercase() + rest,
-            _ => word.to_owned(),
-        })
-        .collect();
-    match invalid {
-        Invalid::Field { .. } => format!("policies.{name}.{invalid}"),
-        Invalid::BackendNotFound(_) | Invalid::ObjectNotFound(_) => format!("policies.{name}: {invalid}"),
-    }
+    format!("policies.{}", invalid.of(policy))
 }
 
 pub(super) fn missing(backend: &BackendRef) -> String {
     format!("target: backend {backend} does not exist")
 }
 
+/// The shares of a rule.
+pub(super) fn shares(rule: &HttpRule) -> impl Iterator<Item = &WeightedBackend> {
+    match &rule.action {
+        config::Action::Forward(shares) => shares.iter(),
+        config::Action::Fail { .. } => [].iter(),
+    }
+}
+
+/// Every SecurityPolicy a route names.
+pub(super) fn security(route: &HttpRoute) -> impl Iterator<Item = &String> {
+    let of_rules = route
+        .rules
+        .iter()
+        .flat_map(|rule| rule.security.iter().chain(shares(rule).flat_map(|share| &share.security)));
+    route.security.iter().chain(of_rules)
+}
+
 /// Every backend a rule points at.
 pub(super) fn backends(rule: &HttpRule) -> impl Iterator<Item = &BackendRef> {
-    let shares = match &rule.action {
-        config::Action::Forward(shares) => shares.as_slice(),
-        config::Action::Fail { .. } => &[],
-    };
-    let targets = shares.iter().filter_map(|share| match &share.target {
+    let targets = shares(rule).filter_map(|share| match &share.target {
         Target::Backend(backend) => Some(backend),
         Target::Invalid { .. } => None,
     });
-    let of_shares = shares.iter().flat_map(|share| share.policies.backends());
+    let of_shares = shares(rule).flat_map(|share| share.policies.backends());
     rule.policies.backends().into_iter().chain(targets).chain(of_shares)
 }
 
@@ -129,10 +141,13 @@ pub(super) fn service_default(backend: &BackendRef, scene: Scene<'_>) -> Hosts<H
     let age = RouteAge { created: 0, name: name.route.clone(), kind: Kind::Backend };
     let target = scene.clusters.get(backend).cloned().ok_or_else(|| missing(backend).into());
     let split = Split::new(vec![(1, Share { target, chain: Chain::default() })]);
+    let security = scene.security.of(&Attachable::Service(backend.clone()));
+    let (chain, _) = scene.security.guard(&Chain::default(), security.iter());
     let rule = Rule { name, is_grpc: false, chain: Chain::default(), action: Action::Forward(split), stats };
     let (all, _) = matches::compile_all(&[], &mut Patterns::default());
     let (rule, age) = (Arc::new(rule), Arc::new(age));
-    let added = all.into_iter().map(|m| Arc::new(m.of(rule.clone(), age.clone(), 0))).collect();
+    let added =
+        all.into_iter().map(|m| Arc::new(m.of(rule.clone(), chain.clone(), age.clone(), 0))).collect();
     let mut hosts = Hosts::default();
     hosts.edit(
         HostPattern::Any,

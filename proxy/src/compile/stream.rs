@@ -220,6 +220,11 @@ fn share(at: usize, spec: &WeightedBackend, clusters: &Clusters, problems: &mut 
         Target::Backend(_) if !spec.policies.is_empty() => {
             Err("policies: they are for requests, and here there are none: leave them out".to_owned())
         }
+        // Who may pass cannot be asked here: nobody does.
+        Target::Backend(_) if !spec.security.is_empty() => Err(format!(
+            "security: SecurityPolicy {} is for requests, and here there are none",
+            spec.security.join(", ")
+        )),
         Target::Backend(backend) => clusters.get(backend).cloned().ok_or_else(|| missing(backend)),
         // The translator has told it already.
         Target::Invalid { message } => {

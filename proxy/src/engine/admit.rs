@@ -114,7 +114,7 @@ async fn decide(
     ctx.is_grpc = fields::is_grpc(&req.headers);
     route(ctx, req)?;
     let Some(rule) = &ctx.rule else { return Err(text(StatusCode::NOT_FOUND, "route_not_found")) };
-    rule.chain.request(req, &mut ctx.policy, &mut ctx.rule_state).await?;
+    ctx.chain.request(req, &mut ctx.policy, &mut ctx.rule_state).await?;
     let split = match &rule.action {
         Action::Forward(split) => split,
         Action::Fail(_) => return Err(text(StatusCode::INTERNAL_SERVER_ERROR, "rule_invalid")),
@@ -166,6 +166,7 @@ fn route(ctx: &mut RequestContext, req: &Request) -> Result<(), Reply> {
     ctx.policy.port = if bound == 0 { connection.local.port() } else { bound };
     ctx.policy.entropy = entropy();
     ctx.in_flight = Some(found.rule.stats.start());
+    ctx.chain = found.chain.clone();
     ctx.rule = Some(found.rule.clone());
     Ok(())
 }

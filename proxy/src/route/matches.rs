@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use policies::Chain;
 use smallvec::SmallVec;
 
 use super::condition::{Conditions, Probe};
@@ -17,6 +18,8 @@ use crate::rule::Rule;
 #[repr(C)]
 pub(crate) struct Match {
     pub(crate) rule: Arc<Rule>,
+    /// Policies of the rule where it is attached.
+    pub(crate) chain: Chain,
     /// Beside its path; none for most.
     pub(crate) conditions: Option<Box<Conditions>>,
     pub(crate) precedence: Precedence,

@@ -14,7 +14,7 @@ use fairway_proxy::rule::{self, Rule};
 use fairway_proxy::snapshot::Snapshot;
 use fairway_proxy::split::Share;
 use http::HeaderMap;
-use policies::{ChainState, Context, Reply, Request, Response, Scheme};
+use policies::{Chain, ChainState, Context, Reply, Request, Response, Scheme};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -133,7 +133,8 @@ async fn run(snapshot: &Snapshot, port: u16, host: &str, mut req: Request, upstr
     let mut ctx = Context { scheme, port, matched_prefix: found.matched_prefix, ..Context::default() };
     let (mut of_rule, mut of_share) = (ChainState::default(), ChainState::default());
     let mut share = None;
-    let end = forward(found.rule, &mut req, &mut ctx, &mut of_rule, &mut of_share, &mut share).await;
+    let end =
+        forward((found.rule, found.chain), &mut req, &mut ctx, &mut of_rule, &mut of_share, &mut share).await;
     let mut rsp =
         Response::build(end.as_ref().err().map_or(200, |reply| reply.status.as_u16()), None).unwrap();
     match &end {
@@ -145,7 +146,7 @@ async fn run(snapshot: &Snapshot, port: u16, host: &str, mut req: Request, upstr
     if let Some(share) = share {
         share.chain.response(&mut rsp, &ctx, &of_share);
     }
-    found.rule.chain.response(&mut rsp, &ctx, &of_rule);
+    found.chain.response(&mut rsp, &ctx, &of_rule);
     Outcome {
         rule: Some(format!("{}#{}", found.rule.name.route, found.rule.name.rule)),
         req,
@@ -156,7 +157,7 @@ async fn run(snapshot: &Snapshot, port: u16, host: &str, mut req: Request, upstr
 }
 
 async fn forward<'r>(
-    rule: &'r Rule,
+    (rule, chain): (&'r Rule, &Chain),
     req: &mut Request,
     ctx: &mut Context,
     of_rule: &mut ChainState,
@@ -164,7 +165,7 @@ async fn forward<'r>(
     picked: &mut Option<&'r Share>,
 ) -> Result<String, Reply> {
     let fail = || Reply::new(http::StatusCode::INTERNAL_SERVER_ERROR, "rule_invalid");
-    rule.chain.request(req, ctx, of_rule).await?;
+    chain.request(req, ctx, of_rule).await?;
     let rule::Action::Forward(split) = &rule.action else { return Err(fail()) };
     let share = split.pick().ok_or_else(fail)?;
     let Ok(cluster) = &share.target else { return Err(fail()) };

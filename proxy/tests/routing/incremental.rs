@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use config::{Backend, Endpoints, Key, Kind, Listener, Parent, Protocol, Resource, Resources, Scope, Update};
+use config::{
+    Action, Backend, Endpoints, Key, Kind, Listener, Parent, Protocol, Resource, Resources, Scope,
+    SecurityPolicy, SecuritySet, Update,
+};
 use fairway_proxy::snapshot::Snapshot;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -25,8 +28,8 @@ fn listener() -> impl Strategy<Value = (Key, Resource)> {
         5 => Just(Scope::Gateway),
         1 => Just(Scope::Service(backend_ref("a"))),
     ];
-    (select(&["one", "two", "three"][..]), hostname, 80u16..83, scope).prop_map(
-        |(section, hostname, port, scope)| {
+    (select(&["one", "two", "three"][..]), hostname, 80u16..83, scope, security()).prop_map(
+        |(section, hostname, port, scope, security)| {
             let listener = Listener {
                 address: None,
                 port,
@@ -35,6 +38,7 @@ fn listener() -> impl Strategy<Value = (Key, Resource)> {
                 tls: None,
                 backend_certificate: None,
                 traffic: None,
+                security,
                 scope,
             };
             (Key::new(Kind::Listener, "infra", format!("gw/{section}")), Resource::Listener(listener))
@@ -44,13 +48,22 @@ fn listener() -> impl Strategy<Value = (Key, Resource)> {
 
 fn route() -> impl Strategy<Value = (Key, Resource)> {
     let backends = vec(select(&["a", "b", "none"][..]), 4);
-    (select(&["a", "b", "c", "d"][..]), http_route(), any::<bool>(), backends, any::<bool>()).prop_map(
-        |(name, mut route, of_service, backends, is_broken)| {
+    let security = (security(), security(), security());
+    let route = (select(&["a", "b", "c", "d"][..]), http_route());
+    (route, any::<bool>(), backends, any::<bool>(), security).prop_map(
+        |((name, mut route), of_service, backends, is_broken, (of_route, of_rule, of_share))| {
             if of_service {
                 route.parents.push(Parent::Service(backend_ref("a")));
             }
             for (rule, backend) in route.rules.iter_mut().zip(backends) {
                 *rule = super::support::rule(rule.matches.clone(), backend);
+            }
+            route.security = of_route;
+            if let Some(rule) = route.rules.first_mut() {
+                rule.security = of_rule;
+                if let Action::Forward(shares) = &mut rule.action {
+                    shares[0].security = of_share;
+                }
             }
             if is_broken && let Some(spec) = route.rules.iter_mut().flat_map(|rule| &mut rule.matches).next()
             {
@@ -59,6 +72,26 @@ fn route() -> impl Strategy<Value = (Key, Resource)> {
             (Key::new(Kind::HttpRoute, "ns", name), Resource::HttpRoute(route))
         },
     )
+}
+
+/// Names of policies, most of which there are.
+fn security() -> impl Strategy<Value = Vec<String>> {
+    let names = proptest::sample::subsequence(vec!["ns/p", "ns/q", "ns/r"], 0..3);
+    names.prop_map(|names| names.into_iter().map(str::to_owned).collect())
+}
+
+fn policy() -> impl Strategy<Value = (Key, Resource)> {
+    let set = || {
+        prop::option::of(select(super::support::ORIGINS)).prop_map(|origin| {
+            let cors = origin.map(|origin| serde_json::json!({ "cors": { "allowOrigins": [origin] } }));
+            serde_json::from_value::<SecuritySet>(cors.unwrap_or_else(|| serde_json::json!({}))).unwrap()
+        })
+    };
+    let invalid = prop_oneof![4 => Just(None), 1 => Just(Some("broken".to_owned()))];
+    (select(&["p", "q"][..]), set(), set(), invalid).prop_map(|(name, defaults, overrides, invalid)| {
+        let policy = SecurityPolicy { defaults, overrides, invalid };
+        (Key::new(Kind::SecurityPolicy, "ns", name), Resource::SecurityPolicy(policy))
+    })
 }
 
 fn backend() -> impl Strategy<Value = (Key, Resource)> {
@@ -74,7 +107,8 @@ fn endpoints() -> impl Strategy<Value = (Key, Resource)> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let resource = prop_oneof![2 => listener(), 5 => route(), 2 => backend(), 1 => endpoints()];
+    let resource =
+        prop_oneof![2 => listener(), 5 => route(), 2 => backend(), 1 => endpoints(), 3 => policy()];
     (resource, prop::bool::weighted(0.3)).prop_map(|((key, resource), take)| match take {
         true => Step::Take(key),
         false => Step::Put(key, Box::new(resource)),

@@ -1,7 +1,9 @@
 //! Short ways to write resources and requests.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task;
 
 use config::{
     Action, Backend, BackendRef, HttpMatch, HttpRoute, HttpRule, Key, Kind, Listener, Parent, PathMatch,
@@ -11,7 +13,7 @@ use fairway_proxy::compile::Compiler;
 use fairway_proxy::rule::{self, Rule};
 use fairway_proxy::snapshot::{Bind, Snapshot, Transport};
 use fairway_proxy::telemetry::Telemetry;
-use policies::Request;
+use policies::{Chain, ChainState, Context, Request};
 
 pub(super) fn compiler() -> Compiler {
     Compiler::new(Arc::new(Telemetry::default()))
@@ -57,6 +59,7 @@ pub(super) fn listener(section: &str, port: u16, hostname: Option<&str>) -> (Key
         tls: None,
         backend_certificate: None,
         traffic: None,
+        security: Vec::new(),
         scope: Scope::Gateway,
     };
     (Key::new(Kind::Listener, "infra", format!("gw/{section}")), Resource::Listener(listener))
@@ -76,10 +79,12 @@ pub(super) fn rule(matches: Vec<HttpMatch>, backend: &str) -> HttpRule {
         name: None,
         matches,
         policies: PolicySet::default(),
+        security: Vec::new(),
         action: Action::Forward(vec![WeightedBackend {
             target: Target::Backend(backend_ref(backend)),
             weight: 1,
             policies: PolicySet::default(),
+            security: Vec::new(),
         }]),
     }
 }
@@ -94,7 +99,10 @@ pub(super) fn prefix(prefix: &str) -> HttpMatch {
 
 /// `HttpRoute/ns/<name>`.
 pub(super) fn route(name: &str, parents: Vec<Parent>, rules: Vec<HttpRule>) -> (Key, Resource) {
-    (Key::new(Kind::HttpRoute, "ns", name), Resource::HttpRoute(HttpRoute { created: 0, parents, rules }))
+    (
+        Key::new(Kind::HttpRoute, "ns", name),
+        Resource::HttpRoute(HttpRoute { created: 0, parents, security: Vec::new(), rules }),
+    )
 }
 
 pub(super) fn request(method: &str, path: &str, headers: &[(&str, &str)]) -> Request {
@@ -118,9 +126,30 @@ pub(super) fn decide(snapshot: &Snapshot, port: u16, host: &str, req: &Request) 
     let Some(port) = snapshot.ports.get(&bind(port)) else { return "no port".to_owned() };
     let Some(listener) = port.routes.listener(host) else { return "no listener".to_owned() };
     match listener.find(req, host, req.uri.path(), req.uri.query()) {
-        Some(found) => format!("{} {} {}", listener.name(), found.rule.name, describe(found.rule)),
+        Some(found) => {
+            let (guard, what) = (guard(found.chain), describe(found.rule));
+            format!("{} {} {what}{guard}", listener.name(), found.rule.name)
+        }
         None => format!("{} no rule", listener.name()),
     }
+}
+
+/// Origins that policies of these tests allow; each of them allows one.
+pub(super) const ORIGINS: &[&str] = &["https://a.test", "https://b.test", "https://c.test"];
+
+/// What a chain answers preflights of each origin with; nothing when they pass.
+pub(super) fn guard(chain: &Chain) -> String {
+    let answers = ORIGINS.iter().filter_map(|origin| {
+        let fields = [("origin", *origin), ("access-control-request-method", "PUT")];
+        let (mut req, mut ctx) = (request("OPTIONS", "/", &fields), Context::default());
+        let mut state = ChainState::default();
+        let decision = pin!(chain.request(&mut req, &mut ctx, &mut state));
+        match decision.poll(&mut task::Context::from_waker(task::Waker::noop())) {
+            task::Poll::Ready(decided) => decided.err().map(|reply| format!(" {}", reply.reason)),
+            task::Poll::Pending => panic!("a policy waits"),
+        }
+    });
+    answers.collect()
 }
 
 /// What a rule does, without what differs between two equal compilations.
@@ -128,7 +157,7 @@ pub(super) fn describe(rule: &Rule) -> String {
     match &rule.action {
         rule::Action::Forward(split) => {
             let shares = split.shares().iter().map(|share| match &share.target {
-                Ok(cluster) => cluster.backend.to_string(),
+                Ok(cluster) => format!("{}{}", cluster.backend, guard(&share.chain)),
                 Err(reason) => format!("({reason})"),
             });
             shares.collect::<Vec<_>>().join("+")

@@ -18,10 +18,17 @@ fn route(parents: Vec<Parent>, backends: &[&str]) -> Resource {
         target: Target::Backend(backend(name)),
         weight: 1,
         policies: PolicySet::default(),
+        security: Vec::new(),
     });
     let action = Action::Forward(forward.collect());
-    let rule = HttpRule { name: None, matches: Vec::new(), policies: PolicySet::default(), action };
-    Resource::HttpRoute(HttpRoute { created: 0, parents, rules: vec![rule] })
+    let rule = HttpRule {
+        name: None,
+        matches: Vec::new(),
+        policies: PolicySet::default(),
+        security: Vec::new(),
+        action,
+    };
+    Resource::HttpRoute(HttpRoute { created: 0, parents, security: Vec::new(), rules: vec![rule] })
 }
 
 fn mirroring(parents: Vec<Parent>, to: &str) -> Resource {
@@ -43,6 +50,7 @@ fn listener(scope: Scope, certificate: Option<&str>) -> Resource {
         tls,
         backend_certificate: None,
         traffic: None,
+        security: Vec::new(),
         scope,
     })
 }
@@ -58,9 +66,9 @@ fn naive(all: &Resources, place: &Place) -> BTreeSet<Key> {
         all.iter().filter(|(key, r)| places(key, r).contains(place)).map(|(key, _)| key.clone()).collect();
     while let Some(key) = open.pop() {
         if let Some(resource) = all.get(&key)
-            && seen.insert(key)
+            && seen.insert(key.clone())
         {
-            open.extend(needs(resource));
+            open.extend(needs(&key, resource));
         }
     }
     seen

@@ -245,11 +245,26 @@ pub(super) fn route(gateway: &str, to: &str) -> Resource {
     let (namespace, section) = ("n".into(), "l".into());
     let hostnames = vec![format!("{to}.example.com")];
     let parent = Parent::Listener { namespace, gateway: gateway.into(), section, hostnames };
-    let forward =
-        WeightedBackend { target: Target::Backend(backend(to)), weight: 1, policies: PolicySet::default() };
+    let forward = WeightedBackend {
+        target: Target::Backend(backend(to)),
+        weight: 1,
+        policies: PolicySet::default(),
+        security: Vec::new(),
+    };
     let action = Action::Forward(vec![forward]);
-    let rule = HttpRule { name: None, matches: Vec::new(), policies: PolicySet::default(), action };
-    Resource::HttpRoute(HttpRoute { created: 0, parents: vec![parent], rules: vec![rule] })
+    let rule = HttpRule {
+        name: None,
+        matches: Vec::new(),
+        policies: PolicySet::default(),
+        security: Vec::new(),
+        action,
+    };
+    Resource::HttpRoute(HttpRoute {
+        created: 0,
+        parents: vec![parent],
+        security: Vec::new(),
+        rules: vec![rule],
+    })
 }
 
 pub(super) fn key(text: &str) -> Key {
@@ -267,6 +282,7 @@ pub(super) fn gateway(name: &str, backends: &[&str]) -> Resources {
         tls,
         backend_certificate: None,
         traffic: None,
+        security: Vec::new(),
         scope: Scope::Gateway,
     };
     let certificate = Certificate { chain: "chain".into(), key: Redacted::new(format!("key of {name}")) };

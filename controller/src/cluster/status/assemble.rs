@@ -1,6 +1,8 @@
 //! What is to be said now: the translation's statuses, completed by what proxies answer and what the API server
 //! refused.
 
+mod policies;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +12,7 @@ use config::xds::ProxyState;
 use config::{Generation, Kind, Rejection, Resource};
 use tokio::time::Instant;
 
+use self::policies::Policies;
 use crate::cluster::control::View;
 use crate::cluster::provision::Refusals;
 use crate::status::condition::{find, set};
@@ -25,6 +28,7 @@ const GRACE: Duration = Duration::from_secs(30);
 #[derive(Default)]
 pub(super) struct Assembler {
     gateways: BTreeMap<ObjectKey, Known>,
+    policies: Policies,
     since: Option<Instant>,
     programmer: Programmer,
 }
@@ -54,6 +58,7 @@ impl Assembler {
     pub(super) fn begin(&mut self, now: Instant) {
         self.since = Some(now);
         self.gateways.clear();
+        self.policies = Policies::default();
     }
 
     pub(super) fn assemble(
@@ -98,7 +103,9 @@ impl Assembler {
         held.extend(sets);
         let rejections = rejections(proxies);
         let is_applied = |key: &ObjectKey| answers.get(key).is_none_or(Answer::is_complete);
-        let mut statuses = self.programmer.program(&view.translation, rejections, is_applied);
+        self.policies.follow(view, &by_gateway);
+        let is_enforced = |policy: &ObjectKey, at: &ObjectKey| self.policies.is_enforced(policy, at);
+        let mut statuses = self.programmer.program(&view.translation, rejections, is_applied, is_enforced);
         for (key, answer) in &answers {
             let refusal = refusals.get(key);
             if answer.is_complete() && refusal.is_none() {

@@ -15,7 +15,7 @@ pub(in crate::manifests) fn client_traffic_policy() -> Schema {
     kind(NAME, [req("spec", spec.map_or(Schema::Any, derived::of).rule(targets))])
 }
 
-fn targets(node: &Node, report: &mut Report<'_>) {
+pub(super) fn targets(node: &Node, report: &mut Report<'_>) {
     match (node.has("targetRef"), node.has("targetRefs")) {
         (true, true) => {
             let reason = "targetRef and targetRefs exclude each other";
@@ -23,7 +23,7 @@ fn targets(node: &Node, report: &mut Report<'_>) {
         }
         (false, false) => {
             let reason = "nothing says what the policy is about";
-            report.broken(node, "targetRefs", reason, "name a Gateway or ListenerSet");
+            report.broken(node, "targetRefs", reason, "name what it is about");
         }
         (true, false) | (false, true) => {}
     }

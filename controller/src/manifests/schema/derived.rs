@@ -9,7 +9,8 @@ use super::{Field, Report, Schema, formatted, integer, list, map, object, text};
 /// The schema of a value. It is made once and kept, and so are its names.
 pub(super) fn of(schema: &Value) -> Schema {
     let flag = |name: &str| schema.get(name) == Some(&Value::Bool(true));
-    if flag("x-kubernetes-preserve-unknown-fields") {
+    // What the API server keeps beside known fields, it keeps to be refused.
+    if flag("x-kubernetes-preserve-unknown-fields") && schema.get("properties").is_none() {
         return Schema::Any;
     }
     if flag("x-kubernetes-int-or-string") {

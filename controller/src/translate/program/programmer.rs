@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use config::Rejection;
 
-use super::{Rejections, Translation, program_gateway, program_listener_set, program_service, reject};
+use super::{
+    Rejections, Translation, program_gateway, program_listener_set, program_policy, program_service, reject,
+};
 use crate::resources::ObjectKind;
 use crate::status::Status;
 use crate::{ObjectKey, Statuses};
@@ -23,12 +25,13 @@ pub(crate) struct Programmer {
 
 impl Programmer {
     /// `applied` tells whether the proxies of a Gateway serve what it says. Until then its `Programmed` stays `Unknown`;
-    /// what proxies say of routes holds in any case.
+    /// what proxies say of routes holds in any case. `enforced` tells the same of a SecurityPolicy at one of its ancestors.
     pub(crate) fn program(
         &mut self,
         translation: &Translation,
         rejections: Vec<Rejection>,
         applied: impl Fn(&ObjectKey) -> bool,
+        enforced: impl Fn(&ObjectKey, &ObjectKey) -> bool,
     ) -> Statuses {
         let now = &translation.statuses;
         let sorted = Rejections::new(translation, &rejections);
@@ -47,6 +50,13 @@ impl Programmer {
             }
         }
         self.listeners(translation, &sorted, applied);
+        for (key, status) in translation.statuses.of_kind(ObjectKind::SecurityPolicy) {
+            let mut status = Arc::clone(status);
+            if let Status::Policy(policy) = Arc::make_mut(&mut status) {
+                program_policy(key, policy, &sorted, |ancestor| enforced(key, ancestor));
+            }
+            self.say(key, status);
+        }
         (self.then, self.routes) = (now.clone(), routes);
         self.rejections = rejections;
         self.said.clone()

@@ -1,0 +1,298 @@
+//! One policy alone: what it is about, what it says, and whether that can be followed.
+
+use std::sync::Arc;
+
+use config::{Material, Resource, SecurityPolicy as Published, SecuritySet};
+use policies::{BackendRef, Layer, Lookup, ObjectKind as Object, ObjectRef, Upstream};
+use serde_json::{Map, Value};
+
+use super::Target;
+use crate::ObjectKey;
+use crate::api::{ConfigMap, Secret, SecurityPolicy, Service};
+use crate::resources::{Named, ObjectKind, Resources};
+use crate::security_policy::{REFUSED, SecurityTargetRef};
+use crate::status::{Problem, reason};
+use crate::translate::filter::Granted;
+use crate::translate::reference_grant::{GATEWAY_GROUP, Grants};
+use crate::translate::service_port::{Transport, find_port};
+
+/// A policy, judged.
+#[derive(Debug)]
+pub(super) struct Judged {
+    pub(super) policy: Arc<SecurityPolicy>,
+    /// `namespace/name`.
+    pub(super) name: String,
+    pub(super) targets: Vec<Target>,
+    pub(super) problems: Vec<Problem>,
+    /// What it says; nothing when there are problems.
+    pub(super) layer: Layer<SecuritySet>,
+    /// As proxies get it.
+    pub(super) resource: Arc<Resource>,
+    /// Secrets and ConfigMaps it needs.
+    pub(super) objects: Vec<ObjectRef>,
+    /// Backends it sends requests to.
+    pub(super) backends: Vec<BackendRef>,
+    inputs: Vec<Input>,
+}
+
+/// An object that a policy was judged by.
+#[derive(Debug, Clone)]
+enum Input {
+    Secret(ObjectRef, Option<Arc<Secret>>),
+    ConfigMap(ObjectRef, Option<Arc<ConfigMap>>),
+    Service(BackendRef, Option<Arc<Service>>),
+}
+
+impl Input {
+    /// Whether it is the same object still.
+    fn is_current(&self, now: &Resources) -> bool {
+        fn same<T>(a: Option<&Arc<T>>, b: Option<&Arc<T>>) -> bool {
+            a.map(Arc::as_ptr) == b.map(Arc::as_ptr)
+        }
+        match self {
+            Self::Secret(at, then) => same(then.as_ref(), now.secrets.get(&at.namespace, &at.name)),
+            Self::ConfigMap(at, then) => same(then.as_ref(), now.config_maps.get(&at.namespace, &at.name)),
+            Self::Service(at, then) => same(then.as_ref(), now.services.get(&at.namespace, &at.name)),
+        }
+    }
+}
+
+impl Judged {
+    /// Whether judging it again would come to the same.
+    pub(super) fn is_current(&self, policy: &Arc<SecurityPolicy>, now: &Resources) -> bool {
+        Arc::ptr_eq(&self.policy, policy) && self.inputs.iter().all(|input| input.is_current(now))
+    }
+}
+
+/// What a reference is to; `None`: nothing that a policy can be about.
+pub(super) fn target(policy: &SecurityPolicy, reference: &SecurityTargetRef) -> Option<Target> {
+    let namespace = policy.namespace();
+    let kind = match (reference.group.as_str(), reference.kind.as_str()) {
+        (GATEWAY_GROUP, "Gateway") => ObjectKind::Gateway,
+        (GATEWAY_GROUP, "ListenerSet") => ObjectKind::ListenerSet,
+        (GATEWAY_GROUP, "HTTPRoute") => ObjectKind::HttpRoute,
+        (GATEWAY_GROUP, "GRPCRoute") => ObjectKind::GrpcRoute,
+        ("", "Service") => ObjectKind::Service,
+        ("", "Namespace") if reference.name == namespace => ObjectKind::Namespace,
+        _ => return None,
+    };
+    let namespace = if kind == ObjectKind::Namespace { "" } else { namespace };
+    let section = reference.section_name.as_deref().filter(|section| !section.is_empty());
+    // Without it the policy would be about more than its author wanted.
+    if section.is_some() && matches!(kind, ObjectKind::Service | ObjectKind::Namespace) {
+        return None;
+    }
+    Some(Target {
+        object: ObjectKey::new(kind, namespace, &*reference.name),
+        section: section.map(Into::into),
+    })
+}
+
+pub(super) fn judge(policy: &Arc<SecurityPolicy>, name: String, now: &Resources) -> Judged {
+    let namespace = policy.namespace();
+    let mut problems = Vec::new();
+    let targets = targets(policy, &mut problems);
+    let layer = layer(policy, &mut problems);
+    let (mut objects, mut backends, mut inputs) = (Vec::new(), Vec::new(), Vec::new());
+    for set in [&layer.defaults, &layer.overrides] {
+        objects.extend(set.objects().into_iter().map(|object| object.within(namespace)));
+        backends.extend(set.backends().into_iter().map(|backend| backend.within(namespace)));
+    }
+    let grants = Grants::new(&now.reference_grants);
+    for object in &objects {
+        let (input, problem) = look_up(namespace, object, now, &grants);
+        inputs.push(input);
+        problems.extend(problem);
+    }
+    for backend in &backends {
+        let service = now.services.get(&backend.namespace, &backend.name);
+        inputs.push(Input::Service(backend.clone(), service.cloned()));
+        problems.extend(reach(namespace, backend, service, &grants));
+    }
+    if problems.is_empty() {
+        let known = Known { namespace, now };
+        for (place, set) in [("", &layer.defaults), ("overrides.", &layer.overrides)] {
+            if let Err((part, invalid)) = set.compile(&known) {
+                problems.push(Problem::accepted(reason::INVALID, format!("{place}{}", invalid.of(part))));
+            }
+        }
+    }
+    let layer = if problems.is_empty() { layer } else { Layer::default() };
+    let published = match problems.first() {
+        None => {
+            Published { defaults: layer.defaults.clone(), overrides: layer.overrides.clone(), invalid: None }
+        }
+        Some(_) => {
+            (objects, backends) = Default::default();
+            let messages: Vec<&str> = problems.iter().map(|problem| problem.message.as_str()).collect();
+            Published::invalid(messages.join("; "))
+        }
+    };
+    let resource = Arc::new(Resource::SecurityPolicy(published));
+    Judged { policy: Arc::clone(policy), name, targets, problems, layer, resource, objects, backends, inputs }
+}
+
+fn targets(policy: &SecurityPolicy, problems: &mut Vec<Problem>) -> Vec<Target> {
+    let spec = &policy.spec;
+    if spec.target_ref.is_some() && !spec.target_refs.is_empty() {
+        let message = "targetRef: goes without targetRefs: write one of them";
+        problems.push(Problem::accepted(reason::INVALID, message));
+    }
+    let mut targets = Vec::new();
+    for reference in spec.targets() {
+        if let Some(target) = target(policy, reference) {
+            if !targets.contains(&target) {
+                targets.push(target);
+            }
+            continue;
+        }
+        let message = match (reference.group.as_str(), reference.kind.as_str()) {
+            ("", "Namespace") if reference.name != policy.namespace() => {
+                format!(
+                    "targetRefs: Namespace {}: a policy can be about its own namespace only",
+                    reference.name
+                )
+            }
+            ("", "Namespace" | "Service") => {
+                format!(
+                    "targetRefs: {} {}: has no sections: remove sectionName",
+                    reference.kind, reference.name
+                )
+            }
+            (group, kind) => format!(
+                "targetRefs: kind {kind} of group {group:?} is not supported: name a Gateway, ListenerSet, HTTPRoute or \
+                 GRPCRoute of group {GATEWAY_GROUP}, or a Service or Namespace of group \"\""
+            ),
+        };
+        problems.push(Problem::accepted(reason::INVALID, message));
+    }
+    targets
+}
+
+/// What it says.
+fn layer(policy: &SecurityPolicy, problems: &mut Vec<Problem>) -> Layer<SecuritySet> {
+    let spec = &policy.spec;
+    let defaults = match &spec.defaults {
+        Some(_) if !spec.parts.is_empty() => {
+            let part = spec.parts.keys().next().map_or("", String::as_str);
+            let message = format!("{part}: parts beside targetRefs are defaults: move it into defaults");
+            problems.push(Problem::accepted(reason::INVALID, message));
+            SecuritySet::default()
+        }
+        Some(defaults) => read(defaults, "defaults.", problems),
+        None => read(&spec.parts, "", problems),
+    };
+    let overrides = spec.overrides.as_ref().map(|overrides| read(overrides, "overrides.", problems));
+    Layer { defaults, overrides: overrides.unwrap_or_default() }
+}
+
+/// Secrets and ConfigMaps that a policy names, whether or not it can be followed.
+pub(crate) fn objects(policy: &SecurityPolicy) -> Vec<ObjectRef> {
+    let Layer { defaults, overrides } = layer(policy, &mut Vec::new());
+    let named = [&defaults, &overrides].into_iter().flat_map(SecuritySet::objects);
+    named.map(|object| object.within(policy.namespace())).collect()
+}
+
+/// Reads each part for itself, so that what is wrong is said with its name.
+fn read(parts: &Map<String, Value>, place: &str, problems: &mut Vec<Problem>) -> SecuritySet {
+    let mut good = Map::new();
+    for (name, value) in parts.iter().filter(|(_, value)| !value.is_null()) {
+        let one = Map::from_iter([(name.clone(), value.clone())]);
+        let remedy = REFUSED.iter().find(|(refused, _)| refused == name).map(|(_, remedy)| *remedy);
+        match (remedy, serde_json::from_value::<SecuritySet>(Value::Object(one))) {
+            (Some(remedy), _) => problems.push(Problem::unsupported(format!("{place}{name}: {remedy}"))),
+            (None, Ok(_)) => drop(good.insert(name.clone(), value.clone())),
+            (None, Err(error)) => {
+                problems.push(Problem::accepted(reason::INVALID, format!("{place}{name}: {error}")));
+            }
+        }
+    }
+    // It cannot fail: each part was read.
+    serde_json::from_value(Value::Object(good)).unwrap_or_default()
+}
+
+fn look_up(
+    namespace: &str,
+    object: &ObjectRef,
+    now: &Resources,
+    grants: &Grants<'_>,
+) -> (Input, Option<Problem>) {
+    let (at, name) = (object.namespace.as_str(), object.name.as_str());
+    let (kind, input, is_there) = match object.kind {
+        Object::Secret => {
+            let secret = now.secrets.get(at, name).cloned();
+            let is_there = secret.is_some();
+            (ObjectKind::Secret, Input::Secret(object.clone(), secret), is_there)
+        }
+        Object::ConfigMap => {
+            let config_map = now.config_maps.get(at, name).cloned();
+            let is_there = config_map.is_some();
+            (ObjectKind::ConfigMap, Input::ConfigMap(object.clone(), config_map), is_there)
+        }
+    };
+    let (from, to) = ((ObjectKind::SecurityPolicy, namespace), (kind, at, name));
+    let problem = if !grants.allow(from, to) {
+        Some(Problem::accepted(reason::REF_NOT_PERMITTED, Grants::remedy(from, to)))
+    } else if is_there {
+        None
+    } else {
+        Some(Problem::accepted(reason::INVALID, format!("{} {at}/{name} does not exist", kind.as_str())))
+    };
+    (input, problem)
+}
+
+fn reach(
+    namespace: &str,
+    backend: &BackendRef,
+    service: Option<&Arc<Service>>,
+    grants: &Grants<'_>,
+) -> Option<Problem> {
+    let BackendRef { namespace: at, name, port } = backend;
+    let (from, to) =
+        ((ObjectKind::SecurityPolicy, namespace), (ObjectKind::Service, at.as_str(), name.as_str()));
+    if !grants.allow(from, to) {
+        return Some(Problem::accepted(reason::REF_NOT_PERMITTED, Grants::remedy(from, to)));
+    }
+    let missing = match service.map(|service| find_port(service, *port, Transport::Tcp)) {
+        None => format!("Service {at}/{name} does not exist"),
+        Some(None) => format!("Service {at}/{name} has no port {port}"),
+        Some(Some(_)) => return None,
+    };
+    Some(Problem::accepted(reason::BACKEND_NOT_FOUND, missing))
+}
+
+/// What is in an object, for proxies.
+pub(super) fn material(object: &ObjectRef, now: &Resources) -> Option<Material> {
+    let (at, name) = (object.namespace.as_str(), object.name.as_str());
+    match object.kind {
+        Object::Secret => {
+            let secret = now.secrets.get(at, name)?;
+            let data = secret.data.iter().flatten().map(|(key, value)| (key.as_str(), value.0.as_slice()));
+            // As the API server reads it: of two with one key this one.
+            let text = secret.string_data.iter().flatten().map(|(key, text)| (key.as_str(), text.as_bytes()));
+            Some(Material::new(data.chain(text)))
+        }
+        Object::ConfigMap => {
+            let config_map = now.config_maps.get(at, name)?;
+            let data = config_map.data.iter().flatten().map(|(key, text)| (key.as_str(), text.as_bytes()));
+            let binary = config_map.binary_data.iter().flatten();
+            Some(Material::new(data.chain(binary.map(|(key, value)| (key.as_str(), value.0.as_slice())))))
+        }
+    }
+}
+
+/// What a policy finds while it is judged: objects as they are, and every backend, which were looked at before.
+struct Known<'a> {
+    namespace: &'a str,
+    now: &'a Resources,
+}
+
+impl Lookup for Known<'_> {
+    fn backend(&self, backend: &BackendRef) -> Option<Arc<dyn Upstream>> {
+        Granted.backend(&backend.within(self.namespace))
+    }
+
+    fn material(&self, object: &ObjectRef) -> Option<Arc<policies::Material>> {
+        material(&object.within(self.namespace), self.now)?.decode().ok().map(Arc::new)
+    }
+}
