@@ -1,6 +1,7 @@
 //! Policies and requests at random: the compiled form decides as a plain reading of the rules does.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+mod docs;
 mod naive;
 
 use std::sync::Arc;
