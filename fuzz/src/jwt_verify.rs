@@ -14,8 +14,9 @@ const TABLE: &str = include_str!("../../policies/testdata/jwt/tokens.yaml");
 
 /// Every token of the table that is valid, and a policy that takes them.
 static GIVEN: LazyLock<(Vec<String>, Chain)> = LazyLock::new(|| {
-    let after =
-        |start: &str| TABLE.lines().filter_map(move |line| line.split_once(start)).map(|(_, rest)| rest);
+    let after = |start: &'static str| {
+        TABLE.lines().filter_map(move |line| line.split_once(start)).map(|(_, rest)| rest)
+    };
     let token = |rest: &str| rest.split('"').next().unwrap_or_default().to_owned();
     let valid = after("&good \"Authorization: Bearer ").map(token).collect();
     let keys = after("inline: '").next().expect("a key set").trim_end_matches('\'');
@@ -76,8 +77,7 @@ pub fn run(data: &[u8]) {
 
 fn decide(chain: &Chain, req: &mut Request) -> bool {
     let (mut ctx, mut state) = (Context::default(), ChainState::default());
-    match pin!(chain.request(req, &mut ctx, &mut state)).poll(&mut Task::from_waker(Waker::noop())) {
-        Poll::Ready(decided) => decided.is_ok() && ctx.caller.tokens.len() == 1,
-        Poll::Pending => panic!("it waits"),
-    }
+    let decided = pin!(chain.request(req, &mut ctx, &mut state)).poll(&mut Task::from_waker(Waker::noop()));
+    let Poll::Ready(decided) = decided else { panic!("it waits") };
+    decided.is_ok() && ctx.caller.tokens.len() == 1
 }

@@ -5,6 +5,8 @@
 //! (`docs/fuzz.md`).
 
 pub mod access_log;
+pub mod authorization;
+pub mod cel;
 pub mod chunked;
 pub mod client;
 pub mod client_hello;
@@ -29,8 +31,10 @@ pub mod travel;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 18] = [
+pub const TARGETS: [Target; 20] = [
     ("access_log", access_log::run),
+    ("authorization", authorization::run),
+    ("cel", cel::run),
     ("chunked", chunked::run),
     ("client", client::run),
     ("client_hello", client_hello::run),

@@ -46,6 +46,32 @@ impl FromStr for Cidr {
     }
 }
 
+/// What holds for the addresses of ranges that may overlap, worked out once: a look costs a binary search.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct CidrMap<T>(Box<[(Point, T)]>);
+
+impl<T: Copy + Default> CidrMap<T> {
+    /// What `join` makes of all ranges that hold an address holds for it; of none, the default.
+    pub(crate) fn new(ranges: &[(Cidr, T)], join: impl Fn(T, T) -> T) -> Self {
+        let after = |(v6, number): Point| Some((v6, number.checked_add(1)?));
+        let mut starts: Vec<Point> =
+            ranges.iter().flat_map(|(range, _)| [Some(range.first), after(range.last)]).flatten().collect();
+        starts.sort_unstable();
+        starts.dedup();
+        let held = |at: Point| {
+            let holding = ranges.iter().filter(|(range, _)| range.first <= at && at <= range.last);
+            holding.fold(T::default(), |all, (_, one)| join(all, *one))
+        };
+        Self(starts.into_iter().map(|start| (start, held(start))).collect())
+    }
+
+    pub(crate) fn get(&self, address: IpAddr) -> T {
+        let asked = point(address);
+        let after = self.0.partition_point(|(start, _)| *start <= asked);
+        after.checked_sub(1).and_then(|at| self.0.get(at)).map_or_else(T::default, |(_, held)| *held)
+    }
+}
+
 /// Ranges of addresses, sorted once: a look costs a binary search, whatever their number.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CidrSet(Box<[(Point, Point)]>);
@@ -159,6 +185,27 @@ mod tests {
                 host & mask == asked & mask
             });
             prop_assert_eq!(set.contains(ip(asked)), want);
+        }
+
+        #[test]
+        fn a_map_knows_all_ranges_of_an_address(
+            ranges in prop::collection::vec((prop::sample::select(vec!["0.0.0.0", "10.0.0.0", "10.0.0.9", "255.255.255.255",
+                "::", "::1", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"]), 0u32..=128), 0..8),
+            asked in prop::sample::select(vec!["0.0.0.0", "10.0.0.1", "10.0.0.9", "11.0.0.0", "255.255.255.255", "::", "::2",
+                "::ffff:10.0.0.1", "8000::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"]),
+        ) {
+            let asked: IpAddr = asked.parse().unwrap();
+            let ranges: Vec<(Cidr, u8)> = ranges
+                .iter()
+                .enumerate()
+                .map(|(at, (ip, bits))| (format!("{ip}/{}", if ip.contains(':') { *bits } else { bits % 33 }), 1u8 << at))
+                .map(|(range, bit)| (range.parse().unwrap(), bit))
+                .collect();
+            let want = ranges
+                .iter()
+                .filter(|(range, _)| CidrSet::from_iter([*range]).contains(asked))
+                .fold(0, |all, (_, bit)| all | bit);
+            prop_assert_eq!(CidrMap::new(&ranges, |a, b| a | b).get(asked), want);
         }
     }
 }

@@ -7,12 +7,13 @@
 //! `fairway explain` follow.
 //!
 //! ```text
-//! request  ──►  shared: cors ► security: who may pass ► native: redirect ► request_headers ► url_rewrite ►
+//! request  ──►  shared: cors ► security: authorization ► native: redirect ► request_headers ► url_rewrite ►
 //!               response_headers ► timeouts ► retry ► mirror  ──►
 //! response ◄──  the same list in reverse: a filter sees the response only if it saw the request
 //! ```
 #![deny(missing_docs)]
 
+pub mod authorization;
 pub mod caller;
 mod cidr;
 mod digest;
@@ -82,6 +83,8 @@ registry! {
         jwt: jwt::Jwt,
         /// Asks a service. After what costs no call, and before what decides by what it says.
         ext_auth: ext_auth::ExtAuth,
+        /// Who may do what. After everything that finds out who a caller is.
+        authorization: authorization::Authorization,
     }
     native {
         /// Answers with a redirect. Before anything changes the request: its target is computed from what the client

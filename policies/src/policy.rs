@@ -183,6 +183,8 @@ pub struct Context {
     pub mirrors: SmallVec<[Arc<dyn Upstream>; 1]>,
     /// Decided: how a refusal looks.
     pub denials: crate::denials::Body,
+    /// Decided: name of the rule that refused the request, or would have; for logs and traces only.
+    pub denied_by: Option<Arc<str>>,
     /// Decided: reasons of refusals that policies in shadow mode would have given.
     pub would_deny: SmallVec<[&'static str; 1]>,
 }

@@ -4,6 +4,8 @@
 //! were sent, so an unwanted change fails every row.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot read its table has failed")]
 
+#[path = "golden/caller.rs"]
+mod caller;
 mod service;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -59,6 +61,9 @@ struct Row {
     client: Option<IpAddr>,
     /// What a service that is asked says.
     service: Option<service::Says>,
+    /// What is known of the caller.
+    #[serde(default)]
+    caller: caller::CallerRow,
     #[serde(default)]
     headers: Vec<String>,
     /// Fields of the backend's response.
@@ -91,6 +96,8 @@ struct Want {
     body: Option<String>,
     /// What the service is asked: `backend METHOD target`, and fields by name.
     asked: Option<Vec<String>>,
+    /// The rule that refused, or would have.
+    denied_by: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -238,6 +245,7 @@ fn run(policies: &Policies, scene: &Scene<'_>, row: &Row) -> Vec<String> {
         matched_prefix: row.prefix.trim_end_matches('/').len(),
         entropy: row.entropy,
         client: row.client,
+        caller: row.caller.caller(),
         ..Context::default()
     };
     let service = row.service.clone().map(service::Service::new);
@@ -299,6 +307,9 @@ fn run(policies: &Policies, scene: &Scene<'_>, row: &Row) -> Vec<String> {
     differences.check("caller", &want.caller, &caller(&ctx));
     let would_deny: Vec<String> = ctx.would_deny.iter().map(|reason| (*reason).to_owned()).collect();
     differences.check("would deny", &want.would_deny, &would_deny);
+    if want.denied_by.is_some() {
+        differences.check("denied by", &want.denied_by, &ctx.denied_by.as_deref().map(str::to_owned));
+    }
     differences.0
 }
 

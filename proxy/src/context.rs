@@ -237,6 +237,8 @@ impl RequestContext {
             },
             trace: self.trace,
             user_agent: sent.user_agent.as_ref().and_then(|agent| agent.to_str().ok()),
+            denied_by: self.policy.denied_by.as_deref(),
+            would_deny: &self.policy.would_deny,
         });
     }
 }

@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use config::{Certificate, ClientValidation};
+use policies::caller::Peer;
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
@@ -27,6 +28,7 @@ use crate::stream::StreamTable;
 use crate::traffic::connection::TlsRules;
 
 mod clients;
+mod peer;
 mod shown;
 
 /// TLS settings by SNI.
@@ -61,6 +63,23 @@ pub(crate) struct Settings {
     pub(crate) config: Arc<ServerConfig>,
     /// Who verified whoever comes through its handshakes.
     pub(crate) trust: Option<Trust>,
+    /// Trust domains whose SPIFFE IDs name workloads.
+    domains: Arc<[Box<str>]>,
+}
+
+impl Settings {
+    /// Who has come through a handshake by them and shown this, leaf first; `None`: nobody has verified it, or it is
+    /// nobody's.
+    pub(crate) fn peer(&self, chain: Option<&[CertificateDer<'_>]>) -> Option<Arc<Peer>> {
+        let leaf = chain.filter(|_| self.trust.is_some())?.first()?;
+        let peer = peer::peer(leaf, &self.domains).map(Arc::new);
+        if peer.is_none() {
+            tracing::debug!(
+                "a client's certificate is valid, but has names that nobody can have: it is taken for nobody's"
+            );
+        }
+        peer
+    }
 }
 
 impl Keyed for Entry {
@@ -193,7 +212,7 @@ impl Terminator {
         };
         let mut settings = builder.with_cert_resolver(Arc::new(Resolver(identities)));
         settings.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
-        let trust = Trust::of(clients);
+        let trust = Trust::of(clients, rules);
         let (stateless, stateful) = (rules.stateless && trust.is_none(), rules.stateful && trust.is_none());
         settings.session_storage =
             if stateful { self.sessions.clone() } else { Arc::new(NoServerSessionStorage {}) };
@@ -204,7 +223,7 @@ impl Terminator {
         if tickets.is_none() && !stateful {
             settings.send_tls13_tickets = 0;
         }
-        Ok(Arc::new(Settings { config: Arc::new(settings), trust }))
+        Ok(Arc::new(Settings { config: Arc::new(settings), trust, domains: rules.trust_domains.clone() }))
     }
 }
 

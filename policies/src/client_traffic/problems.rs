@@ -177,6 +177,10 @@ mod tests {
             ("tls: {ciphers: [AES128-SHA]}", "tls.ciphers[0]: "),
             ("tls: {ciphers: [TLS_AES_128_GCM_SHA256]}", "tls.ciphers[0]: "),
             ("tls: {ecdhCurves: [P-521]}", "tls.ecdhCurves[0]: "),
+            ("tls: {trustDomains: [td/x]}", "tls.trustDomains[0]: "),
+            ("tls: {trustDomains: [td, Cluster.local]}", "tls.trustDomains[1]: "),
+            ("tls: {trustDomains: [td, td]}", "tls.trustDomains[1]: "),
+            ("tls: {trustDomains: []}", "tls.trustDomains: "),
             ("tls: {alpnProtocols: [http/1.0]}", "tls.alpnProtocols[0]: "),
             ("tls: {alpnProtocols: [h2, h2]}", "tls.alpnProtocols[1]: "),
             (
@@ -236,6 +240,7 @@ tls:
   ciphers: [ECDHE-ECDSA-AES128-GCM-SHA256, TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256]
   ecdhCurves: [X25519, P-256, P-384]
   session: {resumption: {}}
+  trustDomains: [cluster.local]
 headers:
   earlyRequestHeaders: {set: [{name: X-A, value: ''}], addIfAbsent: [{name: x-b, value: 'ü'}], remove: [x-c]}
   xForwardedClientCert: {certDetailsToAdd: [URI]}

@@ -1,5 +1,7 @@
 //! TLS towards clients.
 
+use crate::caller::spiffe_path;
+
 use super::{Deserialize, JsonSchema, Problems, Serialize, group};
 
 group! {
@@ -20,6 +22,11 @@ group! {
         alpn_protocols: Vec<AlpnProtocol>,
         /// Sessions.
         session: Session,
+        /// Trust domains whose SPIFFE IDs name workloads of the cluster: to `authorization`, who shows a valid certificate
+        /// with `spiffe://DOMAIN/ns/NAMESPACE/sa/SERVICEACCOUNT` is that ServiceAccount. Every authority that client
+        /// certificates are verified by can write such IDs, so name domains only where all of them may. Default: none.
+        #[schemars(length(min = 1, max = 16))]
+        trust_domains: Vec<String>,
     }
 }
 
@@ -126,6 +133,18 @@ impl ClientTls {
         (or(self.min_version, TlsVersion::V1_2), or(self.max_version, TlsVersion::V1_3))
     }
 
+    fn check_domains(&self, problems: &mut Problems) {
+        let domains = self.trust_domains.as_deref().unwrap_or_default();
+        for (index, domain) in domains.iter().enumerate() {
+            if spiffe_path(&format!("spiffe://{domain}")) != Some((domain, "")) {
+                let message =
+                    format!("{domain:?} is no trust domain: write one such as cluster.local, in lower case");
+                problems.add(format!("tls.trustDomains[{index}]"), message);
+            }
+        }
+        problems.once("tls.trustDomains", domains);
+    }
+
     pub(super) fn check(&self, problems: &mut Problems) {
         TlsVersion::check(self.min_version, "tls.minVersion", problems);
         TlsVersion::check(self.max_version, "tls.maxVersion", problems);
@@ -165,6 +184,7 @@ impl ClientTls {
             ("tls.ciphers", ciphers.map(<[_]>::len)),
             ("tls.ecdhCurves", curves.map(<[_]>::len)),
             ("tls.alpnProtocols", alpn.map(<[_]>::len)),
+            ("tls.trustDomains", self.trust_domains.as_ref().map(Vec::len)),
         ];
         for (field, _) in lists.into_iter().filter(|(_, length)| *length == Some(0)) {
             problems.add(field, "is empty: name at least one, or leave it out");
@@ -173,5 +193,6 @@ impl ClientTls {
         problems.once("tls.ciphers", &same);
         problems.once("tls.ecdhCurves", curves.unwrap_or_default());
         problems.once("tls.alpnProtocols", alpn.unwrap_or_default());
+        self.check_domains(problems);
     }
 }

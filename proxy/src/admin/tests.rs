@@ -119,6 +119,8 @@ async fn long_metrics_arrive_whole() {
             },
             trace: crate::telemetry::TraceContext::default(),
             user_agent: None,
+            denied_by: None,
+            would_deny: &[],
         });
     }
     let admin = start(&[gateway]).await;

@@ -123,7 +123,7 @@ impl Served {
         Arc::new(ListenerTable {
             host: self.pattern().key().into(),
             name: self.name.clone(),
-            trust: Trust::of(self.clients.as_ref()),
+            trust: Trust::of(self.clients.as_ref(), &self.traffic.connection.tls),
             identity: self.identity.clone(),
             traffic: self.traffic.clone(),
             hosts: hosts.clone(),

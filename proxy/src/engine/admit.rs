@@ -85,6 +85,7 @@ fn check(engine: &Engine, ctx: &mut RequestContext, head: &mut Parts) -> Result<
         trusts_clients: engine.trusts_clients,
     };
     forward::add(&mut head.headers, &hop);
+    ctx.policy.caller.peer = connection.caller().filter(|_| verifies).cloned();
     ctx.client = checked.client.address;
     Ok(checked)
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use futures::task::AtomicWaker;
 use http::HeaderValue;
 use policies::Scheme;
+use policies::caller::Peer;
 use rustls::pki_types::CertificateDer;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -14,7 +15,7 @@ use tokio::time::Instant;
 use super::gate::Gate;
 use crate::snapshot::{Bind, Transport};
 use crate::telemetry::Telemetry;
-use crate::tls::{Shown, Trust};
+use crate::tls::{Settings, Shown, Trust};
 use crate::traffic::Traffic;
 use crate::traffic::connection::ConnectionRules;
 
@@ -55,6 +56,8 @@ struct Tls {
     trust: Option<Trust>,
     /// What a verified client has shown; in a place of its own, since most have not.
     shown: Option<Box<Shown>>,
+    /// Who that is, found out once.
+    caller: Option<Arc<Peer>>,
 }
 
 impl Default for Connection {
@@ -135,12 +138,13 @@ impl Connection {
     pub(crate) fn secured(
         &self,
         sni: Option<&str>,
-        trust: Option<Trust>,
+        settings: &Settings,
         chain: Option<&[CertificateDer<'static>]>,
     ) {
         // Where nobody verifies, what was shown says nothing.
+        let trust = settings.trust;
         let shown = trust.and_then(|_| Shown::new(chain));
-        let _ = self.tls.set(Tls { sni: sni.map(Into::into), trust, shown });
+        let _ = self.tls.set(Tls { sni: sni.map(Into::into), trust, shown, caller: settings.peer(chain) });
     }
 
     /// Tells that it carries no requests, but belongs to a listener as a whole.
@@ -171,6 +175,11 @@ impl Connection {
     /// The certificate of a verified client.
     pub(crate) fn shown(&self) -> Option<&Shown> {
         self.tls.get()?.shown.as_deref()
+    }
+
+    /// Who a verified client is.
+    pub(crate) fn caller(&self) -> Option<&Arc<Peer>> {
+        self.tls.get()?.caller.as_ref()
     }
 
     /// True when no further request should come over it.

@@ -31,6 +31,8 @@ impl Refused {
             },
             trace: TraceContext::default(),
             user_agent: None,
+            denied_by: None,
+            would_deny: &[],
         });
     }
 }

@@ -41,7 +41,7 @@ pub(crate) async fn accept(
         return Err(io::Error::new(io::ErrorKind::NotFound, "no certificate for this name"));
     };
     let stream = start.into_stream(settings.config.clone()).await?;
-    connection.secured(sni.as_deref(), settings.trust, stream.get_ref().1.peer_certificates());
+    connection.secured(sni.as_deref(), &settings, stream.get_ref().1.peer_certificates());
     Ok(stream)
 }
 

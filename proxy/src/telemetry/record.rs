@@ -79,6 +79,10 @@ pub struct Record<'a> {
     pub trace: TraceContext,
     /// `user-agent`, if any.
     pub user_agent: Option<&'a str>,
+    /// The rule of a policy that refused it, or would have.
+    pub denied_by: Option<&'a str>,
+    /// Reasons policies in shadow mode would have refused it for.
+    pub would_deny: &'a [&'static str],
 }
 
 /// One connection or flow that has ended.

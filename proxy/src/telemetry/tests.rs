@@ -41,6 +41,8 @@ pub(super) fn record<'a>(
         },
         trace: TraceContext { trace_id: 0xabc, parent_id: 5, span_id: 0xdef, flags: 1 },
         user_agent: Some("test"),
+        denied_by: None,
+        would_deny: &[],
     }
 }
 

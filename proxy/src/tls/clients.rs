@@ -14,19 +14,20 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
+use crate::traffic::connection::TlsRules;
 use crate::upstream::trust;
 
-/// Stands for the authorities that the client of a connection was verified by. It is keyed per process, so that nobody
+/// Stands for the authorities that the client of a connection was verified by, and what is made of its certificate. It is keyed per process, so that nobody
 /// can make two bundles collide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Trust(u64);
 
 impl Trust {
     /// `None` where anybody may connect.
-    pub(crate) fn of(validation: Option<&ClientValidation>) -> Option<Self> {
+    pub(crate) fn of(validation: Option<&ClientValidation>, rules: &TlsRules) -> Option<Self> {
         static KEYED: OnceLock<RandomState> = OnceLock::new();
         let needed = validation.filter(|v| v.mode == ClientValidationMode::AllowValidOnly)?;
-        Some(Self(KEYED.get_or_init(RandomState::new).hash_one(&needed.ca)))
+        Some(Self(KEYED.get_or_init(RandomState::new).hash_one((&needed.ca, &rules.trust_domains))))
     }
 }
 

@@ -141,3 +141,65 @@ async fn authorities_that_cannot_be_read_close_the_listener() {
     assert!(answer.rejections[0].message.contains("clientValidation.ca"), "{:?}", answer.rejections);
     assert!(connect(&client(&ca, None, H1), mesh.address(), "a.test").await.is_err());
 }
+
+/// `served`, to which only the ServiceAccount `web/bff` may come; `domains`: whose SPIFFE IDs are believed.
+fn guarded(own: &Issued, clients: (&Authority, &str), origin: SocketAddr, domains: &str) -> String {
+    let listener = format!(
+        "  scope: gateway\n  security: [default/authz]\n  traffic:\n    tls:\n      trustDomains: [{domains}]\n"
+    );
+    let rule = "{name: bff, action: Allow, principal: {serviceAccounts: [{namespace: web, name: bff}], minAssurance: Certificate}}";
+    served(own, Some(clients), origin).replace("  scope: gateway\n", &listener)
+        + &format!(
+            "---\nkey: SecurityPolicy/default/authz\nresource:\n  kind: SecurityPolicy\n  defaults:\n    authorization:\n      \
+             rules:\n      - {rule}\n"
+        )
+}
+
+async fn status(mesh: &Mesh, ca: &Authority, own: Option<&Issued>) -> u16 {
+    ask(connect(&client(ca, own, H1), mesh.address(), "a.test").await.unwrap()).await.unwrap().status
+}
+
+#[tokio::test]
+async fn a_verified_certificate_says_which_workload_a_client_is() {
+    let (ca, clients) = (Authority::new("servers"), Authority::new("clients"));
+    let (own, origin) = (ca.issue(&["a.test"]), Origin::named("o").await);
+    let valid = (&clients, "AllowValidOnly");
+    let mut mesh = Mesh::start(&guarded(&own, valid, origin.address, "other, td")).await;
+    let bff = clients.issue(&["spiffe://td/ns/web/sa/bff"]);
+    assert_eq!(status(&mesh, &ca, Some(&bff)).await, 200);
+    for names in [
+        &["spiffe://td/ns/web/sa/x"][..],
+        &["spiffe://evil/ns/web/sa/bff"],
+        &["spiffe://td/ns/web/sa/bff", "spiffe://td/ns/web/sa/x"],
+        &["bff.web"],
+    ] {
+        assert_eq!(status(&mesh, &ca, Some(&clients.issue(names))).await, 403, "{names:?}");
+    }
+
+    let mut http2 =
+        Http2::over(connect(&client(&ca, Some(&bff), &[b"h2"]), mesh.address(), "a.test").await.unwrap())
+            .await;
+    assert_eq!(http2.get("https://a.test/x").await.unwrap().status(), 200);
+    mesh.serve(&guarded(&own, valid, origin.address, "other")).await;
+    assert_eq!(
+        http2.get("https://a.test/x").await.unwrap().status(),
+        421,
+        "an open connection does not outlive the trust domain it was made with"
+    );
+    assert_eq!(status(&mesh, &ca, Some(&bff)).await, 403, "nobody believes its trust domain");
+    assert_eq!(origin.requests(), 2);
+}
+
+#[tokio::test]
+async fn a_certificate_that_nobody_verified_says_nothing() {
+    let (ca, clients) = (Authority::new("servers"), Authority::new("clients"));
+    let (own, origin) = (ca.issue(&["a.test"]), Origin::named("o").await);
+    let fallback = (&clients, "AllowInsecureFallback");
+    let mesh = Mesh::start(&guarded(&own, fallback, origin.address, "td")).await;
+    let bff = clients.issue(&["spiffe://td/ns/web/sa/bff"]);
+    let forged = Authority::new("others").issue(&["spiffe://td/ns/web/sa/bff"]);
+    for own in [Some(&bff), Some(&forged), None] {
+        assert_eq!(status(&mesh, &ca, own).await, 403);
+    }
+    assert_eq!(origin.requests(), 0);
+}

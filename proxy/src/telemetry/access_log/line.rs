@@ -54,6 +54,7 @@ pub(super) fn format_at(out: &mut Vec<u8>, now: Duration, role: &'static str, re
         None => push(out, b"null"),
     }
     trace(out, &record.trace);
+    denied(out, record);
     push(out, b"}\n");
 }
 
@@ -80,6 +81,24 @@ fn course(out: &mut Vec<u8>, course: &Course<'_>) {
     number(out, course.bytes_out);
     push(out, b",\"client\":");
     if course.client.port() == 0 { ip(out, course.client.ip()) } else { address(out, course.client) }
+}
+
+/// The fields `denied_by` and `would_deny`.
+fn denied(out: &mut Vec<u8>, record: &Record<'_>) {
+    push(out, b",\"denied_by\":");
+    match record.denied_by {
+        Some(rule) => text(out, rule, NAME),
+        None => push(out, b"null"),
+    }
+    push(out, b",\"would_deny\":");
+    let Some((first, rest)) = record.would_deny.split_first() else { return push(out, b"null") };
+    push(out, b"\"");
+    push(out, first.as_bytes());
+    for reason in rest {
+        push(out, b",");
+        push(out, reason.as_bytes());
+    }
+    push(out, b"\"");
 }
 
 fn rule(out: &mut Vec<u8>, rule: Option<&RuleName>) {

@@ -16,6 +16,8 @@ fn record(path: &str) -> Record<'_> {
         course: Course::new("HTTP/1.1", "ok", "l", "127.0.0.1:1".parse().unwrap()),
         trace: TraceContext::default(),
         user_agent: None,
+        denied_by: None,
+        would_deny: &[],
     }
 }
 

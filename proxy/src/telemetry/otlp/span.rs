@@ -92,6 +92,12 @@ fn attributes(record: &Record<'_>, is_known: bool) -> Vec<KeyValue> {
         all.push(string("fairway.route", &rule.route));
         all.push(string("fairway.rule", &rule.rule));
     }
+    if let Some(rule) = record.denied_by {
+        all.push(string("fairway.denied_by", rule));
+    }
+    if !record.would_deny.is_empty() {
+        all.push(string("fairway.would_deny", &record.would_deny.join(",")));
+    }
     if let Some((backend, endpoint)) = course.upstream {
         all.push(string("fairway.backend", &backend.to_string()));
         all.push(string("fairway.upstream", &endpoint.to_string()));

@@ -24,6 +24,8 @@ pub(crate) struct TlsRules {
     pub(crate) stateless: bool,
     /// Clients resume by what we remember.
     pub(crate) stateful: bool,
+    /// Whose SPIFFE IDs name workloads.
+    pub(crate) trust_domains: Arc<[Box<str>]>,
 }
 
 impl Default for TlsRules {
@@ -36,6 +38,7 @@ impl Default for TlsRules {
             alpn: vec![b"h2", b"http/1.1"],
             stateless: true,
             stateful: true,
+            trust_domains: Arc::default(),
         }
     }
 }
@@ -60,6 +63,7 @@ impl TlsRules {
             alpn: alpn.unwrap_or_else(|| Self::default().alpn),
             stateless,
             stateful,
+            trust_domains: spec.trust_domains.iter().flatten().map(|domain| domain.as_str().into()).collect(),
         }
     }
 

@@ -27,7 +27,10 @@ pub(super) fn format_at(out: &mut Vec<u8>, now: Duration, role: &'static str, re
     token(out, record.course.protocol);
     push(out, b",\"status\":null");
     course(out, &record.course);
-    push(out, b",\"user_agent\":null,\"trace_id\":null,\"span_id\":null}\n");
+    push(
+        out,
+        b",\"user_agent\":null,\"trace_id\":null,\"span_id\":null,\"denied_by\":null,\"would_deny\":null}\n",
+    );
 }
 
 #[cfg(test)]

@@ -29,6 +29,8 @@ fn unmatched() -> Record<'static> {
         },
         trace: TraceContext { trace_id: 0xabc, parent_id: 0, span_id: 0xdef, flags: 0 },
         user_agent: None,
+        denied_by: None,
+        would_deny: &[],
     }
 }
 
@@ -61,6 +63,8 @@ fn a_full_line_is_exactly_this() {
             flags: 1,
         },
         user_agent: Some("evil\\\u{7f}"),
+        denied_by: Some("no \"admin\""),
+        would_deny: &["a_b", "c"],
     };
     let now = Duration::from_millis(1_767_323_045_067);
     let want = concat!(
@@ -71,7 +75,7 @@ fn a_full_line_is_exactly_this() {
         r#""upstream":"10.1.2.3:8080","attempts":2,"duration_ms":12345.678,"upstream_ms":0.000,"#,
         r#""bytes_in":18446744073709551615,"bytes_out":10,"client":"192.0.2.255:65535","#,
         r#""user_agent":"evil\\\u007f","trace_id":"0123456789abcdef0123456789abcdef","#,
-        r#""span_id":"fedcba9876543210"}"#,
+        r#""span_id":"fedcba9876543210","denied_by":"no \"admin\"","would_deny":"a_b,c"}"#,
         "\n"
     );
     assert_eq!(line(now, &record), want);
@@ -87,7 +91,7 @@ fn a_line_without_values_has_the_same_fields() {
         r#""listener":"shop/edge/http","kind":null,"route":null,"rule":null,"backend":null,"#,
         r#""upstream":null,"attempts":0,"duration_ms":0.073,"upstream_ms":null,"bytes_in":0,"#,
         r#""bytes_out":0,"client":"[2001:db8::1]:4711","user_agent":null,"#,
-        r#""trace_id":"00000000000000000000000000000abc","span_id":"0000000000000def"}"#,
+        r#""trace_id":"00000000000000000000000000000abc","span_id":"0000000000000def","denied_by":null,"would_deny":null}"#,
         "\n"
     );
     assert_eq!(line(Duration::from_secs(1), &unmatched()), want);
