@@ -1,6 +1,7 @@
-// Idp is an OpenID Provider whose keys are rotated by POST /rotate (a new key signs from now on; the last two are published) and
-// forgotten by POST /forget (only the newest is published). The protocol is zitadel/oidc's, its clients and users are those of
-// that module's example: sid1 with verysecret gets tokens for itself, as JWT. It listens on 127.0.0.1:PORT, its argument.
+// Idp is an OpenID Provider whose keys change when a test says so: POST /publish makes a key and publishes it, POST /rotate signs with
+// the newest from now on (with one made now, if that one signs already), POST /forget publishes no other. The protocol is
+// zitadel/oidc's, its clients and users are those of that module's example: sid1 with verysecret gets tokens for itself, as JWT. It
+// listens on 127.0.0.1:PORT, its argument.
 package main
 
 import (
@@ -41,12 +42,13 @@ func (p public) Key() any                           { return &p.private.PublicKe
 // storage is the example's, with keys that rotate and tokens that can be read.
 type storage struct {
 	*example.Storage
-	mu   sync.Mutex
-	made int
-	keys []key
+	mu      sync.Mutex
+	made    int
+	keys    []key
+	signing key
 }
 
-func (s *storage) rotate() error {
+func (s *storage) publish() error {
 	private, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		return err
@@ -55,21 +57,39 @@ func (s *storage) rotate() error {
 	defer s.mu.Unlock()
 	s.made++
 	s.keys = append(s.keys, key{fmt.Sprintf("key-%d", s.made), private})
-	s.keys = s.keys[max(0, len(s.keys)-2):]
+	return nil
+}
+
+func (s *storage) newest() key {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.keys[len(s.keys)-1]
+}
+
+func (s *storage) rotate() error {
+	if s.newest() == s.signing {
+		if err := s.publish(); err != nil {
+			return err
+		}
+	}
+	newest := s.newest()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.signing = newest
 	return nil
 }
 
 func (s *storage) forget() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.keys = s.keys[len(s.keys)-1:]
+	s.keys = []key{s.signing}
 	return nil
 }
 
 func (s *storage) SigningKey(context.Context) (op.SigningKey, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.keys[len(s.keys)-1], nil
+	return s.signing, nil
 }
 
 func (s *storage) KeySet(context.Context) ([]op.Key, error) {
@@ -102,8 +122,10 @@ func main() {
 	address := "127.0.0.1:" + os.Args[1]
 	issuer := "http://" + address
 	keys := &storage{Storage: example.NewStorage(example.NewUserStore(issuer))}
-	if err := keys.rotate(); err != nil {
-		log.Fatal(err)
+	for _, change := range []func() error{keys.publish, keys.rotate} {
+		if err := change(); err != nil {
+			log.Fatal(err)
+		}
 	}
 	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
 	provider := exampleop.SetupServer(issuer, keys, quiet, true, op.WithAllowInsecure())
@@ -115,6 +137,7 @@ func main() {
 		}
 	}
 	mux := http.NewServeMux()
+	mux.HandleFunc("POST /publish", change(keys.publish))
 	mux.HandleFunc("POST /rotate", change(keys.rotate))
 	mux.HandleFunc("POST /forget", change(keys.forget))
 	mux.Handle("/", provider)
