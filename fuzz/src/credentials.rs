@@ -74,7 +74,7 @@ fn basic(field: &[u8]) {
 /// RFC 4648 section 4, by hand: groups of four, padded, and no bits left over.
 fn base64(text: &[u8]) -> Option<Vec<u8>> {
     const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    if text.len() % 4 != 0 {
+    if !text.len().is_multiple_of(4) {
         return None;
     }
     let padding = text.iter().rev().take(2).take_while(|byte| **byte == b'=').count();

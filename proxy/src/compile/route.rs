@@ -53,7 +53,7 @@ struct Compiled {
     /// By place; none where something was wrong.
     rules: Box<[Option<Arc<Rule>>]>,
     /// By parent. Parents with the same policies have the same.
-    matches: FxHashMap<Attachable, Arc<[Arc<Match>]>>,
+    matches: FxHashMap<Attachable, Matches>,
 }
 
 /// What changes in the tables, by parent and host name.
@@ -187,6 +187,8 @@ fn http_route(resource: Option<&Resource>) -> Option<&HttpRoute> {
 /// A rule, compiled, and its matches before they know their chain.
 type Ruled<'a> = (&'a HttpRule, Arc<Rule>, Option<Vec<Unruled>>);
 
+type Matches = Arc<[Arc<Match>]>;
+
 /// The matches of a route at each of its parents. Where these have the same policies the matches are the same.
 fn attach(
     route: &HttpRoute,
@@ -194,9 +196,9 @@ fn attach(
     (parents, age): (&Parents, &Arc<RouteAge>),
     patterns: &mut Patterns,
     (scene, missing): (Scene<'_>, &mut BTreeSet<String>),
-) -> FxHashMap<Attachable, Arc<[Arc<Match>]>> {
+) -> FxHashMap<Attachable, Matches> {
     let mut matches = FxHashMap::default();
-    let mut known: Vec<(&[String], Arc<[Arc<Match>]>)> = Vec::new();
+    let mut known: Vec<(&[String], Matches)> = Vec::new();
     for to in parents.keys() {
         let of_parent = scene.security.of(to);
         if let Some((_, alike)) = known.iter().find(|(names, _)| *names == of_parent) {
@@ -212,7 +214,7 @@ fn attach(
             let of = |m: Unruled| Arc::new(m.of(rule.clone(), chain.clone(), age.clone(), at));
             all.extend(specs.into_iter().map(of));
         }
-        let all: Arc<[Arc<Match>]> = all.into();
+        let all: Matches = all.into();
         known.push((of_parent, all.clone()));
         matches.insert(to.clone(), all);
     }

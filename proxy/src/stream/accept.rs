@@ -190,7 +190,7 @@ async fn terminate(
         return Err(io::ErrorKind::InvalidData.into());
     }
     let stream = StartHandshake::from_parts(accepted, tcp).into_stream(settings.config.clone()).await?;
-    connection.secured(sni, &settings, stream.get_ref().1.peer_certificates());
+    connection.secured(sni, settings, stream.get_ref().1.peer_certificates());
     Ok(stream)
 }
 
