@@ -291,6 +291,7 @@ mod tests {
             "Accepted",
             "Bound",
             "Effective",
+            "Enforced",
             // Gateway API's reason for saying that clients without a valid certificate are let in, as was asked for.
             "ConfigurationChanged",
             "NoConflicts",

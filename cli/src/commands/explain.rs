@@ -346,7 +346,7 @@ fn backend_text(backend: &ExplainedBackend, fails: &str) -> String {
     for policy in &backend.policies {
         let _ = writeln!(text, "             policy {policy}");
     }
-    for guarded in &backend.security {
+    if let Some(guarded) = &backend.security {
         text.push_str(&security::text(guarded, "             "));
     }
     text

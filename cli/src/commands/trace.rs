@@ -160,12 +160,13 @@ fn run_chain(
     let decided = {
         let decision = pin!(chain.observed(req, ctx, &mut state, &mut told));
         match decision.poll(&mut task::Context::from_waker(task::Waker::noop())) {
-            task::Poll::Ready(decided) => decided,
-            task::Poll::Pending => {
-                steps.push("policy    asks somebody else, whose answer is not simulated".to_owned());
-                return Some("not known".to_owned());
-            }
+            task::Poll::Ready(decided) => Some(decided),
+            task::Poll::Pending => None,
         }
+    };
+    let Some(decided) = decided else {
+        steps.push("policy    asks somebody else, whose answer is not simulated".to_owned());
+        return Some("not known".to_owned());
     };
     let shadows = ctx.would_deny.iter().skip(before);
     steps.extend(shadows.map(|reason| format!("shadow    would have refused: {reason}")));
