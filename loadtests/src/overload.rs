@@ -112,7 +112,7 @@ async fn recover(proxy: &Running, rate: f64, p99: f64) -> Result<Option<Duration
     let begun = Instant::now();
     while begun.elapsed() < PATIENCE {
         let since = begun.elapsed();
-        let tally = send(&proxy, CALM, Drive::Open(rate, SLICE)).await?;
+        let tally = send(proxy, CALM, Drive::Open(rate, SLICE)).await?;
         if tally.errors == 0 && tally.latency.micros(0.5) <= LATENCY * p99 {
             return Ok(Some(since));
         }
