@@ -48,12 +48,15 @@ pub(super) struct Routes {
     patterns: Patterns,
 }
 
+/// All matches of a route at one parent.
+type Shared = Arc<[Arc<Match>]>;
+
 #[derive(Debug, Default)]
 struct Compiled {
     /// By place; none where something was wrong.
     rules: Box<[Option<Arc<Rule>>]>,
     /// By parent. Parents with the same policies have the same.
-    matches: FxHashMap<Attachable, Arc<[Arc<Match>]>>,
+    matches: FxHashMap<Attachable, Shared>,
 }
 
 /// What changes in the tables, by parent and host name.
@@ -194,9 +197,9 @@ fn attach(
     (parents, age): (&Parents, &Arc<RouteAge>),
     patterns: &mut Patterns,
     (scene, missing): (Scene<'_>, &mut BTreeSet<String>),
-) -> FxHashMap<Attachable, Arc<[Arc<Match>]>> {
+) -> FxHashMap<Attachable, Shared> {
     let mut matches = FxHashMap::default();
-    let mut known: Vec<(&[String], Arc<[Arc<Match>]>)> = Vec::new();
+    let mut known: Vec<(&[String], Shared)> = Vec::new();
     for to in parents.keys() {
         let of_parent = scene.security.of(to);
         if let Some((_, alike)) = known.iter().find(|(names, _)| *names == of_parent) {
@@ -212,7 +215,7 @@ fn attach(
             let of = |m: Unruled| Arc::new(m.of(rule.clone(), chain.clone(), age.clone(), at));
             all.extend(specs.into_iter().map(of));
         }
-        let all: Arc<[Arc<Match>]> = all.into();
+        let all: Shared = all.into();
         known.push((of_parent, all.clone()));
         matches.insert(to.clone(), all);
     }

@@ -47,7 +47,7 @@ impl fmt::Display for Part {
 /// Those of a rule, by parent; parents without any are left out.
 pub(super) fn of_rule(route: &HttpRoute, rule: &HttpRule, resources: &Resources) -> Vec<Guarded> {
     let of_parent = |parent: &Parent| {
-        let names = listener(parent, resources).into_iter().chain(&route.security).chain(&rule.security);
+        let names = listener(parent, resources).iter().chain(&route.security).chain(&rule.security);
         guarded(parent_name(parent), names, resources)
     };
     route.parents.iter().filter_map(of_parent).collect()

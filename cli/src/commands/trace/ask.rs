@@ -19,9 +19,8 @@ pub(super) struct Asked {
 impl Asked {
     /// `METHOD URL [-H 'Name: value']…`.
     pub(super) fn parse(words: &[String]) -> anyhow::Result<Self> {
-        let (method, url, rest) = match words {
-            [method, url, rest @ ..] => (method, url, rest),
-            _ => bail!("write METHOD URL after --, such as: -- GET http://localhost:8080/"),
+        let [method, url, rest @ ..] = words else {
+            bail!("write METHOD URL after --, such as: -- GET http://localhost:8080/");
         };
         let uri: Uri = url.parse().with_context(|| format!("{url:?} is no URL"))?;
         let is_tls = match uri.scheme_str() {
