@@ -48,12 +48,15 @@ pub(super) struct Routes {
     patterns: Patterns,
 }
 
+/// All matches of a route at one parent.
+type Shared = Arc<[Arc<Match>]>;
+
 #[derive(Debug, Default)]
 struct Compiled {
     /// By place; none where something was wrong.
     rules: Box<[Option<Arc<Rule>>]>,
     /// By parent. Parents with the same policies have the same.
-    matches: FxHashMap<Attachable, Matches>,
+    matches: FxHashMap<Attachable, Shared>,
 }
 
 /// What changes in the tables, by parent and host name.
@@ -187,8 +190,6 @@ fn http_route(resource: Option<&Resource>) -> Option<&HttpRoute> {
 /// A rule, compiled, and its matches before they know their chain.
 type Ruled<'a> = (&'a HttpRule, Arc<Rule>, Option<Vec<Unruled>>);
 
-type Matches = Arc<[Arc<Match>]>;
-
 /// The matches of a route at each of its parents. Where these have the same policies the matches are the same.
 fn attach(
     route: &HttpRoute,
@@ -196,9 +197,9 @@ fn attach(
     (parents, age): (&Parents, &Arc<RouteAge>),
     patterns: &mut Patterns,
     (scene, missing): (Scene<'_>, &mut BTreeSet<String>),
-) -> FxHashMap<Attachable, Matches> {
+) -> FxHashMap<Attachable, Shared> {
     let mut matches = FxHashMap::default();
-    let mut known: Vec<(&[String], Matches)> = Vec::new();
+    let mut known: Vec<(&[String], Shared)> = Vec::new();
     for to in parents.keys() {
         let of_parent = scene.security.of(to);
         if let Some((_, alike)) = known.iter().find(|(names, _)| *names == of_parent) {
@@ -214,7 +215,7 @@ fn attach(
             let of = |m: Unruled| Arc::new(m.of(rule.clone(), chain.clone(), age.clone(), at));
             all.extend(specs.into_iter().map(of));
         }
-        let all: Matches = all.into();
+        let all: Shared = all.into();
         known.push((of_parent, all.clone()));
         matches.insert(to.clone(), all);
     }

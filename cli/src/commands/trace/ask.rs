@@ -20,7 +20,7 @@ impl Asked {
     /// `METHOD URL [-H 'Name: value']…`.
     pub(super) fn parse(words: &[String]) -> anyhow::Result<Self> {
         let [method, url, rest @ ..] = words else {
-            bail!("write METHOD URL after --, such as: -- GET http://localhost:8080/")
+            bail!("write METHOD URL after --, such as: -- GET http://localhost:8080/");
         };
         let uri: Uri = url.parse().with_context(|| format!("{url:?} is no URL"))?;
         let is_tls = match uri.scheme_str() {
