@@ -171,8 +171,8 @@ pub enum Resource {
     Backend(Backend),
     /// See [`Endpoints`].
     Endpoints(Endpoints),
-    /// See [`SecurityPolicy`].
-    SecurityPolicy(SecurityPolicy),
+    /// See [`SecurityPolicy`]. In a box, or every endpoint would take the room of all that a policy may say.
+    SecurityPolicy(Box<SecurityPolicy>),
     /// See [`Listener`].
     Listener(Listener),
     /// See [`HttpRoute`].

@@ -112,7 +112,7 @@ mod tests {
 
     fn read(text: &str) -> SecurityPolicy {
         let Resource::SecurityPolicy(policy) = serde_json::from_str(text).unwrap() else { panic!("{text}") };
-        policy
+        *policy
     }
 
     #[test]

@@ -24,6 +24,10 @@ pub(crate) struct CallerRow {
 }
 
 impl CallerRow {
+    pub(crate) fn is_given(&self) -> bool {
+        self.api_client.is_some() || self.user.is_some()
+    }
+
     pub(crate) fn caller(&self) -> Caller {
         let workload = self.workload.as_ref().map(|workload| {
             let (namespace, account) = workload.split_once('/').unwrap();

@@ -90,7 +90,7 @@ fn policy() -> impl Strategy<Value = (Key, Resource)> {
     let invalid = prop_oneof![4 => Just(None), 1 => Just(Some("broken".to_owned()))];
     (select(&["p", "q"][..]), set(), set(), invalid).prop_map(|(name, defaults, overrides, invalid)| {
         let policy = SecurityPolicy { defaults, overrides, invalid };
-        (Key::new(Kind::SecurityPolicy, "ns", name), Resource::SecurityPolicy(policy))
+        (Key::new(Kind::SecurityPolicy, "ns", name), Resource::SecurityPolicy(Box::new(policy)))
     })
 }
 

@@ -298,7 +298,7 @@ fn a_policy_is_seen_where_something_names_it_and_nowhere_else() {
     if let Action::Forward(shares) = &mut of_route.rules[0].action {
         shares[0].security = names("of-service");
     }
-    let policy = || Resource::SecurityPolicy(SecurityPolicy::default());
+    let policy = || Resource::SecurityPolicy(Box::default());
     let insert = [
         ("Listener/n/a/l".to_owned(), Resource::Listener(of_listener)),
         ("Listener/n/b/l".to_owned(), listener(Scope::Gateway, None)),

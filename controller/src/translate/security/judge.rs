@@ -128,7 +128,7 @@ pub(super) fn judge(policy: &Arc<SecurityPolicy>, name: String, now: &Resources)
             Published::invalid(messages.join("; "))
         }
     };
-    let resource = Arc::new(Resource::SecurityPolicy(published));
+    let resource = Arc::new(Resource::SecurityPolicy(Box::new(published)));
     Judged { policy: Arc::clone(policy), name, targets, problems, resource, objects, backends, inputs }
 }
 
