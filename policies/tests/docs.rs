@@ -78,6 +78,6 @@ fn secret(document: &Map<String, Value>) -> (String, Arc<Material>) {
     assert_eq!(document["kind"], "Secret");
     let entries = document["stringData"].as_object().unwrap().iter();
     let entries = entries.map(|(key, value)| (key.clone(), value.as_str().unwrap().to_owned().into()));
-    let name = format!("Secret demo/{}", document["metadata"]["name"].as_str().unwrap());
+    let name = format!("Secret demo/{}", document["metadata"].get("name").and_then(Value::as_str).unwrap());
     (name, Arc::new(Material(entries.collect())))
 }

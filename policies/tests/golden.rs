@@ -304,21 +304,27 @@ fn run(policies: &Policies, scene: &Scene<'_>, row: &Row) -> Vec<String> {
     differences.check("retry", &want.retry, &retry(&ctx));
     let mirrors: Vec<String> = ctx.mirrors.iter().map(|mirror| mirror.name().to_owned()).collect();
     differences.check("mirrors", &want.mirrors, &mirrors);
-    // What a row gives the chain it need not tell again.
-    if !row.caller.is_given() {
-        differences.check("caller", &want.caller, &caller(&ctx));
-    }
-    let would_deny: Vec<String> = ctx.would_deny.iter().map(|reason| (*reason).to_owned()).collect();
-    differences.check("would deny", &want.would_deny, &would_deny);
-    if want.denied_by.is_some() {
-        differences.check("denied by", &want.denied_by, &ctx.denied_by.as_deref().map(str::to_owned));
-    }
+    differences.check_learned(row, &ctx);
     differences.0
 }
 
 struct Differences(Vec<String>);
 
 impl Differences {
+    /// What policies told each other of the caller, and of refusals.
+    fn check_learned(&mut self, row: &Row, ctx: &Context) {
+        let want = &row.want;
+        // What a row gives the chain it need not tell again.
+        if !row.caller.is_given() {
+            self.check("caller", &want.caller, &caller(ctx));
+        }
+        let would_deny: Vec<String> = ctx.would_deny.iter().map(|reason| (*reason).to_owned()).collect();
+        self.check("would deny", &want.would_deny, &would_deny);
+        if want.denied_by.is_some() {
+            self.check("denied by", &want.denied_by, &ctx.denied_by.as_deref().map(str::to_owned));
+        }
+    }
+
     fn check<T: PartialEq + std::fmt::Debug + ?Sized>(&mut self, what: &str, want: &T, got: &T) {
         if want != got {
             self.0.push(format!("{what}\n    want {want:?}\n    got  {got:?}"));

@@ -75,8 +75,7 @@ fn matches(rule: &Rule, req: &Request, ctx: &Context) -> Option<bool> {
         return Some(false);
     }
     match rule.when.as_deref() {
-        None => Some(true),
-        Some("true") => Some(true),
+        None | Some("true") => Some(true),
         Some("false") => Some(false),
         Some("request.headers['x-a'] == 'a'") => {
             let lines: Vec<_> = req.headers.get_all("x-a").iter().collect();
