@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::edits::name;
-use crate::head::set_target;
+use crate::head::retain_params;
 use crate::{Invalid, Request};
 
 /// Places in one request; looking costs one pass over the head each.
@@ -134,7 +134,7 @@ impl Places {
                 Place::Header(name) => {
                     req.remove_header(name);
                 }
-                Place::Param(name) => remove_param(req, name),
+                Place::Param(name) => retain_params(req, |pair| value_of(pair, name).is_none()),
                 Place::Cookie(name) => remove_cookie(req, name),
             }
         }
@@ -158,20 +158,6 @@ fn value_of<'p>(pair: &'p str, name: &str) -> Option<&'p str> {
     let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
     let key: Cow<'_, [u8]> = percent_decode_str(key).into();
     (*key == *name.as_bytes()).then_some(value)
-}
-
-fn remove_param(req: &mut Request, name: &str) {
-    if !params(req).any(|pair| value_of(pair, name).is_some()) {
-        return;
-    }
-    let mut target = req.uri.path().to_owned();
-    let mut before = '?';
-    for pair in params(req).filter(|pair| value_of(pair, name).is_none()) {
-        target.push(before);
-        target.push_str(pair);
-        before = '&';
-    }
-    set_target(req, target);
 }
 
 /// The pairs of a Cookie field (RFC 6265 section 4.2.1).

@@ -43,6 +43,22 @@ pub(crate) fn set_target(req: &mut Request, target: String) {
     }
 }
 
+/// Leaves out parameters of the query, as they are written. Without any left there is no `?`.
+pub(crate) fn retain_params(req: &mut Request, keep: impl Fn(&str) -> bool) {
+    let params = || req.uri.query().into_iter().flat_map(|query| query.split('&'));
+    if params().all(&keep) {
+        return;
+    }
+    let mut target = req.uri.path().to_owned();
+    let mut before = '?';
+    for pair in params().filter(|pair| keep(pair)) {
+        target.push(before);
+        target.push_str(pair);
+        before = '&';
+    }
+    set_target(req, target);
+}
+
 /// Host name with optional port, ready for every place where a request holds it.
 #[derive(Debug, Clone)]
 pub(crate) struct Host {

@@ -83,15 +83,7 @@ impl Place {
                 }
             }
             Self::Param(name) => {
-                let Some(query) = req.uri.query() else { return };
-                let kept: Vec<_> =
-                    query.split('&').filter(|pair| value(name, pair.as_bytes()).is_none()).collect();
-                let mut target = req.uri.path().to_owned();
-                if !kept.is_empty() {
-                    target.push('?');
-                    target.push_str(&kept.join("&"));
-                }
-                head::set_target(req, target);
+                head::retain_params(req, |pair| value(name, pair.as_bytes()).is_none());
             }
         }
     }
