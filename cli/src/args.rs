@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use controller::NAMESPACE;
 use proxy::telemetry::AccessLog;
 
 /// A gateway-centric service mesh, configured by the Kubernetes Gateway API.
@@ -83,6 +84,20 @@ pub(crate) struct Standalone {
     /// Ports for the waypoint, one per captured Service port.
     #[arg(long, default_value = "20000-29999", value_name = "FROM-TO", value_parser = ports)]
     pub(crate) waypoint_ports: RangeInclusive<u16>,
+    /// Namespace that a controller would be in: only there can policies be about a GatewayClass.
+    #[arg(long, default_value = NAMESPACE, value_name = "NAME")]
+    pub(crate) controller_namespace: String,
+}
+
+/// Manifests, and what is known of the cluster they are for.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Manifests {
+    /// Directories and files to read.
+    #[arg(short, long = "file", value_name = "DIR", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Namespace of the controller: only there can policies be about a GatewayClass.
+    #[arg(long, default_value = NAMESPACE, value_name = "NAME")]
+    pub(crate) controller_namespace: String,
 }
 
 /// Show what manifests mean: the proxies' configuration and every status.
@@ -95,9 +110,8 @@ Examples:
   fairway translate -f . --status-only
   fairway translate -f . --resources-only -o json | jq 'keys'")]
 pub(crate) struct Translate {
-    /// Directories and files to read.
-    #[arg(short, long = "file", value_name = "DIR", required = true)]
-    pub(crate) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) manifests: Manifests,
     /// Form.
     #[arg(short, long, default_value = "yaml", value_name = "FORM")]
     pub(crate) output: Form,
@@ -127,9 +141,8 @@ Examples:
   fairway validate -f . -o github                annotations on a pull request
   fairway validate -f . -o sarif > fairway.sarif")]
 pub(crate) struct Validate {
-    /// Directories and files to read.
-    #[arg(short, long = "file", value_name = "DIR", required = true)]
-    pub(crate) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) manifests: Manifests,
     /// Form.
     #[arg(short, long, default_value = "text", value_name = "FORM")]
     pub(crate) output: Report,
@@ -160,9 +173,8 @@ pub(crate) struct Explain {
     /// [KIND/]NAME[.NAMESPACE]; KIND: httproute, grpcroute, tlsroute, tcproute or udproute
     #[arg(value_name = "ROUTE")]
     pub(crate) route: String,
-    /// Directories and files to read.
-    #[arg(short, long = "file", value_name = "DIR", required = true)]
-    pub(crate) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) manifests: Manifests,
     /// Form.
     #[arg(short, long, default_value = "text", value_name = "FORM")]
     pub(crate) output: Explanation,
@@ -180,9 +192,8 @@ Examples:
   fairway trace -f shop.yaml -- OPTIONS https://shop.example.com/cart -H 'Origin: https://a.example'
   fairway trace -f shop.yaml --service shop/cart:80 -- GET http://cart.shop/")]
 pub(crate) struct Trace {
-    /// Directories and files to read.
-    #[arg(short, long = "file", value_name = "DIR", required = true)]
-    pub(crate) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) manifests: Manifests,
     /// NAMESPACE/NAME:PORT of a Service with a waypoint, which the request is sent to. Default: a Gateway gets it, by the
     /// port of the URL.
     #[arg(long, value_name = "SERVICE")]
@@ -211,7 +222,7 @@ Examples:
   KUBECONFIG=admin.kubeconfig fairway controller --advertise https://192.0.2.1:15010")]
 pub(crate) struct Controller {
     /// Namespace of the controller: of its Lease and its certificate authority.
-    #[arg(long, env = "POD_NAMESPACE", default_value = "fairway-system", value_name = "NAME")]
+    #[arg(long, env = "POD_NAMESPACE", default_value = NAMESPACE, value_name = "NAME")]
     pub(crate) namespace: String,
     /// Its ServiceAccount, which gets the right to read referenced Secrets.
     #[arg(long, env = "POD_SERVICE_ACCOUNT", default_value = "fairway-controller", value_name = "NAME")]
@@ -258,7 +269,7 @@ Examples:
   fairway install --namespace edge --replicas 3")]
 pub(crate) struct Install {
     /// Namespace of the controller.
-    #[arg(long, default_value = "fairway-system", value_name = "NAME")]
+    #[arg(long, default_value = NAMESPACE, value_name = "NAME")]
     pub(crate) namespace: String,
     /// Image of the controller. Default: that of this release.
     #[arg(long, value_name = "IMAGE")]
@@ -287,7 +298,7 @@ pub(crate) struct Cluster {
     #[arg(long, value_name = "NAME")]
     pub(crate) context: Option<String>,
     /// Namespace of the controller.
-    #[arg(long, default_value = "fairway-system", value_name = "NAME")]
+    #[arg(long, default_value = NAMESPACE, value_name = "NAME")]
     pub(crate) controller_namespace: String,
     /// Only Gateways, routes and policies of this namespace. Default: all.
     #[arg(short, long, value_name = "NAME")]

@@ -1,13 +1,13 @@
 //! What the commands that start nothing read: manifests, and what they mean.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow};
 use controller::manifests::Loader;
 use controller::status::GatewayAddress;
 use controller::{Options, Resources, Translation, translate};
 
+use crate::args::Manifests;
 use crate::certificates::Authority;
 
 /// Manifests and their translation.
@@ -19,12 +19,14 @@ pub(crate) struct Input {
 
 impl Input {
     /// Reads and translates. What does not load is in `loader.findings()`.
-    pub(crate) fn read(files: &[PathBuf]) -> anyhow::Result<Self> {
-        let loader = Loader::open(files).map_err(|finding| anyhow!("{finding}"))?;
+    pub(crate) fn read(manifests: &Manifests) -> anyhow::Result<Self> {
+        let loader = Loader::open(&manifests.files).map_err(|finding| anyhow!("{finding}"))?;
         let mut objects = loader.objects();
         Authority::new()?.fill(&mut objects).context("self-made certificates")?;
         let resources = Resources::collect(objects);
-        let translation = translate(&resources, &local_options());
+        let options =
+            Options { controller_namespace: manifests.controller_namespace.clone(), ..local_options() };
+        let translation = translate(&resources, &options);
         Ok(Self { loader, resources, translation })
     }
 }

@@ -15,6 +15,7 @@ pub(crate) fn route_of(resource: &Resource) -> Option<&HttpRoute> {
         | Resource::Backend(_)
         | Resource::Endpoints(_)
         | Resource::SecurityPolicy(_)
+        | Resource::BackendTrafficPolicy(_)
         | Resource::Listener(_) => None,
     }
 }
@@ -31,6 +32,7 @@ pub(crate) fn stream_of(resource: &Resource) -> Option<&StreamRoute> {
         | Resource::Backend(_)
         | Resource::Endpoints(_)
         | Resource::SecurityPolicy(_)
+        | Resource::BackendTrafficPolicy(_)
         | Resource::Listener(_) => None,
     }
 }

@@ -203,6 +203,30 @@ fn the_examples_of_client_traffic_hold_and_are_explained() {
 }
 
 #[test]
+fn the_examples_of_limits_hold_and_are_explained() {
+    for (page, policies, line) in [
+        (
+            include_str!("../../docs/backend-traffic-policy.md"),
+            2,
+            "from BackendTrafficPolicy/demo/payments overrides, not from BackendTrafficPolicy/demo/edge defaults\n",
+        ),
+        (include_str!("../../docs/rate-limits.md"), 1, "from BackendTrafficPolicy/demo/plans defaults\n"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("edge.yaml"), EDGE).unwrap();
+        let examples = examples(page);
+        assert!(examples.matches("kind: BackendTrafficPolicy").count() >= policies);
+        // The two of limits have one target: one at a time.
+        let kept = examples.rsplit_once("---").filter(|_| policies == 1).map_or(&*examples, |(_, last)| last);
+        fs::write(dir.path().join("policies.yaml"), kept).unwrap();
+        let found = fairway(&["validate"], dir.path());
+        assert_eq!(found.status.code(), Some(0), "{}", stdout(&found));
+        let text = stdout(&fairway(&["explain", "shop"], dir.path()));
+        assert!(text.contains(line), "{line}{text}");
+    }
+}
+
+#[test]
 fn the_examples_of_security_hold_are_explained_and_traced() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("edge.yaml"), EDGE).unwrap();
@@ -213,12 +237,13 @@ fn the_examples_of_security_hold_are_explained_and_traced() {
     assert_eq!(found.status.code(), Some(0), "{}", stdout(&found));
     let text = stdout(&fairway(&["explain", "shop"], dir.path()));
     for line in [
-        "    security demo/edge/web\n",
-        "    security demo/edge/payments\n",
+        "    attached demo/edge/web\n",
+        "    attached demo/edge/payments\n",
         "from SecurityPolicy/demo/shop defaults, not from SecurityPolicy/demo/edge defaults, \
          SecurityPolicy/demo/everything defaults\n",
         "from SecurityPolicy/demo/payments overrides, not from SecurityPolicy/demo/edge defaults, \
          SecurityPolicy/demo/everything defaults, SecurityPolicy/demo/shop defaults\n",
+        "  from SecurityPolicy/fairway-system/everywhere defaults\n",
     ] {
         assert!(text.contains(line), "{line}{text}");
     }
@@ -234,6 +259,26 @@ fn the_examples_of_security_hold_are_explained_and_traced() {
     let steps = "listener  demo/edge/web\nmatch     HTTPRoute/demo/shop#0\n\
                  policy    cors of the rule: 403 cors_origin_denied\n=> 403 cors_origin_denied\n";
     assert_eq!(refused, steps);
+}
+
+#[test]
+fn where_the_controller_is_decides_who_may_speak_of_a_class() {
+    let dir = tempfile::tempdir().unwrap();
+    let class = "{group: gateway.networking.k8s.io, kind: GatewayClass, name: fairway}";
+    let policy = format!(
+        "apiVersion: fairway.dev/v1alpha1\nkind: SecurityPolicy\nmetadata: {{name: all, namespace: platform}}\n\
+         spec: {{targetRefs: [{class}], cors: {{}}}}\n"
+    );
+    fs::write(dir.path().join("all.yaml"), format!("{EDGE}---\n{policy}")).unwrap();
+    let found = fairway(&["validate"], dir.path());
+    assert_eq!(found.status.code(), Some(1));
+    let said = stdout(&found);
+    assert!(said.contains("FW0207 SecurityPolicy/platform/all"), "{said}");
+    assert!(said.contains("only policies of the controller's namespace, fairway-system, can be"), "{said}");
+    let found = fairway(&["validate", "--controller-namespace", "platform"], dir.path());
+    assert_eq!(found.status.code(), Some(0), "{}", stdout(&found));
+    let text = stdout(&fairway(&["explain", "shop", "--controller-namespace", "platform"], dir.path()));
+    assert!(text.contains("  from SecurityPolicy/platform/all defaults\n"), "{text}");
 }
 
 #[test]

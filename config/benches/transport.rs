@@ -43,17 +43,17 @@ fn route(n: usize, created: i64) -> (Key, Resource) {
         target: Target::Backend(to),
         weight: 1,
         policies: PolicySet::default(),
-        security: Vec::new(),
+        attached: Vec::new(),
     };
     let action = Action::Forward(vec![forward]);
     let rule = HttpRule {
         name: None,
         matches: Vec::new(),
         policies: PolicySet::default(),
-        security: Vec::new(),
+        attached: Vec::new(),
         action,
     };
-    let route = HttpRoute { created, parents: vec![parent], security: Vec::new(), rules: vec![rule] };
+    let route = HttpRoute { created, parents: vec![parent], attached: Vec::new(), rules: vec![rule] };
     (Key::new(Kind::HttpRoute, "n", format!("route-{n}")), Resource::HttpRoute(route))
 }
 
@@ -67,7 +67,7 @@ fn resources(routes: usize) -> Resources {
         tls: None,
         backend_certificate: None,
         traffic: None,
-        security: Vec::new(),
+        attached: Vec::new(),
         scope,
     };
     let mut all = Resources::new();

@@ -7,6 +7,7 @@
 #![deny(missing_docs)]
 
 mod accept;
+mod attached;
 mod backend;
 mod document;
 #[doc(hidden)]
@@ -14,10 +15,10 @@ pub mod fuzzing;
 mod generation;
 pub mod identity;
 mod listener;
+mod material;
 mod redacted;
 mod resource;
 mod route;
-mod security;
 pub mod snapshot;
 pub mod sorted;
 pub mod source;
@@ -25,18 +26,19 @@ mod update;
 pub mod xds;
 
 pub use accept::accept;
+pub use attached::{Attached, BackendTrafficPolicy, EffectivePart, Said, SecurityPolicy, effective};
 pub use backend::{AppProtocol, Backend, BackendTls, Endpoint, Endpoints, SubjectAltName, TrustedCa};
 pub use document::{decode_documents, encode_documents};
 pub use generation::Generation;
 pub use listener::{
     Certificate, ClientValidation, ClientValidationMode, Listener, ListenerTls, Protocol, Scope,
 };
-pub use policies::{BackendRef, Duration, PolicySet, SecuritySet};
+pub use material::Material;
+pub use policies::{BackendRef, Duration, PolicySet, SecuritySet, TrafficSet};
 pub use redacted::Redacted;
 pub use resource::{Key, Kind, Resource};
 pub use route::{
     Action, HttpMatch, HttpRoute, HttpRule, Parent, PathMatch, StreamRoute, Target, ValueKind, ValueMatch,
     WeightedBackend,
 };
-pub use security::{EffectivePart, Material, Said, SecurityPolicy, effective};
 pub use update::{Rejection, Resources, Severity, Update};

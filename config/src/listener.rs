@@ -7,7 +7,7 @@ use policies::client_traffic::ClientTraffic;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Redacted;
+use crate::{Key, Redacted};
 
 /// A port to listen on. Several listeners may share a port; then they differ by host name (Gateway API listeners) and
 /// a request belongs to the one with the most specific name only (GEP-3567, HTTP listener isolation).
@@ -35,9 +35,9 @@ pub struct Listener {
     /// How it treats its clients: what ClientTrafficPolicies come to for it. Default: every default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traffic: Option<Arc<ClientTraffic>>,
-    /// `namespace/name` of each SecurityPolicy that is about all its requests, the more general first.
+    /// Each policy that is about all its requests, the more general first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub security: Vec<String>,
+    pub attached: Vec<Key>,
     /// Which routes requests of this listener see.
     pub scope: Scope,
 }

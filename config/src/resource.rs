@@ -1,21 +1,25 @@
 //! Keys and the closed set of resource kinds.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::{Backend, Certificate, Endpoints, HttpRoute, Listener, Material, SecurityPolicy, StreamRoute};
+use crate::{
+    Backend, BackendTrafficPolicy, Certificate, Endpoints, HttpRoute, Listener, Material, SecurityPolicy,
+    StreamRoute,
+};
 
 /// The kind of a resource; the order is the order in which a proxy wants to learn them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Kind {
     /// A TLS certificate with its key.
     Certificate,
-    /// What a SecurityPolicy needs of a Secret.
+    /// What a policy needs of a Secret.
     Secret,
-    /// What a SecurityPolicy needs of a ConfigMap.
+    /// What a policy needs of a ConfigMap.
     ConfigMap,
     /// A Service port.
     Backend,
@@ -23,6 +27,8 @@ pub enum Kind {
     Endpoints,
     /// A SecurityPolicy.
     SecurityPolicy,
+    /// A BackendTrafficPolicy.
+    BackendTrafficPolicy,
     /// A port to listen on.
     Listener,
     /// An HTTPRoute.
@@ -48,6 +54,7 @@ impl Kind {
             Self::Backend => "Backend",
             Self::Endpoints => "Endpoints",
             Self::SecurityPolicy => "SecurityPolicy",
+            Self::BackendTrafficPolicy => "BackendTrafficPolicy",
             Self::Listener => "Listener",
             Self::HttpRoute => "HttpRoute",
             Self::GrpcRoute => "GrpcRoute",
@@ -93,14 +100,7 @@ impl Key {
     /// Key of what a policy needs of a Secret or ConfigMap.
     #[must_use]
     pub fn object(object: &policies::ObjectRef) -> Self {
-        Self::new(crate::security::kind(object.kind), &*object.namespace, &*object.name)
-    }
-
-    /// Key of a SecurityPolicy by its name, `namespace/name`.
-    #[must_use]
-    pub fn security_policy(name: &str) -> Self {
-        let (namespace, name) = name.split_once('/').unwrap_or_default();
-        Self::new(Kind::SecurityPolicy, namespace, name)
+        Self::new(crate::material::kind(object.kind), &*object.namespace, &*object.name)
     }
 
     /// Key of the endpoints of the backend a reference names.
@@ -130,6 +130,7 @@ impl FromStr for Key {
             Kind::Backend,
             Kind::Endpoints,
             Kind::SecurityPolicy,
+            Kind::BackendTrafficPolicy,
             Kind::Listener,
             Kind::HttpRoute,
             Kind::GrpcRoute,
@@ -156,6 +157,16 @@ impl<'de> Deserialize<'de> for Key {
     }
 }
 
+impl JsonSchema for Key {
+    fn schema_name() -> Cow<'static, str> {
+        "Key".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "description": "`Kind/namespace/name`", "type": "string" })
+    }
+}
+
 /// One piece of configuration. Serialised with its kind beside its fields.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind")]
@@ -173,6 +184,8 @@ pub enum Resource {
     Endpoints(Endpoints),
     /// See [`SecurityPolicy`]. In a box, or every endpoint would take the room of all that a policy may say.
     SecurityPolicy(Box<SecurityPolicy>),
+    /// See [`BackendTrafficPolicy`].
+    BackendTrafficPolicy(Box<BackendTrafficPolicy>),
     /// See [`Listener`].
     Listener(Listener),
     /// See [`HttpRoute`].
@@ -198,6 +211,7 @@ impl Resource {
             Self::Backend(_) => Kind::Backend,
             Self::Endpoints(_) => Kind::Endpoints,
             Self::SecurityPolicy(_) => Kind::SecurityPolicy,
+            Self::BackendTrafficPolicy(_) => Kind::BackendTrafficPolicy,
             Self::Listener(_) => Kind::Listener,
             Self::HttpRoute(_) => Kind::HttpRoute,
             Self::GrpcRoute(_) => Kind::GrpcRoute,
@@ -220,6 +234,7 @@ impl Resource {
             Self::Backend(_)
             | Self::Endpoints(_)
             | Self::SecurityPolicy(_)
+            | Self::BackendTrafficPolicy(_)
             | Self::Listener(_)
             | Self::HttpRoute(_)
             | Self::GrpcRoute(_)

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{BackendRef, PolicySet};
+use crate::{BackendRef, Key, PolicySet};
 
 /// An HTTPRoute or GRPCRoute with at least one accepted parent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -15,9 +15,9 @@ pub struct HttpRoute {
     pub created: i64,
     /// What the route is attached to.
     pub parents: Vec<Parent>,
-    /// `namespace/name` of each SecurityPolicy that is about it, the more general first.
+    /// Each policy that is about it, the more general first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub security: Vec<String>,
+    pub attached: Vec<Key>,
     /// Rules, in the user's order.
     pub rules: Vec<HttpRule>,
 }
@@ -74,9 +74,9 @@ pub struct HttpRule {
     /// What happens to the request and its response.
     #[serde(default, skip_serializing_if = "PolicySet::is_empty")]
     pub policies: PolicySet,
-    /// `namespace/name` of each SecurityPolicy that is about it alone, the more general first.
+    /// Each policy that is about it alone, the more general first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub security: Vec<String>,
+    pub attached: Vec<Key>,
     /// Who answers.
     pub action: Action,
 }
@@ -106,10 +106,10 @@ pub struct WeightedBackend {
     /// What happens only to requests for this backend.
     #[serde(default, skip_serializing_if = "PolicySet::is_empty")]
     pub policies: PolicySet,
-    /// `namespace/name` of each SecurityPolicy that is about the Service, the more general first; beside those of the
+    /// Each policy that is about the Service, the more general first; beside those of the
     /// rule, which cannot take anything off them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub security: Vec<String>,
+    pub attached: Vec<Key>,
 }
 
 /// Where a share of the requests goes.

@@ -20,3 +20,11 @@ result := {
 result := {"allowed": true, "headers": {"x-role": "admin"}} if {
 	http.headers.authorization == "Bearer admin"
 }
+
+# A transfer is judged by its body, all of it.
+result := {"allowed": true} if {
+	http.method == "POST"
+	http.path == "/transfers"
+	http.headers["x-envoy-auth-partial-body"] == "false"
+	json.unmarshal(http.body).amount <= 100
+}

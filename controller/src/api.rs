@@ -4,6 +4,7 @@
 mod listener_set;
 mod stream_route;
 
+pub use crate::backend_traffic_policy::BackendTrafficPolicy;
 pub use crate::client_traffic_policy::ClientTrafficPolicy;
 pub use crate::fairway_proxy::FairwayProxy;
 pub use crate::security_policy::SecurityPolicy;

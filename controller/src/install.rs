@@ -5,12 +5,13 @@ mod chart;
 use kube::CustomResourceExt as _;
 use serde_json::{Value, json};
 
-use crate::CONTROLLER_NAME;
+use crate::backend_traffic_policy::BackendTrafficPolicy;
 use crate::client_traffic_policy::ClientTrafficPolicy;
 use crate::cluster::REFERENCED_ROLE;
 use crate::fairway_proxy::FairwayProxy;
 use crate::rbac;
 use crate::security_policy::SecurityPolicy;
+use crate::{CONTROLLER_NAME, NAMESPACE};
 
 pub use self::chart::charts;
 
@@ -42,7 +43,7 @@ impl Default for Installation {
     fn default() -> Self {
         let image = |name: &str| format!("ghcr.io/fairway/{name}:{}", env!("CARGO_PKG_VERSION"));
         Self {
-            namespace: "fairway-system".into(),
+            namespace: NAMESPACE.into(),
             image: image("fairway"),
             gateway_image: image("gateway"),
             replicas: 2,
@@ -55,7 +56,12 @@ impl Default for Installation {
 /// Our CRDs. Those of Gateway API are installed from its own release.
 #[must_use]
 pub fn crds() -> Vec<Value> {
-    vec![json!(ClientTrafficPolicy::crd()), json!(FairwayProxy::crd()), json!(SecurityPolicy::crd())]
+    vec![
+        json!(BackendTrafficPolicy::crd()),
+        json!(ClientTrafficPolicy::crd()),
+        json!(FairwayProxy::crd()),
+        json!(SecurityPolicy::crd()),
+    ]
 }
 
 /// Everything but CRDs, in the order in which it is to be applied.

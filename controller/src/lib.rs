@@ -18,6 +18,8 @@
 #![deny(missing_docs)]
 
 pub mod api;
+pub mod attached_policy;
+pub mod backend_traffic_policy;
 pub mod client_traffic_policy;
 pub mod cluster;
 pub mod fairway_proxy;
@@ -40,6 +42,9 @@ pub use features::SUPPORTED_FEATURES;
 pub use resources::{Named, Object, ObjectKey, ObjectKind, Objects, Resources};
 pub use status::Statuses;
 pub use translate::{Options, TrafficField, Translation, Translator, program, traffic_fields, translate};
+
+/// Namespace of an installation, unless it is told another one.
+pub const NAMESPACE: &str = "fairway-system";
 
 /// The `controllerName` of the GatewayClasses that are ours.
 pub const CONTROLLER_NAME: &str = "fairway.dev/controller";

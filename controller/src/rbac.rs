@@ -59,7 +59,11 @@ pub fn cluster_rules() -> Vec<Rule> {
             ],
             &["patch"],
         ),
-        rule("fairway.dev", &["clienttrafficpolicies/status", "securitypolicies/status"], &["patch"]),
+        rule(
+            "fairway.dev",
+            &["backendtrafficpolicies/status", "clienttrafficpolicies/status", "securitypolicies/status"],
+            &["patch"],
+        ),
         // What runs for Gateways, in their namespaces.
         rule("", &["configmaps", "serviceaccounts", "services"], APPLY),
         rule("apps", &["deployments"], APPLY),
@@ -154,6 +158,10 @@ mod tests {
         "discovery.k8s.io/endpointslices watch",
         "events.k8s.io/events create",
         "events.k8s.io/events patch",
+        "fairway.dev/backendtrafficpolicies get",
+        "fairway.dev/backendtrafficpolicies list",
+        "fairway.dev/backendtrafficpolicies watch",
+        "fairway.dev/backendtrafficpolicies/status patch",
         "fairway.dev/clienttrafficpolicies get",
         "fairway.dev/clienttrafficpolicies list",
         "fairway.dev/clienttrafficpolicies watch",

@@ -174,6 +174,8 @@ kinds! {
     BackendTlsPolicy = "BackendTLSPolicy" of "gateway.networking.k8s.io/v1", backend_tls_policies, namespaced: true;
     /// ClientTrafficPolicy.
     ClientTrafficPolicy = "ClientTrafficPolicy" of "fairway.dev/v1alpha1", client_traffic_policies, namespaced: true;
+    /// BackendTrafficPolicy.
+    BackendTrafficPolicy = "BackendTrafficPolicy" of "fairway.dev/v1alpha1", backend_traffic_policies, namespaced: true;
     /// SecurityPolicy.
     SecurityPolicy = "SecurityPolicy" of "fairway.dev/v1alpha1", security_policies, namespaced: true;
     /// Service.
@@ -206,6 +208,7 @@ impl ObjectKind {
             | Self::ReferenceGrant
             | Self::BackendTlsPolicy
             | Self::ClientTrafficPolicy
+            | Self::BackendTrafficPolicy
             | Self::SecurityPolicy
             | Self::Service
             | Self::EndpointSlice
@@ -225,7 +228,13 @@ impl ObjectKind {
     /// Whether its status has an entry for each ancestor.
     #[must_use]
     pub const fn is_policy(self) -> bool {
-        matches!(self, Self::BackendTlsPolicy | Self::ClientTrafficPolicy | Self::SecurityPolicy)
+        matches!(self, Self::BackendTlsPolicy | Self::ClientTrafficPolicy) || self.is_attached()
+    }
+
+    /// Whether it is a policy that proxies get as a resource of its own, and answer.
+    #[must_use]
+    pub const fn is_attached(self) -> bool {
+        matches!(self, Self::SecurityPolicy | Self::BackendTrafficPolicy)
     }
 }
 

@@ -1,6 +1,7 @@
 //! From the user's objects to the IR and a status for each object: the table of contents.
 
 mod attach;
+mod attached;
 mod backend_ref;
 mod backend_tls;
 mod client_traffic;
@@ -31,7 +32,6 @@ mod rivalry;
 mod route;
 mod route_status;
 mod rule;
-mod security;
 mod selector;
 pub(crate) mod service_port;
 mod slots;
@@ -48,8 +48,9 @@ use serde::Deserialize;
 use crate::api::{GrpcRoute, HttpRoute, TcpRoute, TlsRoute, UdpRoute};
 use crate::resources::{Named, ObjectKind, Objects};
 use crate::status::GatewayAddress;
-use crate::{ObjectKey, Resources, Statuses};
+use crate::{NAMESPACE, ObjectKey, Resources, Statuses};
 use attach::Surroundings;
+use attached::AttachedPolicies;
 use backend_ref::Cluster;
 use backend_tls::Policies;
 pub use client_traffic::{TrafficField, traffic_fields};
@@ -60,7 +61,6 @@ use output::Output;
 pub(crate) use program::Programmer;
 pub use program::program;
 pub(crate) use references::{differs, referenced};
-use security::Security;
 use waypoint::Capture;
 
 /// What the environment decides.
@@ -79,6 +79,9 @@ pub struct Options {
     pub waypoint_ports: RangeInclusive<u16>,
     /// Address that waypoint listeners bind. Default: all.
     pub waypoint_address: Option<IpAddr>,
+    /// Namespace of the controller. Only there can a SecurityPolicy be about a GatewayClass, which is everybody's: who may
+    /// write there runs the installation. Default `fairway-system`.
+    pub controller_namespace: String,
 }
 
 impl Default for Options {
@@ -88,6 +91,7 @@ impl Default for Options {
             shared_host: false,
             waypoint_ports: 20_000..=29_999,
             waypoint_address: None,
+            controller_namespace: NAMESPACE.to_owned(),
         }
     }
 }
@@ -112,8 +116,8 @@ pub struct Translator {
     options: Options,
     then: Resources,
     gateways: Gateways,
-    security: Security,
-    told: security::Told,
+    attached: AttachedPolicies,
+    told: attached::Told,
     capture: Capture,
     policies: Policies,
     slices: Slices,
@@ -134,16 +138,16 @@ impl Translator {
 
     /// Translates.
     pub fn translate(&mut self, resources: &Resources) -> Translation {
-        let Self { options, then, security, told, gateways, capture, policies, slices, common, .. } = self;
+        let Self { options, then, attached, told, gateways, capture, policies, slices, common, .. } = self;
         let (http_routes, grpc_routes) = (&mut self.http_routes, &mut self.grpc_routes);
         let (tls_routes, tcp_routes, udp_routes) =
             (&mut self.tls_routes, &mut self.tcp_routes, &mut self.udp_routes);
         let mut news = News::default();
 
         // Where routes can stand.
-        let moved = security.follow(then, resources, &mut news);
-        gateways.follow(then, resources, options, (security, &moved), &mut news);
-        capture.follow(then, resources, (options, gateways.ports()), (security, &moved), &mut news);
+        let moved = attached.follow(then, resources, options, &mut news);
+        gateways.follow(then, resources, options, (attached, &moved), &mut news);
+        capture.follow(then, resources, (options, gateways.ports()), (attached, &moved), &mut news);
 
         // What they lead to.
         let judged = policies.follow(then, resources, &mut common.said);
@@ -153,7 +157,7 @@ impl Translator {
         for grant in keys(ObjectKind::ReferenceGrant, &then.reference_grants, &resources.reference_grants) {
             news.tell(Fact::Grants(grant.namespace));
         }
-        let cluster = Cluster::new(resources, policies, security);
+        let cluster = Cluster::new(resources, policies, attached);
         common.backends.follow(services.iter(), &cluster, &mut news);
         common.backends.moved(slices.follow(&then.endpoint_slices, &resources.endpoint_slices).iter());
 
@@ -183,7 +187,7 @@ impl Translator {
         let targets = keys(ObjectKind::HttpRoute, &then.http_routes, &resources.http_routes)
             .chain(keys(ObjectKind::GrpcRoute, &then.grpc_routes, &resources.grpc_routes))
             .chain(keys(ObjectKind::Service, &then.services, &resources.services));
-        let is_moved = security.are_about(targets) || is_moved;
+        let is_moved = attached.are_about(targets) || is_moved;
         told.write((usage.reached.keys(), is_moved), &surroundings, backends, said);
         backends.write(slices, readers, said);
         gateways.write(&usage.attached, usage.moved.drain(), said);

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use fairway_controller::{Object, Options, Resources, Translator, translate};
+use fairway_controller::{NAMESPACE, Object, Options, Resources, Translator, translate};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -126,6 +126,8 @@ fn securities() -> Vec<Vec<Option<Value>>> {
     let (all, one) = ((gateway_api, "Gateway", "edge", None), (gateway_api, "Gateway", "edge", Some("http")));
     let of_set = (gateway_api, "ListenerSet", "set", Some("own"));
     let (route_a, route_b) = ((gateway_api, "HTTPRoute", "a", None), (gateway_api, "GRPCRoute", "b", None));
+    let of_class = (gateway_api, "GatewayClass", "fairway", None);
+    let of_other = (gateway_api, "GatewayClass", "other", None);
     let (of_service, of_all) = (("", "Service", "cart", None), ("", "Namespace", "shop", None));
     let s = |at: (&str, &str, &str), target, fields: &Value| Some(security(at, target, fields));
     vec![
@@ -156,6 +158,18 @@ fn securities() -> Vec<Vec<Option<Value>>> {
             None,
             s(("shop", "u", LATE), of_all, &cors("all")),
             s(("shop", "u", LATE), of_service, &over("u")),
+            s(("shop", "u", LATE), of_class, &over("u")),
+        ],
+        vec![
+            None,
+            s((NAMESPACE, "c", LATE), of_class, &cors("class")),
+            s((NAMESPACE, "c", EARLY), of_class, &over("class")),
+            s((NAMESPACE, "c", LATE), of_other, &cors("other")),
+        ],
+        vec![
+            None,
+            s((NAMESPACE, "d", EARLY), of_class, &over("second")),
+            s((NAMESPACE, "d", LATE), of_class, &broken),
         ],
     ]
 }
@@ -193,11 +207,13 @@ fn gateways() -> Vec<Vec<Option<Value>>> {
     let (tcp, udp) = (stream("tcp", 53, "TCP", &all), stream("udp", 53, "UDP", &same));
     let tls = stream("tls", 8443, "TLS", &chosen);
     let edge = |listeners: Value| Some(gateway("edge", EARLY, &listeners));
-    let class = |controller: &str| {
+    let class = |name: &str, controller: &str| {
         Some(
-            json!({"kind": "GatewayClass", "metadata": {"name": "fairway"}, "spec": {"controllerName": controller}}),
+            json!({"kind": "GatewayClass", "metadata": {"name": name}, "spec": {"controllerName": controller}}),
         )
     };
+    let mut of_other = gateway("inner", LATE, &json!([one]));
+    of_other["spec"]["gatewayClassName"] = json!("other");
     let set = |created: &str, hostname: &str| {
         json!({"kind": "ListenerSet", "metadata": {"name": "set", "namespace": "shop", "creationTimestamp": created},
             "spec": {"parentRef": {"name": "edge", "namespace": "infra"},
@@ -205,11 +221,12 @@ fn gateways() -> Vec<Vec<Option<Value>>> {
     };
     vec![
         vec![
-            class("fairway.dev/controller"),
-            class("fairway.dev/controller"),
-            class("example.com/other"),
+            class("fairway", "fairway.dev/controller"),
+            class("fairway", "fairway.dev/controller"),
+            class("fairway", "example.com/other"),
             None,
         ],
+        vec![class("other", "fairway.dev/controller"), None],
         vec![
             None,
             edge(json!([listener("http", 80, Some("*.example.com"), &all), one, tcp, tls])),
@@ -226,6 +243,7 @@ fn gateways() -> Vec<Vec<Option<Value>>> {
             None,
             Some(gateway("inner", LATE, &json!([one]))),
             Some(gateway("inner", LATE, &json!([listener("all", 82, None, &all), secure("edge")]))),
+            Some(of_other),
         ],
         vec![None, Some(set(LATE, "b.example.com")), Some(set(EARLY, "*.example.com"))],
         vec![

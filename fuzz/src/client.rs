@@ -76,7 +76,8 @@ fn bits(address: IpAddr) -> Bits {
 fn range(text: &str) -> Option<Bits> {
     let (address, length) = text.split_once('/')?;
     let address: IpAddr = address.parse().ok()?;
-    if length.is_empty() || !length.chars().all(|digit| digit.is_ascii_digit()) {
+    let has_zeros = length.len() > 1 && length.starts_with('0');
+    if length.is_empty() || has_zeros || !length.chars().all(|digit| digit.is_ascii_digit()) {
         return None;
     }
     let length: usize = length.parse().ok()?;

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::{Arc, LazyLock};
 use std::task::{Context as Task, Poll, Waker};
 
-use policies::{BackendRef, Chain, ChainState, Context, Lookup, Request, SecuritySet, Upstream};
+use policies::{BackendRef, Chain, ChainState, Context, Lookup, Parts as _, Request, SecuritySet, Upstream};
 
 use crate::memory::bounded;
 

@@ -116,7 +116,7 @@ fn listener(hostname: Option<String>) -> Resource {
         tls: None,
         backend_certificate: None,
         traffic: None,
-        security: Vec::new(),
+        attached: Vec::new(),
         scope: Scope::Gateway,
     })
 }
@@ -137,15 +137,15 @@ fn route(choices: &mut Choices<'_>, backend: &BackendRef) -> HttpRoute {
         name: None,
         matches: (0..choices.below(4)).map(|_| http_match(choices)).collect(),
         policies: PolicySet::default(),
-        security: Vec::new(),
+        attached: Vec::new(),
         action: Action::Forward(vec![WeightedBackend {
             target: Target::Backend(backend.clone()),
             weight: 1,
             policies: PolicySet::default(),
-            security: Vec::new(),
+            attached: Vec::new(),
         }]),
     });
-    HttpRoute { created, parents, security: Vec::new(), rules: rules.collect() }
+    HttpRoute { created, parents, attached: Vec::new(), rules: rules.collect() }
 }
 
 fn http_match(choices: &mut Choices<'_>) -> HttpMatch {

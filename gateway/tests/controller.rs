@@ -95,7 +95,7 @@ fn resources(port: u16, endpoint: SocketAddr, routes: usize) -> Resources {
         tls: None,
         backend_certificate: None,
         traffic: None,
-        security: Vec::new(),
+        attached: Vec::new(),
         scope,
     };
     resources.insert(Key::new(Kind::Listener, "shop", "edge/http"), Arc::new(Resource::Listener(listener)));
@@ -112,17 +112,17 @@ fn resources(port: u16, endpoint: SocketAddr, routes: usize) -> Resources {
             target: Target::Backend(to.clone()),
             weight: 1,
             policies: PolicySet::default(),
-            security: Vec::new(),
+            attached: Vec::new(),
         };
         let action = Action::Forward(vec![forward]);
         let rule = HttpRule {
             name: None,
             matches: Vec::new(),
             policies: PolicySet::default(),
-            security: Vec::new(),
+            attached: Vec::new(),
             action,
         };
-        let route = HttpRoute { created: 0, parents: vec![parent], security: Vec::new(), rules: vec![rule] };
+        let route = HttpRoute { created: 0, parents: vec![parent], attached: Vec::new(), rules: vec![rule] };
         let endpoints = vec![Endpoint { address: endpoint, zone: None }];
         resources.insert(Key::new(Kind::HttpRoute, "shop", &*name), Arc::new(Resource::HttpRoute(route)));
         resources.insert(Key::backend(&to), Arc::new(Resource::Backend(Backend::default())));

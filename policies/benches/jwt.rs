@@ -10,7 +10,9 @@ use std::task::{Context as Task, Poll, Waker};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use fairway_policies::{BackendRef, Chain, ChainState, Context, Lookup, Request, SecuritySet, Upstream};
+use fairway_policies::{
+    BackendRef, Chain, ChainState, Context, Lookup, Parts as _, Request, SecuritySet, Upstream,
+};
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use serde_json::{Value, json};

@@ -27,8 +27,10 @@ impl FromStr for Cidr {
             )
         };
         let (address, bits) = text.split_once('/').ok_or_else(wrong)?;
-        // `parse` takes a sign.
-        if bits.is_empty() || !bits.bytes().all(|byte| byte.is_ascii_digit()) {
+        // `parse` takes a sign, and zeros in front, which others read as octal.
+        let is_plain =
+            bits == "0" || !bits.starts_with('0') && bits.bytes().all(|byte| byte.is_ascii_digit());
+        if bits.is_empty() || !is_plain {
             return Err(wrong());
         }
         let address: IpAddr = address.parse().map_err(|_| wrong())?;

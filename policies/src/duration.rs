@@ -8,6 +8,8 @@ use std::time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::schema::DURATION_FORM;
+
 /// A duration as Gateway API writes it: up to four groups of one to five digits and a unit of `h`, `m`, `s`, `ms`
 /// (GEP-2257: `^([0-9]{1,5}(h|m|s|ms)){1,4}$`), in all at most `99999h59m59s999ms`, the longest its standard form can
 /// say. Anything finer than a millisecond is not written.
@@ -90,7 +92,8 @@ impl JsonSchema for Duration {
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
             "type": "string",
-            "pattern": "^([0-9]{1,5}(h|m|s|ms)){1,4}$",
+            "pattern": DURATION_FORM.pattern,
+            "maxLength": DURATION_FORM.longest,
             "description": "A Gateway API duration (GEP-2257), such as 10s, 1m30s or 250ms."
         })
     }

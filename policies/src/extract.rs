@@ -5,10 +5,12 @@ use std::borrow::Cow;
 use http::{HeaderName, HeaderValue, header};
 use percent_encoding::percent_decode_str;
 use schemars::JsonSchema;
+use schemars::transform::Transform;
 use serde::{Deserialize, Serialize};
 
 use crate::edits::name;
 use crate::head::retain_params;
+use crate::schema::{TOKEN, each, field_name, form, rule};
 use crate::{Invalid, Request};
 
 /// Places in one request; looking costs one pass over the head each.
@@ -20,13 +22,29 @@ const MOST: usize = 16;
 pub struct ExtractFrom {
     /// Names of header fields, in any case. `Bearer ` before the credential is no part of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MOST), transform = each(field_name), transform = each(no_cookies()))]
     pub headers: Vec<String>,
     /// Names of parameters of the query, in this case; name and value may be percent-encoded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MOST), inner(length(min = 1, max = 253)))]
     pub params: Vec<String>,
     /// Names of cookies, in this case.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MOST), transform = each(form(TOKEN)))]
     pub cookies: Vec<String>,
+}
+
+fn no_cookies() -> impl Transform {
+    rule("self.lowerAscii() != 'cookie'", "holds many cookies: name the one in cookies")
+}
+
+/// Of a list of them, as [`Places::compile`] counts.
+pub(crate) fn some_places() -> impl Transform {
+    rule(
+        "[self.map(e, (has(e.headers) ? size(e.headers) : 0) + (has(e.params) ? size(e.params) : 0) + \
+         (has(e.cookies) ? size(e.cookies) : 0)).sum()].all(n, n >= 1 && n <= 16)",
+        "name 1 to 16 headers, params and cookies in all",
+    )
 }
 
 /// Compiled [`ExtractFrom`]s.
@@ -147,6 +165,11 @@ fn without_scheme(value: &[u8]) -> &[u8] {
         Some((scheme, key)) if scheme.eq_ignore_ascii_case(b"bearer ") => key.trim_ascii_start(),
         Some(_) | None => value,
     }
+}
+
+/// The first parameter of this name, decoded.
+pub(crate) fn param<'r>(req: &'r Request, name: &str) -> Option<Cow<'r, [u8]>> {
+    params(req).find_map(|pair| value_of(pair, name)).map(|value| percent_decode_str(value).into())
 }
 
 fn params(req: &Request) -> impl Iterator<Item = &str> {

@@ -1,5 +1,33 @@
 //! How policies of several levels come to one: each part for itself, by default and by override (GEP-713).
 
+use std::fmt;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::{BackendRef, Guards, Invalid, Lookup, ObjectRef};
+
+/// What a policy says that is attached to something: some of the list's parts.
+pub trait Parts: Inherit + PartialEq + fmt::Debug + Serialize + DeserializeOwned {
+    /// Names of all there are, in the order they run.
+    const NAMES: &'static [&'static str];
+
+    /// Names of those that are set, in the order they run.
+    fn names(&self) -> Vec<&'static str>;
+
+    /// Every backend any of them points at.
+    fn backends(&self) -> Vec<&BackendRef>;
+
+    /// Every Secret and ConfigMap any of them points at.
+    fn objects(&self) -> Vec<&ObjectRef>;
+
+    /// Compiles those that are set.
+    ///
+    /// # Errors
+    /// The first that cannot be compiled, with its name.
+    fn compile(&self, lookup: &dyn Lookup) -> Result<Guards, (&'static str, Invalid)>;
+}
+
 /// Something made of parts that may be unset.
 pub trait Inherit: Clone + Default {
     /// Takes the parts from `parent` that are unset here.

@@ -3,11 +3,11 @@
 //!
 //! A policy is a folder, and the list is the order. To add one: a folder with a type that implements [`Policy`], a
 //! `mod` line and a `registry!` line below, in the group of what carries it. [`PolicySet`] (filters of a rule),
-//! [`SecuritySet`] (SecurityPolicies of several levels, merged by [`merge`]), [`Chain`], the JSON Schema, the CRD and
+//! [`SecuritySet`] and [`TrafficSet`] (attached policies of several levels, merged by [`merge`]), [`Chain`], the JSON Schema, the CRD and
 //! `fairway explain` follow.
 //!
 //! ```text
-//! request  ──►  shared: cors ► security: authorization ► native: redirect ► request_headers ► url_rewrite ►
+//! request  ──►  shared: cors ► security: authorization ► traffic: rate_limit ► native: redirect ► request_headers ► url_rewrite ►
 //!               response_headers ► timeouts ► retry ► mirror  ──►
 //! response ◄──  the same list in reverse: a filter sees the response only if it saw the request
 //! ```
@@ -21,15 +21,19 @@ mod duration;
 mod edits;
 mod extract;
 mod head;
+mod incoming;
 mod layer;
+mod material;
 mod memo;
 pub mod mode;
+mod offload;
 mod origin;
 mod path;
 mod policy;
 #[macro_use]
 mod registry;
 mod sample;
+mod schema;
 
 pub mod api_key_auth;
 pub mod basic_auth;
@@ -41,6 +45,7 @@ pub mod ext_auth;
 pub mod ip_list;
 pub mod jwt;
 pub mod mirror;
+pub mod rate_limit;
 pub mod redirect;
 pub mod request_headers;
 pub mod response_headers;
@@ -51,11 +56,15 @@ pub mod url_rewrite;
 pub use cidr::{Cidr, CidrSet};
 pub use duration::Duration;
 pub use extract::ExtractFrom;
-pub use layer::{Inherit, Layer, merge};
+pub use incoming::{Beginning, Incoming, MOST_INCOMING};
+pub use layer::{Inherit, Layer, Parts, merge};
+pub use material::Material;
+pub use offload::{AtOnce, Offload, Work};
 pub use policy::{
-    Answer, AtOnce, BackendRef, Call, Context, Filter, Invalid, Lookup, Material, Net, ObjectKind, ObjectRef,
-    Offload, Policy, Reply, Request, Response, Scheme, Unanswered, Upstream, Verdict, Work, written,
+    Answer, BackendRef, Call, Context, Filter, Invalid, Lookup, Net, ObjectKind, ObjectRef, Policy, Reply,
+    Request, Response, Scheme, Unanswered, Upstream, Verdict, written,
 };
+pub use schema::DURATION;
 
 registry! {
     // Requests run down this list and responses run up it, so the order is behaviour. Gateway API lets a user list
@@ -85,6 +94,11 @@ registry! {
         ext_auth: ext_auth::ExtAuth,
         /// Who may do what. After everything that finds out who a caller is.
         authorization: authorization::Authorization,
+    }
+    // What a request costs is taken when it may pass.
+    traffic {
+        /// How much may come.
+        rate_limit: rate_limit::RateLimit,
     }
     native {
         /// Answers with a redirect. Before anything changes the request: its target is computed from what the client

@@ -4,7 +4,6 @@
 //! allocated per request that could have been compiled. Policies open no sockets and need no runtime.
 
 use std::any::Any;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::net::IpAddr;
@@ -19,6 +18,10 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::caller::Caller;
+use crate::incoming::Incoming;
+use crate::material::Material;
+use crate::offload::{AtOnce, Offload};
+use crate::schema::{NAMESPACE, OBJECT_NAME, form};
 
 /// A request head. Change it through its inherent methods: `headers` is read-only there, because Pingora keeps a
 /// second map with the case of the names.
@@ -56,6 +59,14 @@ pub trait Filter: Send + Sync + fmt::Debug {
     /// Whether it needs [`Context::net`].
     const CALLS: bool = false;
 
+    /// Whether it needs [`Context::route`].
+    const BY_ROUTE: bool = false;
+
+    /// Whether it reads [`Context::incoming`].
+    fn reads_body(&self) -> bool {
+        false
+    }
+
     /// What it would refuse is counted and logged, and goes on.
     fn is_shadow(&self) -> bool {
         false
@@ -83,6 +94,20 @@ pub enum Verdict<'a> {
     Reply(Reply),
     /// Only filters that do I/O pay for a box.
     Wait(Pin<Box<dyn Future<Output = Result<(), Reply>> + Send + 'a>>),
+}
+
+impl Verdict<'_> {
+    /// What is decided, once it is.
+    ///
+    /// # Errors
+    /// The answer to the client.
+    pub async fn decided(self) -> Result<(), Reply> {
+        match self {
+            Self::Continue => Ok(()),
+            Self::Reply(reply) => Err(reply),
+            Self::Wait(decision) => decision.await,
+        }
+    }
 }
 
 impl fmt::Debug for Verdict<'_> {
@@ -172,8 +197,13 @@ pub struct Context {
     pub entropy: u64,
     /// Who sent the request.
     pub caller: Caller,
+    /// The route, kind and `namespace/name`; there when a filter of the chain has [`Filter::BY_ROUTE`].
+    pub route: Option<(&'static str, Arc<str>)>,
     /// How policies call backends; there when a filter of the chain has [`Filter::CALLS`].
     pub net: Option<Arc<dyn Net>>,
+    /// The request's body; there when it has one and a filter of the chain [reads it](Filter::reads_body). `None` for an
+    /// upgrade, whose bytes are no body.
+    pub incoming: Option<Arc<dyn Incoming>>,
 
     /// Decided: total time for the request and for each attempt.
     pub timeouts: crate::timeouts::Limits,
@@ -210,10 +240,27 @@ pub trait Lookup {
         Arc::new(AtOnce)
     }
 
+    /// The buckets of one limit of the policy, with room for this many keys. The same for the same limit, whatever else changes;
+    /// the default forgets.
+    fn counters(&self, _limit: &str, keys: usize) -> Arc<crate::rate_limit::Counters> {
+        Arc::new(crate::rate_limit::Counters::new(keys))
+    }
+
+    /// Tells the time since some moment before this.
+    fn clock(&self) -> fn() -> std::time::Duration {
+        monotonic
+    }
+
     /// Keys that are fetched. The default never has any, so that nobody is let in.
     fn keys(&self, _source: &crate::jwt::RemoteJwks) -> Arc<dyn crate::jwt::Keys> {
         Arc::new(crate::jwt::NoKeys)
     }
+}
+
+/// Time since this was first asked.
+fn monotonic() -> std::time::Duration {
+    static START: std::sync::LazyLock<std::time::Instant> = std::sync::LazyLock::new(std::time::Instant::now);
+    START.elapsed()
 }
 
 /// Sends requests of policies; the engine's client, with balancing, TLS and connections of its own.
@@ -230,8 +277,10 @@ pub trait Net: Send + Sync + fmt::Debug {
 /// A request of a policy.
 #[derive(Debug)]
 pub struct Call {
-    /// Its head, with Host. gRPC, by its content type, goes over HTTP/2 only.
+    /// Its head, with Host.
     pub head: Request,
+    /// It is gRPC, and goes over HTTP/2 only. What a head says of its content does not count: that may be a client's word.
+    pub is_grpc: bool,
     /// Its body.
     pub body: Option<Bytes>,
     /// Time for the whole answer.
@@ -260,37 +309,6 @@ pub enum Unanswered {
     TooLarge,
 }
 
-/// Work that ends in yes or no.
-pub type Work = Box<dyn FnOnce() -> bool + Send>;
-
-/// Runs what would hold a worker up for milliseconds, such as a slow hash, away from the workers.
-pub trait Offload: Send + Sync + fmt::Debug {
-    /// Runs `work` and tells what came of it; `None` when too much waits already. Dropping the future drops work that has
-    /// not begun.
-    fn run(&self, work: Work) -> Pin<Box<dyn Future<Output = Option<bool>> + Send>>;
-}
-
-/// Runs work where it is waited for: for tools and tests, which have nobody to hold up.
-#[derive(Debug)]
-pub struct AtOnce;
-
-impl Offload for AtOnce {
-    fn run(&self, work: Work) -> Pin<Box<dyn Future<Output = Option<bool>> + Send>> {
-        Box::pin(async move { Some(work()) })
-    }
-}
-
-/// What is in a Secret or ConfigMap, by key.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Material(pub BTreeMap<String, Bytes>);
-
-/// It may be secret.
-impl fmt::Debug for Material {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
-    }
-}
-
 /// A Secret or ConfigMap; granted (ReferenceGrant) by the time it is compiled.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -299,8 +317,10 @@ pub struct ObjectRef {
     pub kind: ObjectKind,
     /// Namespace of the object. Default: that of the policy.
     #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(transform = form(NAMESPACE))]
     pub namespace: String,
     /// Name of the object.
+    #[schemars(transform = form(OBJECT_NAME))]
     pub name: String,
 }
 
@@ -334,10 +354,13 @@ pub enum ObjectKind {
 pub struct BackendRef {
     /// Namespace of the Service. Default: that of the policy or route.
     #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(transform = form(NAMESPACE))]
     pub namespace: String,
     /// Name of the Service.
+    #[schemars(transform = form(OBJECT_NAME))]
     pub name: String,
     /// Port of the Service.
+    #[schemars(range(min = 1))]
     pub port: u16,
 }
 

@@ -1,13 +1,14 @@
 //! The macro behind the ordered list in `lib.rs`: what carries policies ([`PolicySet`](crate::PolicySet),
-//! [`SecuritySet`](crate::SecuritySet)) and how they behave ([`Guards`](crate::Guards), [`Chain`](crate::Chain)) follow
+//! [`SecuritySet`](crate::SecuritySet), [`TrafficSet`](crate::TrafficSet)) and how they behave ([`Guards`](crate::Guards), [`Chain`](crate::Chain)) follow
 //! from one line per policy.
 
-/// `shared`: a rule's filters and a SecurityPolicy say it alike; `security`: only a SecurityPolicy does; `native`: only
-/// a rule does. They run in this order.
+/// `shared`: a rule's filters and a SecurityPolicy say it alike; `security`: only a SecurityPolicy does; `traffic`: only a
+/// BackendTrafficPolicy does; `native`: only a rule does. They run in this order.
 macro_rules! registry {
     (
         shared { $( $(#[$shared_doc:meta])* $shared:ident : $shared_policy:ty ),* $(,)? }
         security { $( $(#[$guard_doc:meta])* $guard:ident : $guard_policy:ty ),* $(,)? }
+        traffic { $( $(#[$traffic_doc:meta])* $traffic:ident : $traffic_policy:ty ),* $(,)? }
         native { $( $(#[$native_doc:meta])* $native:ident : $native_policy:ty ),* $(,)? }
     ) => {
         registry! { @set "The policies of one rule or one backend, as data." PolicySet
@@ -16,8 +17,12 @@ macro_rules! registry {
         registry! { @set "What a SecurityPolicy says, as data." SecuritySet
             $( $(#[$shared_doc])* $shared: $shared_policy, )* $( $(#[$guard_doc])* $guard: $guard_policy, )*
         }
+        registry! { @set "What a BackendTrafficPolicy says, as data." TrafficSet
+            $( $(#[$traffic_doc])* $traffic: $traffic_policy, )*
+        }
         registry! { @chain
-            $( $shared: $shared_policy, )* $( $guard: $guard_policy, )* $( $native: $native_policy, )*
+            $( $shared: $shared_policy, )* $( $guard: $guard_policy, )* $( $traffic: $traffic_policy, )*
+            $( $native: $native_policy, )*
         }
 
         impl PolicySet {
@@ -30,46 +35,62 @@ macro_rules! registry {
                     is_refusing: false,
                     $( $shared: registry!(@compile self lookup $shared), )*
                     $( $guard: None, )*
+                    $( $traffic: None, )*
                     $( $native: registry!(@compile self lookup $native), )*
                 }))
             }
         }
 
-        impl SecuritySet {
-            /// Compiles every policy that is set.
-            ///
-            /// # Errors
-            /// The first policy that cannot be compiled, with its name.
-            pub fn compile(&self, lookup: &dyn $crate::Lookup) -> Result<Guards, (&'static str, $crate::Invalid)> {
+        impl $crate::Parts for SecuritySet {
+            registry! { @parts SecuritySet }
+
+            fn compile(&self, lookup: &dyn $crate::Lookup) -> Result<Guards, (&'static str, $crate::Invalid)> {
                 Ok(Guards {
                     $( $shared: registry!(@compile self lookup $shared), )*
                     $( $guard: registry!(@compile self lookup $guard), )*
+                    $( $traffic: None, )*
                 })
             }
         }
 
-        /// A compiled [`SecuritySet`]. Its filters are shared by all chains that they are part of.
+        impl $crate::Parts for TrafficSet {
+            registry! { @parts TrafficSet }
+
+            fn compile(&self, lookup: &dyn $crate::Lookup) -> Result<Guards, (&'static str, $crate::Invalid)> {
+                Ok(Guards {
+                    $( $shared: None, )*
+                    $( $guard: None, )*
+                    $( $traffic: registry!(@compile self lookup $traffic), )*
+                })
+            }
+        }
+
+        /// A compiled [`SecuritySet`] or [`TrafficSet`], or what several of both come to. Its filters are shared by all
+        /// chains that they are part of.
         #[derive(Debug, Clone, Default)]
         pub struct Guards {
             $( $shared: Option<std::sync::Arc<<$shared_policy as $crate::Policy>::Filter>>, )*
             $( $guard: Option<std::sync::Arc<<$guard_policy as $crate::Policy>::Filter>>, )*
+            $( $traffic: Option<std::sync::Arc<<$traffic_policy as $crate::Policy>::Filter>>, )*
         }
 
         impl $crate::Inherit for Guards {
             fn inherit(&mut self, parent: &Self) {
                 $( if self.$shared.is_none() { self.$shared.clone_from(&parent.$shared); } )*
                 $( if self.$guard.is_none() { self.$guard.clone_from(&parent.$guard); } )*
+                $( if self.$traffic.is_none() { self.$traffic.clone_from(&parent.$traffic); } )*
             }
         }
 
         impl Chain {
-            /// What of the chain SecurityPolicies have a say in.
+            /// What of the chain attached policies have a say in.
             #[must_use]
             pub fn guards(&self) -> Guards {
                 let Some(filters) = &self.0 else { return Guards::default() };
                 Guards {
                     $( $shared: filters.$shared.clone(), )*
                     $( $guard: filters.$guard.clone(), )*
+                    $( $traffic: filters.$traffic.clone(), )*
                 }
             }
 
@@ -81,9 +102,26 @@ macro_rules! registry {
                     is_refusing: native.is_some_and(|native| native.is_refusing),
                     $( $shared: guards.$shared, )*
                     $( $guard: guards.$guard, )*
+                    $( $traffic: guards.$traffic, )*
                     $( $native: native.and_then(|native| native.$native.clone()), )*
                 })
             }
+        }
+    };
+
+    (@parts $set:ident) => {
+        const NAMES: &'static [&'static str] = $set::NAMES;
+
+        fn names(&self) -> Vec<&'static str> {
+            self.names()
+        }
+
+        fn backends(&self) -> Vec<&$crate::BackendRef> {
+            self.backends()
+        }
+
+        fn objects(&self) -> Vec<&$crate::ObjectRef> {
+            self.objects()
         }
     };
 
@@ -168,7 +206,7 @@ macro_rules! registry {
         }
 
         impl Chain {
-            /// A chain that refuses every request, for a SecurityPolicy that cannot be followed.
+            /// A chain that refuses every request, for a policy that cannot be followed.
             #[must_use]
             pub fn refusing() -> Self {
                 Self(Some(std::sync::Arc::new(Filters { is_refusing: true, $( $name: None, )* })))
@@ -179,6 +217,20 @@ macro_rules! registry {
             pub fn calls(&self) -> bool {
                 let Some(filters) = &self.0 else { return false };
                 false $( || <<$policy as $crate::Policy>::Filter as $crate::Filter>::CALLS && filters.$name.is_some() )*
+            }
+
+            /// True when a filter tells routes apart, so that [`Context::route`]($crate::Context::route) has to be there.
+            #[must_use]
+            pub fn is_by_route(&self) -> bool {
+                let Some(filters) = &self.0 else { return false };
+                false $( || <<$policy as $crate::Policy>::Filter as $crate::Filter>::BY_ROUTE && filters.$name.is_some() )*
+            }
+
+            /// True when a filter reads the body, so that [`Context::incoming`]($crate::Context::incoming) has to be there.
+            #[must_use]
+            pub fn reads_body(&self) -> bool {
+                let Some(filters) = &self.0 else { return false };
+                false $( || filters.$name.as_deref().is_some_and($crate::Filter::reads_body) )*
             }
 
             fn of(filters: Filters) -> Self {
@@ -219,11 +271,7 @@ macro_rules! registry {
                 $(
                     state.ran += 1;
                     if let Some(filter) = &filters.$name {
-                        let decided = match $crate::Filter::request(&**filter, req, ctx, &mut state.$name) {
-                            $crate::Verdict::Continue => Ok(()),
-                            $crate::Verdict::Reply(reply) => Err(reply),
-                            $crate::Verdict::Wait(decision) => decision.await,
-                        };
+                        let decided = $crate::Filter::request(&**filter, req, ctx, &mut state.$name).decided().await;
                         told(stringify!($name), decided.as_ref().map(|()| ()));
                         match decided {
                             Ok(()) => {}

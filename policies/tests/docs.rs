@@ -6,18 +6,20 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fairway_policies::{BackendRef, Lookup, Material, ObjectRef, SecuritySet, Upstream};
+use fairway_policies::{BackendRef, Lookup, Material, ObjectRef, Parts, SecuritySet, TrafficSet, Upstream};
 use serde_json::{Map, Value};
 
 /// Pages, and how many policies each shows.
-const PAGES: [(&str, usize); 7] = [
+const PAGES: [(&str, usize); 9] = [
     ("api-key-auth", 1),
+    ("backend-traffic-policy", 2),
     ("basic-auth", 1),
     ("csrf", 1),
     ("denials", 1),
-    ("ext-auth", 2),
+    ("ext-auth", 3),
     ("ip-lists", 1),
     ("jwt", 4),
+    ("rate-limits", 2),
 ];
 
 #[derive(Debug)]
@@ -59,19 +61,32 @@ fn every_example_of_every_page_compiles() {
             .flat_map(|example| example.split("---\n"))
             .map(|document| serde_saphyr::from_str(document).unwrap_or_else(|e| panic!("{page}: {e}")))
             .collect();
-        let (policies, others): (Vec<_>, Vec<_>) =
-            documents.into_iter().partition(|document| document["kind"] == "SecurityPolicy");
+        let (policies, others): (Vec<_>, Vec<_>) = documents.into_iter().partition(|document| {
+            matches!(document["kind"].as_str(), Some("SecurityPolicy" | "BackendTrafficPolicy"))
+        });
         assert_eq!(policies.len(), count, "{page}");
         let secrets = Page(others.iter().map(secret).collect());
         for policy in policies {
             let mut spec = policy["spec"].as_object().unwrap().clone();
             assert!(spec.remove("targetRefs").is_some(), "{page}");
-            let set: SecuritySet =
-                serde_json::from_value(spec.into()).unwrap_or_else(|e| panic!("{page}: {e}"));
-            assert!(!set.is_empty(), "{page}");
-            set.compile(&secrets).unwrap_or_else(|(part, e)| panic!("{page}: {part}: {e}"));
+            let levels: Vec<Map<String, Value>> = ["defaults", "overrides"]
+                .into_iter()
+                .filter_map(|level| spec.remove(level)?.as_object().cloned())
+                .collect();
+            for parts in levels.into_iter().chain(Some(spec).filter(|spec| !spec.is_empty())) {
+                match policy["kind"].as_str() {
+                    Some("SecurityPolicy") => compiles::<SecuritySet>(page, parts, &secrets),
+                    _ => compiles::<TrafficSet>(page, parts, &secrets),
+                }
+            }
         }
     }
+}
+
+fn compiles<S: Parts>(page: &str, parts: Map<String, Value>, lookup: &Page) {
+    let set: S = serde_json::from_value(parts.into()).unwrap_or_else(|e| panic!("{page}: {e}"));
+    assert!(!set.names().is_empty(), "{page}");
+    set.compile(lookup).unwrap_or_else(|(part, e)| panic!("{page}: {part}: {e}"));
 }
 
 fn secret(document: &Map<String, Value>) -> (String, Arc<Material>) {

@@ -4,6 +4,8 @@
 //! were sent, so an unwanted change fails every row.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot read its table has failed")]
 
+#[path = "golden/body.rs"]
+mod body;
 #[path = "golden/caller.rs"]
 mod caller;
 mod service;
@@ -17,8 +19,8 @@ use std::sync::Arc;
 use std::task;
 
 use fairway_policies::{
-    BackendRef, Chain, ChainState, Context, Duration, Inherit as _, Invalid, Lookup, Material, Net,
-    ObjectRef, PolicySet, Reply, Request, Response, Scheme, SecuritySet, Upstream,
+    BackendRef, Chain, ChainState, Context, Duration, Incoming, Inherit as _, Invalid, Lookup, Material, Net,
+    ObjectRef, Parts as _, PolicySet, Reply, Request, Response, Scheme, SecuritySet, TrafficSet, Upstream,
 };
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Uri};
@@ -66,6 +68,8 @@ struct Row {
     caller: caller::CallerRow,
     #[serde(default)]
     headers: Vec<String>,
+    /// Body of the request.
+    body: Option<String>,
     /// Fields of the backend's response.
     #[serde(default)]
     backend: Vec<String>,
@@ -109,22 +113,26 @@ struct Broken {
 
 type Objects = BTreeMap<String, BTreeMap<String, String>>;
 
-/// Those of a rule and those of a SecurityPolicy, side by side.
+/// Those of a rule, of a SecurityPolicy and of a BackendTrafficPolicy, side by side.
 #[derive(Default)]
 struct Policies {
     native: PolicySet,
     security: SecuritySet,
+    traffic: TrafficSet,
 }
 
 impl<'de> Deserialize<'de> for Policies {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let all = serde_json::Map::deserialize(deserializer)?;
-        let (native, security) =
+        let (native, attached): (_, serde_json::Map<_, _>) =
             all.into_iter().partition(|(name, _)| PolicySet::NAMES.contains(&&*snake(name)));
+        let (traffic, security) =
+            attached.into_iter().partition(|(name, _)| TrafficSet::NAMES.contains(&&*snake(name)));
         let read = |fields| serde_json::Value::Object(fields);
         Ok(Self {
             native: serde_json::from_value(read(native)).map_err(serde::de::Error::custom)?,
             security: serde_json::from_value(read(security)).map_err(serde::de::Error::custom)?,
+            traffic: serde_json::from_value(read(traffic)).map_err(serde::de::Error::custom)?,
         })
     }
 }
@@ -132,6 +140,7 @@ impl<'de> Deserialize<'de> for Policies {
 impl Policies {
     fn compile(&self, lookup: &dyn Lookup) -> Result<Chain, (&'static str, Invalid)> {
         let (chain, mut guards) = (self.native.compile(lookup)?, self.security.compile(lookup)?);
+        guards.inherit(&self.traffic.compile(lookup)?);
         guards.inherit(&chain.guards());
         Ok(chain.guarded(guards))
     }
@@ -201,8 +210,8 @@ fn every_row_of_every_table_holds() {
 
 #[test]
 fn every_policy_has_a_table() {
-    let policies: BTreeSet<String> =
-        PolicySet::NAMES.iter().chain(SecuritySet::NAMES).map(|name| (*name).to_owned()).collect();
+    let names = PolicySet::NAMES.iter().chain(SecuritySet::NAMES).chain(TrafficSet::NAMES);
+    let policies: BTreeSet<String> = names.map(|name| (*name).to_owned()).collect();
     let folders: BTreeSet<String> = tables()
         .iter()
         .map(|file| file.parent().unwrap().file_name().unwrap().to_str().unwrap().to_owned())
@@ -249,6 +258,7 @@ fn run(policies: &Policies, scene: &Scene<'_>, row: &Row) -> Vec<String> {
         ..Context::default()
     };
     let service = row.service.clone().map(service::Service::new);
+    ctx.incoming = row.body.clone().map(|body| Arc::new(body::Body(body.into())) as Arc<dyn Incoming>);
     ctx.net = service.clone().map(|service| service as Arc<dyn Net>);
     let chain = policies.compile(scene).unwrap_or_else(|invalid| panic!("{}: {invalid:?}", row.it));
     let mut state = ChainState::default();

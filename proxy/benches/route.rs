@@ -72,12 +72,12 @@ impl Shape {
             name: None,
             matches: vec![HttpMatch { path: self.path(at), ..HttpMatch::default() }],
             policies: PolicySet::default(),
-            security: Vec::new(),
+            attached: Vec::new(),
             action: Action::Forward(vec![WeightedBackend {
                 target: Target::Backend(backend(to)),
                 weight: 1,
                 policies: PolicySet::default(),
-                security: Vec::new(),
+                attached: Vec::new(),
             }]),
         };
         let parent = Parent::Listener {
@@ -86,7 +86,7 @@ impl Shape {
             section: "http".to_owned(),
             hostnames: vec![self.host(at)],
         };
-        let route = HttpRoute { created: 1, parents: vec![parent], security: Vec::new(), rules: vec![rule] };
+        let route = HttpRoute { created: 1, parents: vec![parent], attached: Vec::new(), rules: vec![rule] };
         (Key::new(Kind::HttpRoute, "ns", format!("route-{at}")), Arc::new(Resource::HttpRoute(route)))
     }
 
@@ -99,7 +99,7 @@ impl Shape {
             tls: None,
             backend_certificate: None,
             traffic: None,
-            security: Vec::new(),
+            attached: Vec::new(),
             scope: Scope::Gateway,
         };
         let mut upserts: Resources = (0..routes).map(|at| self.route(at, "a")).collect();

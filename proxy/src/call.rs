@@ -117,41 +117,42 @@ impl Net {
         body: Option<Body>,
         limits: Limits,
     ) -> Result<Reply, CallError> {
-        self.call_as(None, cluster, head, body, limits).await
+        self.call_as(None, head::is_grpc(head), cluster, head, body, limits).await
     }
 
-    /// As [`call`](Self::call), with a certificate for backends that ask for one over TLS.
+    /// As [`call`](Self::call), with a certificate for backends that ask for one over TLS. `is_grpc`: over HTTP/2 only.
     ///
     /// # Errors
     /// As [`call`](Self::call).
     pub(crate) async fn call_as(
         &self,
         identity: Option<&ClientIdentity>,
+        is_grpc: bool,
         cluster: &Arc<Cluster>,
         head: &RequestHeader,
         mut body: Option<Body>,
         limits: Limits,
     ) -> Result<Reply, CallError> {
-        let whole = self.attempts(identity, cluster, head, &mut body, limits);
+        let whole = self.attempts(identity, is_grpc, cluster, head, &mut body, limits);
         timeout_at(limits.deadline, whole).await.unwrap_or(Err(CallError::Timeout))
     }
 
     async fn attempts(
         &self,
         identity: Option<&ClientIdentity>,
+        is_grpc: bool,
         cluster: &Arc<Cluster>,
         head: &RequestHeader,
         body: &mut Option<Body>,
         limits: Limits,
     ) -> Result<Reply, CallError> {
         let head = head::strip(head, body.is_some()).map_err(CallError::Head)?;
-        let h2 = head::is_grpc(&head);
         let mut tried: SmallVec<[_; 3]> = SmallVec::new();
         let mut attempts = Attempts::default();
         loop {
             let picked = cluster.pick(entropy(), &tried).map_err(CallError::NoEndpoint)?;
             tried.push(picked.address());
-            let mut attempt = Attempt::new(self, picked, h2, identity, limits);
+            let mut attempt = Attempt::new(self, picked, is_grpc, identity, limits);
             let (error, stage) = match attempt.run(&head, body).await {
                 Ok(reply) => return Ok(reply),
                 Err(exchange::Failed::Call(error)) => return Err(error),

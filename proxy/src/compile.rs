@@ -17,17 +17,17 @@ use std::sync::Arc;
 
 use config::{Rejection, Update};
 
-use crate::keys::KeyStore;
 use crate::snapshot::{Clusters, Snapshot};
 use crate::store::Store;
 use crate::telemetry::Telemetry;
+use attached::AttachedPolicies;
 use port::{Attachments, Changed, Ports};
 use problems::Problems;
 use route::Routes;
 use rule::Scene;
-use security::Security;
 use stream::Streams;
 
+mod attached;
 mod backend;
 mod certificate;
 mod listener;
@@ -36,8 +36,9 @@ mod port;
 mod problems;
 mod route;
 mod rule;
-mod security;
 mod stream;
+
+pub(crate) use attached::Kept;
 
 /// Compiles updates, one after the other. One owner task.
 #[derive(Debug)]
@@ -46,8 +47,8 @@ pub struct Compiler {
     store: Store,
     clusters: Clusters,
     udp_clusters: Clusters,
-    keys: Arc<KeyStore>,
-    security: Security,
+    kept: Kept,
+    attached: AttachedPolicies,
     routes: Routes,
     streams: Streams,
     ports: Ports,
@@ -58,18 +59,18 @@ impl Compiler {
     /// A compiler without resources. Keys that have to be fetched are not: nobody is let in by them.
     #[must_use]
     pub fn new(telemetry: Arc<Telemetry>) -> Self {
-        Self::with_keys(telemetry, Arc::default())
+        Self::with(telemetry, Kept::default())
     }
 
-    /// With keys that are fetched.
-    pub(crate) fn with_keys(telemetry: Arc<Telemetry>, keys: Arc<KeyStore>) -> Self {
+    /// With what is kept beside the configuration.
+    pub(crate) fn with(telemetry: Arc<Telemetry>, kept: Kept) -> Self {
         Self {
             telemetry,
             store: Store::default(),
             clusters: Clusters::default(),
             udp_clusters: Clusters::default(),
-            keys,
-            security: Security::default(),
+            kept,
+            attached: AttachedPolicies::default(),
             routes: Routes::default(),
             streams: Streams::default(),
             ports: Ports::default(),
@@ -96,8 +97,8 @@ impl Compiler {
             store,
             clusters,
             udp_clusters,
-            keys,
-            security,
+            kept,
+            attached,
             routes,
             streams,
             ports,
@@ -105,8 +106,8 @@ impl Compiler {
         } = self;
         // In the order in which one is made of the other.
         let backends = backend::compile([clusters, udp_clusters], &dirty, store, telemetry, problems);
-        let moved = security.compile(&dirty, &backends, (store, clusters, keys), problems);
-        let scene = Scene { clusters, udp_clusters, security, telemetry };
+        let moved = attached.compile(&dirty, &backends, (store, clusters, kept), problems);
+        let scene = Scene { clusters, udp_clusters, attached, telemetry };
         let mut parents = routes.compile(&dirty, (&backends, &moved), store, scene, problems);
         parents.extend(streams.compile(&dirty, &backends, store, scene, problems));
         let changed = Changed { dirty: &dirty, backends: &backends, moved: &moved, parents: &parents };

@@ -5,6 +5,7 @@
 //! cheaper than leaving it.
 
 mod admit;
+mod ahead;
 mod attempts;
 mod body;
 mod fail;
@@ -109,9 +110,7 @@ impl ProxyHttp for Engine {
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool> {
-        let is_answered = admit::admit(self, session, ctx).await?;
-        body::begins(session, ctx);
-        Ok(is_answered)
+        admit::admit(self, session, ctx).await
     }
 
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<Box<HttpPeer>> {

@@ -32,6 +32,7 @@ mod engine;
 pub mod fuzzing;
 mod ingress;
 mod keys;
+mod limits;
 mod listeners;
 mod offload;
 mod overload;

@@ -76,6 +76,8 @@ fn grpc_status(status: StatusCode, reason: &str) -> u16 {
         (StatusCode::NOT_FOUND, _) => 12,
         // The time the route allows is a deadline; so is the one for an attempt.
         (StatusCode::GATEWAY_TIMEOUT, _) => 4,
+        // RESOURCE_EXHAUSTED: the client's quota, not the service's health, and so nothing to repeat at once.
+        (_, "rate_limited") => 8,
         // Gateway API: "requests ... MUST receive an UNAVAILABLE status" for a GRPCRoute's invalid backends and filters.
         (_, "rule_invalid" | "invalid_backend" | "no_backend")
         | (StatusCode::TOO_MANY_REQUESTS | StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE, _) => {
@@ -112,5 +114,7 @@ mod tests {
             assert_eq!(grpc_status(StatusCode::INTERNAL_SERVER_ERROR, reason), 14);
         }
         assert_eq!(grpc_status(StatusCode::GATEWAY_TIMEOUT, "request_timeout"), 4);
+        assert_eq!(grpc_status(StatusCode::TOO_MANY_REQUESTS, "rate_limited"), 8);
+        assert_eq!(grpc_status(StatusCode::TOO_MANY_REQUESTS, "ext_auth_denied"), 14);
     }
 }

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 
 use crate::call::Net;
 use crate::compile::Compiler;
+use crate::compile::Kept;
 use crate::egress::frame;
 use crate::engine::Engine;
 use crate::ingress::admission::Admission;
@@ -99,7 +100,8 @@ impl Proxy {
         // On this runtime, not on the workers': it is nobody's request.
         let keys = KeyStore::start(Handle::current(), Net::new(4));
         telemetry.follow_keys(keys.clone());
-        let compiler = Arc::new(Mutex::new(Compiler::with_keys(telemetry.clone(), keys)));
+        let kept = Kept { keys, limits: Arc::default() };
+        let compiler = Arc::new(Mutex::new(Compiler::with(telemetry.clone(), kept)));
         let (stop, stopped) = oneshot::channel();
         // Each worker has its own: what it shares, it shares with nobody.
         let overload = Arc::new(Overload::watch(workers.runtimes(), options.max_memory));

@@ -158,7 +158,10 @@ impl Telemetry {
     pub fn finish(&self, record: &Record<'_>) {
         let course = &record.course;
         match record.stats {
-            Some(stats) => stats.finish(record.status, course.reason, course.duration),
+            Some(stats) => {
+                stats.finish(record.status, course.reason, course.duration);
+                stats.would_deny(record.would_deny);
+            }
             None => self.listener(course.listener).unmatched.add(record.status, course.reason),
         }
         if let Some(log) = &self.log {

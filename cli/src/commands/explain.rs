@@ -1,8 +1,8 @@
 //! `fairway explain`: what a route does, rule by rule, and why.
 
+mod attached;
 mod find;
 mod order;
-mod security;
 mod sources;
 mod traffic;
 
@@ -20,8 +20,8 @@ use crate::args::{Explain, Explanation};
 use crate::input::Input;
 use crate::output;
 use crate::view::{backend_key, endpoints_key, route_of, stream_of};
+use attached::Guarded;
 use order::Place;
-use security::Guarded;
 use sources::{PolicySource, Sources};
 use traffic::ExplainedListener;
 
@@ -53,7 +53,7 @@ struct ExplainedRule {
     policies: Vec<PolicySource>,
     /// By parent.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    security: Vec<Guarded>,
+    attached: Vec<Guarded>,
     #[serde(skip_serializing_if = "Option::is_none")]
     fails: Option<String>,
     backends: Vec<ExplainedBackend>,
@@ -83,11 +83,11 @@ struct ExplainedBackend {
     policies: Vec<PolicySource>,
     /// What the Service asks for beside.
     #[serde(skip_serializing_if = "Option::is_none")]
-    security: Option<Guarded>,
+    attached: Option<Guarded>,
 }
 
 pub(crate) fn run(args: &Explain) -> anyhow::Result<bool> {
-    let input = Input::read(&args.files)?;
+    let input = Input::read(&args.manifests)?;
     for finding in input.loader.findings() {
         output::error(&finding.to_string());
     }
@@ -124,8 +124,8 @@ fn rules(key: &Key, resource: &Resource, sources: &Sources, input: &Input) -> Ve
     if let Some(route) = stream_of(resource) {
         let (fails, backends) = explain_action(&route.action, (key.kind, 0), sources, input);
         let rule = route.rule.clone().unwrap_or_else(|| "0".to_owned());
-        let (matches, policies, security) = (Vec::new(), Vec::new(), Vec::new());
-        return vec![ExplainedRule { rule, matches, policies, security, fails, backends }];
+        let (matches, policies, attached) = (Vec::new(), Vec::new(), Vec::new());
+        return vec![ExplainedRule { rule, matches, policies, attached, fails, backends }];
     }
     let places = order::places(&input.translation.resources, key);
     let route = route_of(resource);
@@ -138,7 +138,7 @@ fn rules(key: &Key, resource: &Resource, sources: &Sources, input: &Input) -> Ve
                 rule: rule.name.clone().unwrap_or_else(|| index.to_string()),
                 matches: explain_matches(&rule.matches, index, &places),
                 policies: sources.rule(index, &rule.policies),
-                security: security::of_rule(route, rule, &input.translation.resources),
+                attached: attached::of_rule(route, rule, &input.translation.resources),
                 fails,
                 backends,
             }
@@ -241,7 +241,7 @@ fn explain_backend(
         tls: None,
         endpoints: Vec::new(),
         policies,
-        security: security::of_backend(backend, &input.translation.resources),
+        attached: attached::of_backend(backend, &input.translation.resources),
     };
     match &backend.target {
         Target::Invalid { message } => explained.fails = Some(message.clone()),
@@ -307,8 +307,8 @@ fn text(explained: &Explained) -> String {
         for policy in &rule.policies {
             let _ = writeln!(text, "    policy   {policy}");
         }
-        for guarded in &rule.security {
-            text.push_str(&security::text(guarded, "    "));
+        for guarded in &rule.attached {
+            text.push_str(&attached::text(guarded, "    "));
         }
         if let Some(message) = &rule.fails {
             let _ = writeln!(text, "    {fails} {message}");
@@ -346,8 +346,8 @@ fn backend_text(backend: &ExplainedBackend, fails: &str) -> String {
     for policy in &backend.policies {
         let _ = writeln!(text, "             policy {policy}");
     }
-    if let Some(guarded) = &backend.security {
-        text.push_str(&security::text(guarded, "             "));
+    if let Some(guarded) = &backend.attached {
+        text.push_str(&attached::text(guarded, "             "));
     }
     text
 }

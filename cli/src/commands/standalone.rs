@@ -81,7 +81,11 @@ async fn serve(
             Some(admin.context("choose another address with --admin, or off")?)
         }
     };
-    let options = Options { waypoint_ports: args.waypoint_ports.clone(), ..local_options() };
+    let options = Options {
+        waypoint_ports: args.waypoint_ports.clone(),
+        controller_namespace: args.controller_namespace.clone(),
+        ..local_options()
+    };
     let mut control = Control::new(loader, authority, Pods::new(pods.handle().clone()), options, roles);
     control.start(&ca.path()).await?;
     if let Some(admin) = &admin {

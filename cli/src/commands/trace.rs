@@ -20,7 +20,7 @@ use crate::input::Input;
 use crate::output;
 
 pub(crate) fn run(args: &Trace) -> anyhow::Result<bool> {
-    let input = Input::read(&args.files)?;
+    let input = Input::read(&args.manifests)?;
     for finding in input.loader.findings() {
         output::error(&finding.to_string());
     }

@@ -14,7 +14,7 @@ use crate::input::Input;
 use crate::output;
 
 pub(crate) fn run(args: &Translate) -> anyhow::Result<bool> {
-    let input = Input::read(&args.files)?;
+    let input = Input::read(&args.manifests)?;
     let findings = input.loader.findings();
     for finding in &findings {
         output::error(&finding.to_string());

@@ -5,7 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use config::{Action, Key, Kind, Parent, Resource, Resources, Scope, SecuritySet, Target, Update};
+use config::{Action, Attached, Key, Kind, Parent, Resource, Resources, Scope, Target, Update};
+use policies::Parts;
 use rustc_hash::FxHashMap;
 
 use crate::view::{actions_of, backend_key, endpoints_key, parents_of, route_of};
@@ -39,7 +40,10 @@ impl Role {
             }),
             // The waypoint shows no certificates yet.
             Resource::Certificate(_) => self == Self::Gateway,
-            Resource::SecurityPolicy(_) | Resource::Secret(_) | Resource::ConfigMap(_) => true,
+            Resource::SecurityPolicy(_)
+            | Resource::BackendTrafficPolicy(_)
+            | Resource::Secret(_)
+            | Resource::ConfigMap(_) => true,
             Resource::Backend(_) | Resource::Endpoints(_) => false,
         }
     }
@@ -152,11 +156,18 @@ impl Share {
     }
 }
 
+fn of_policy<S: Parts>(key: &Key, policy: &Attached<S>) -> Vec<Key> {
+    let backends = policy.sets().flat_map(S::backends);
+    backends.map(|backend| Key::backend(&backend.within(&key.namespace))).collect()
+}
+
 /// The key of every backend a listener, route or policy names.
 fn named(key: &Key, resource: &Resource) -> Vec<Key> {
     if let Resource::SecurityPolicy(policy) = resource {
-        let backends = policy.sets().flat_map(SecuritySet::backends);
-        return backends.map(|backend| Key::backend(&backend.within(&key.namespace))).collect();
+        return of_policy(key, policy);
+    }
+    if let Resource::BackendTrafficPolicy(policy) = resource {
+        return of_policy(key, policy);
     }
     if let Resource::Listener(listener) = resource {
         return match &listener.scope {
@@ -197,17 +208,17 @@ mod tests {
             target: Target::Backend(backend(name)),
             weight: 1,
             policies: PolicySet::default(),
-            security: Vec::new(),
+            attached: Vec::new(),
         });
         Resource::HttpRoute(HttpRoute {
             created: 0,
             parents: vec![parent],
-            security: Vec::new(),
+            attached: Vec::new(),
             rules: vec![HttpRule {
                 name: None,
                 matches: Vec::new(),
                 policies: PolicySet::default(),
-                security: Vec::new(),
+                attached: Vec::new(),
                 action: Action::Forward(forward.collect()),
             }],
         })
@@ -228,7 +239,7 @@ mod tests {
             tls: None,
             backend_certificate: None,
             traffic: None,
-            security: Vec::new(),
+            attached: Vec::new(),
             scope,
         })
     }

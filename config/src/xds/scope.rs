@@ -9,10 +9,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use policies::Parts;
+
 use crate::identity::{GatewayRef, Role};
 use crate::{
-    Action, Backend, HttpRoute, Key, Kind, Listener, ListenerTls, Parent, Resource, Resources, Scope,
-    SecurityPolicy, StreamRoute, Target, Update,
+    Action, Attached, Backend, HttpRoute, Key, Kind, Listener, ListenerTls, Parent, Resource, Resources,
+    Scope, StreamRoute, Target, Update,
 };
 
 /// Those who see the same.
@@ -218,7 +220,8 @@ fn places(key: &Key, resource: &Resource) -> BTreeSet<Place> {
         | Resource::ConfigMap(_)
         | Resource::Backend(_)
         | Resource::Endpoints(_)
-        | Resource::SecurityPolicy(_) => BTreeSet::new(),
+        | Resource::SecurityPolicy(_)
+        | Resource::BackendTrafficPolicy(_) => BTreeSet::new(),
     }
 }
 
@@ -248,10 +251,10 @@ fn needs(key: &Key, resource: &Resource) -> HashSet<Key> {
                 tls,
                 backend_certificate,
                 scope,
-                security,
+                attached,
                 traffic: _,
             } = listener;
-            needs.extend(policies(security));
+            needs.extend(attached.iter().cloned());
             needs.extend(backend_certificate.iter().filter_map(|name| certificate(name)));
             if let Some(ListenerTls { certificates, client_validation: _ }) = tls {
                 needs.extend(certificates.iter().filter_map(|name| certificate(name)));
@@ -266,6 +269,7 @@ fn needs(key: &Key, resource: &Resource) -> HashSet<Key> {
         }
         Resource::UdpRoute(route) => stream_needs(route, Key::udp_backend, &mut needs),
         Resource::SecurityPolicy(policy) => policy_needs(key, policy, &mut needs),
+        Resource::BackendTrafficPolicy(policy) => policy_needs(key, policy, &mut needs),
         Resource::Backend(Backend { protocol: _, tls: _, max_connections: _ })
         | Resource::Certificate(_)
         | Resource::Secret(_)
@@ -281,12 +285,7 @@ fn certificate(name: &str) -> Option<Key> {
     Some(Key::new(Kind::Certificate, namespace, name))
 }
 
-/// SecurityPolicies, by name.
-fn policies(names: &[String]) -> impl Iterator<Item = Key> {
-    names.iter().map(|name| Key::security_policy(name))
-}
-
-fn policy_needs(key: &Key, policy: &SecurityPolicy, needs: &mut HashSet<Key>) {
+fn policy_needs<S: Parts>(key: &Key, policy: &Attached<S>, needs: &mut HashSet<Key>) {
     for set in policy.sets() {
         needs.extend(set.objects().into_iter().map(|object| Key::object(&object.within(&key.namespace))));
         for backend in set.backends() {
@@ -297,23 +296,23 @@ fn policy_needs(key: &Key, policy: &SecurityPolicy, needs: &mut HashSet<Key>) {
 }
 
 fn route_needs(route: &HttpRoute, needs: &mut HashSet<Key>) {
-    let mut security: HashSet<Key> = policies(&route.security).collect();
+    let mut attached: HashSet<Key> = route.attached.iter().cloned().collect();
     let mut need = |backend: &crate::BackendRef| {
         needs.extend([Key::backend(backend), Key::endpoints(backend)]);
     };
     for rule in &route.rules {
         rule.policies.backends().into_iter().for_each(&mut need);
-        security.extend(policies(&rule.security));
+        attached.extend(rule.attached.iter().cloned());
         let Action::Forward(backends) = &rule.action else { continue };
         for backend in backends {
             backend.policies.backends().into_iter().for_each(&mut need);
-            security.extend(policies(&backend.security));
+            attached.extend(backend.attached.iter().cloned());
             if let Target::Backend(reference) = &backend.target {
                 need(reference);
             }
         }
     }
-    needs.extend(security);
+    needs.extend(attached);
 }
 
 /// `backend`: the key of what a reference names.

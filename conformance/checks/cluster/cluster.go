@@ -7,24 +7,33 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/restmapper"
 	"k8s.io/client-go/tools/clientcmd"
 )
 
 // Cluster is the testbed that is up.
 type Cluster struct {
 	dynamic.Interface
+	mapper  meta.RESTMapper
 	command string // conformance/testbed
 	state   string // $TESTBED_STATE
 }
+
+// Repository is where this project lies.
+func (c *Cluster) Repository() string { return filepath.Dir(filepath.Dir(c.command)) }
 
 // Open takes the cluster of KUBECONFIG, the script of TESTBED and the directory of TESTBED_STATE, as `conformance/testbed`
 // sets them.
@@ -38,29 +47,37 @@ func Open() (*Cluster, error) {
 		return nil, err
 	}
 	config.QPS = -1 // what is measured is Fairway's pace, not the client's
-	c.Interface, err = dynamic.NewForConfig(config)
-	return c, err
+	if c.Interface, err = dynamic.NewForConfig(config); err != nil {
+		return nil, err
+	}
+	kinds, err := discovery.NewDiscoveryClientForConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	c.mapper = restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(kinds))
+	return c, nil
 }
 
 // kinds are those that the checks write, with their resource and whether they are in a namespace.
 var kinds = map[string]schema.GroupVersionResource{
-	"BackendTLSPolicy":    {Group: gateway, Version: "v1", Resource: "backendtlspolicies"},
-	"ConfigMap":           {Version: "v1", Resource: "configmaps"},
-	"Deployment":          {Group: "apps", Version: "v1", Resource: "deployments"},
-	"EndpointSlice":       {Group: "discovery.k8s.io", Version: "v1", Resource: "endpointslices"},
-	"ClientTrafficPolicy": {Group: "fairway.dev", Version: "v1alpha1", Resource: "clienttrafficpolicies"},
-	"FairwayProxy":        {Group: "fairway.dev", Version: "v1alpha1", Resource: "fairwayproxies"},
-	"Gateway":             {Group: gateway, Version: "v1", Resource: "gateways"},
-	"GRPCRoute":           {Group: gateway, Version: "v1", Resource: "grpcroutes"},
-	"HTTPRoute":           {Group: gateway, Version: "v1", Resource: "httproutes"},
-	"Lease":               {Group: "coordination.k8s.io", Version: "v1", Resource: "leases"},
-	"ListenerSet":         {Group: gateway, Version: "v1", Resource: "listenersets"},
-	"Namespace":           {Version: "v1", Resource: "namespaces"},
-	"Pod":                 {Version: "v1", Resource: "pods"},
-	"SecurityPolicy":      {Group: "fairway.dev", Version: "v1alpha1", Resource: "securitypolicies"},
-	"ReferenceGrant":      {Group: gateway, Version: "v1", Resource: "referencegrants"},
-	"Secret":              {Version: "v1", Resource: "secrets"},
-	"Service":             {Version: "v1", Resource: "services"},
+	"BackendTLSPolicy":         {Group: gateway, Version: "v1", Resource: "backendtlspolicies"},
+	"ConfigMap":                {Version: "v1", Resource: "configmaps"},
+	"CustomResourceDefinition": {Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"},
+	"Deployment":               {Group: "apps", Version: "v1", Resource: "deployments"},
+	"EndpointSlice":            {Group: "discovery.k8s.io", Version: "v1", Resource: "endpointslices"},
+	"ClientTrafficPolicy":      {Group: "fairway.dev", Version: "v1alpha1", Resource: "clienttrafficpolicies"},
+	"FairwayProxy":             {Group: "fairway.dev", Version: "v1alpha1", Resource: "fairwayproxies"},
+	"Gateway":                  {Group: gateway, Version: "v1", Resource: "gateways"},
+	"GRPCRoute":                {Group: gateway, Version: "v1", Resource: "grpcroutes"},
+	"HTTPRoute":                {Group: gateway, Version: "v1", Resource: "httproutes"},
+	"Lease":                    {Group: "coordination.k8s.io", Version: "v1", Resource: "leases"},
+	"ListenerSet":              {Group: gateway, Version: "v1", Resource: "listenersets"},
+	"Namespace":                {Version: "v1", Resource: "namespaces"},
+	"Pod":                      {Version: "v1", Resource: "pods"},
+	"SecurityPolicy":           {Group: "fairway.dev", Version: "v1alpha1", Resource: "securitypolicies"},
+	"ReferenceGrant":           {Group: gateway, Version: "v1", Resource: "referencegrants"},
+	"Secret":                   {Version: "v1", Resource: "secrets"},
+	"Service":                  {Version: "v1", Resource: "services"},
 }
 
 const gateway = "gateway.networking.k8s.io"
@@ -90,6 +107,29 @@ func (c *Cluster) Apply(ctx context.Context, objects ...*unstructured.Unstructur
 		}
 	}
 	return nil
+}
+
+// Try asks the API server whether it takes an object, as it takes those that people apply, and keeps nothing of it.
+func (c *Cluster) Try(ctx context.Context, o *unstructured.Unstructured) error {
+	kind := o.GroupVersionKind()
+	mapping, err := c.mapper.RESTMapping(kind.GroupKind(), kind.Version)
+	if err != nil {
+		return err
+	}
+	var objects dynamic.ResourceInterface = c.Resource(mapping.Resource)
+	if mapping.Scope.Name() == meta.RESTScopeNameNamespace {
+		o.SetNamespace("default") // which is there
+		objects = c.Resource(mapping.Resource).Namespace("default")
+	}
+	text, err := o.MarshalJSON()
+	if err != nil {
+		return err
+	}
+	force := true
+	_, err = objects.Patch(ctx, o.GetName(), types.ApplyPatchType, text, metav1.PatchOptions{
+		FieldManager: "checks", Force: &force, DryRun: []string{metav1.DryRunAll}, FieldValidation: metav1.FieldValidationStrict,
+	})
+	return err
 }
 
 // Create makes objects that are not there yet.

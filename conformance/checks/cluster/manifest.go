@@ -12,19 +12,29 @@ import (
 
 // Parse reads the objects of YAML documents. They are the checks' own, so what cannot be read is a defect of theirs.
 func Parse(text string) []*unstructured.Unstructured {
+	all, err := Read(text)
+	if err != nil {
+		panic(fmt.Sprintf("%v in\n%s", err, text))
+	}
+	return all
+}
+
+// Read reads the objects of YAML documents.
+func Read(text string) ([]*unstructured.Unstructured, error) {
 	decoder := yaml.NewYAMLOrJSONDecoder(strings.NewReader(text), 4096)
 	var all []*unstructured.Unstructured
 	for {
 		fields := map[string]any{}
 		err := decoder.Decode(&fields)
 		if errors.Is(err, io.EOF) {
-			return all
+			return all, nil
 		}
 		if err != nil {
-			panic(fmt.Sprintf("%v in\n%s", err, text))
+			return nil, err
 		}
 		if len(fields) > 0 {
-			all = append(all, &unstructured.Unstructured{Object: whole(fields).(map[string]any)})
+			Whole(fields)
+			all = append(all, &unstructured.Unstructured{Object: fields})
 		}
 	}
 }
@@ -34,7 +44,9 @@ func Parsef(format string, arguments ...any) []*unstructured.Unstructured {
 	return Parse(fmt.Sprintf(format, arguments...))
 }
 
-// whole makes numbers what the API machinery can copy: integers where they are.
+// Whole makes numbers what the API machinery can copy: integers where they are.
+func Whole(fields map[string]any) { whole(fields) }
+
 func whole(value any) any {
 	switch value := value.(type) {
 	case map[string]any:

@@ -33,6 +33,7 @@ pub(crate) struct Control {
     pub(crate) namespaces: watch::Sender<BTreeSet<String>>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) epoch: u64,
+    pub(crate) options: Options,
 }
 
 /// How long the first translation waits for Secrets and ConfigMaps: what is missing from it is taken from proxies.
@@ -43,7 +44,9 @@ const PATIENCE: Duration = Duration::from_millis(250);
 impl Control {
     /// Translates and publishes until the future is dropped.
     pub(crate) async fn run(mut self) {
-        let mut translator = Translator::new(Options::default());
+        let options = self.options.clone();
+        let fresh = || Translator::new(options.clone());
+        let mut translator = fresh();
         let mut tick = interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -68,7 +71,7 @@ impl Control {
             // The task is never aborted, and a panic in it is a defect that must not go on silently.
             let Ok((back, resources, translation)) = done.await else {
                 tracing::error!("the translator has failed; what was published last stands");
-                translator = Translator::new(Options::default());
+                translator = fresh();
                 continue;
             };
             translator = back;

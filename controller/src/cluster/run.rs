@@ -27,7 +27,7 @@ use super::state::State;
 use super::status::Writer;
 use super::watch::{KINDS, Versions, Watching, crds};
 use super::write;
-use crate::CONTROLLER_NAME;
+use crate::{CONTROLLER_NAME, Options};
 
 /// How often the API server is asked how far it is.
 const PROGRESS: Duration = Duration::from_secs(5);
@@ -212,6 +212,7 @@ impl Shared {
             namespaces: self.namespaces.clone(),
             metrics: self.metrics.clone(),
             epoch: self.settings.epoch,
+            options: Options { controller_namespace: self.settings.namespace.clone(), ..Options::default() },
         }
     }
 

@@ -58,6 +58,7 @@ pub(crate) const KINDS: &[Kind] = &[
     Kind::of::<api::ReferenceGrant>(),
     Kind::of::<api::BackendTlsPolicy>(),
     Kind::of::<api::ClientTrafficPolicy>(),
+    Kind::of::<api::BackendTrafficPolicy>(),
     Kind::of::<api::SecurityPolicy>(),
     Kind::of::<api::FairwayProxy>(),
     Kind::of::<api::Service>(),

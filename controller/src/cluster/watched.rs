@@ -62,6 +62,7 @@ watchable! {
     ReferenceGrant;
     BackendTlsPolicy, status: true;
     ClientTrafficPolicy, status: true;
+    BackendTrafficPolicy, status: true;
     SecurityPolicy, status: true;
     Service, reads_status: true, slim: slim_service;
     EndpointSlice, slim: slim_endpoint_slice;

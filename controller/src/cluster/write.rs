@@ -11,6 +11,7 @@ pub(crate) const FIELD_MANAGER: &str = crate::CONTROLLER_NAME;
 /// Plurals of the kinds we write.
 const PLURALS: &[(&str, &str)] = &[
     ("BackendTLSPolicy", "backendtlspolicies"),
+    ("BackendTrafficPolicy", "backendtrafficpolicies"),
     ("ClientTrafficPolicy", "clienttrafficpolicies"),
     ("ConfigMap", "configmaps"),
     ("Deployment", "deployments"),

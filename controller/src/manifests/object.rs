@@ -45,7 +45,7 @@ macro_rules! entries {
 
 const GATEWAY: &str = schema::gateway::GATEWAY_GROUP;
 
-static KINDS: [Entry; 18] = entries! {
+static KINDS: [Entry; 19] = entries! {
     GatewayClass, GATEWAY, ["v1", "v1beta1"], false, schema::gateway::gateway_class;
     Gateway, GATEWAY, ["v1", "v1beta1"], true, schema::gateway::gateway;
     ListenerSet, GATEWAY, ["v1"], true, schema::gateway::listener_set;
@@ -58,7 +58,8 @@ static KINDS: [Entry; 18] = entries! {
     BackendTlsPolicy, GATEWAY, ["v1"], true, schema::policy::backend_tls_policy;
     ClientTrafficPolicy, "fairway.dev", ["v1alpha1"], true, schema::client_traffic::client_traffic_policy;
     FairwayProxy, "fairway.dev", ["v1alpha1"], true, schema::fairway_proxy::fairway_proxy;
-    SecurityPolicy, "fairway.dev", ["v1alpha1"], true, schema::security::security_policy;
+    BackendTrafficPolicy, "fairway.dev", ["v1alpha1"], true, schema::attached::backend_traffic_policy;
+    SecurityPolicy, "fairway.dev", ["v1alpha1"], true, schema::attached::security_policy;
     Service, "", ["v1"], true, schema::core::service;
     EndpointSlice, "discovery.k8s.io", ["v1"], true, schema::core::endpoint_slice;
     Secret, "", ["v1"], true, schema::core::secret;

@@ -4,6 +4,7 @@
 //! A cluster refuses a wrong manifest before any controller sees it; files have no API server, so this stands in for
 //! it. Each kind's schema is one function in a sub-module, written from the API's reference.
 
+pub(super) mod attached;
 mod check;
 pub(super) mod client_traffic;
 pub(super) mod core;
@@ -15,7 +16,6 @@ pub(super) mod gateway;
 mod metadata;
 pub(super) mod policy;
 pub(super) mod route;
-pub(super) mod security;
 
 use std::fmt;
 

@@ -1,6 +1,6 @@
 //! Where a route stands: which listeners and Service ports its parentRefs lead to, and why others not.
 
-use config::Parent;
+use config::{Key, Parent};
 
 use super::backend_ref::Cluster;
 use super::facts::Fact;
@@ -251,13 +251,13 @@ impl Surroundings<'_> {
     }
 
     /// The SecurityPolicies about all that comes in at a place.
-    pub(crate) fn security(&self, at: &At) -> &[String] {
+    pub(crate) fn attached(&self, at: &At) -> &[Key] {
         match *at {
             At::Listener(..) => {
-                self.listener(at).map(|listener| listener.security.as_slice()).unwrap_or_default()
+                self.listener(at).map(|listener| listener.attached.as_slice()).unwrap_or_default()
             }
             At::Port(service, _) => {
-                self.capture.get(service).map(|captured| captured.security.as_slice()).unwrap_or_default()
+                self.capture.get(service).map(|captured| captured.attached.as_slice()).unwrap_or_default()
             }
         }
     }

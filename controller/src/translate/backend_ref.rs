@@ -7,12 +7,12 @@ use config::{AppProtocol, Backend, Key, Kind, Resource};
 use policies::BackendRef;
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::attached::AttachedPolicies;
 use super::backend_tls::Policies;
 use super::endpoints::{self, Slices};
 use super::facts::{Fact, News, Readers};
 use super::output::Said;
 use super::reference_grant::Grants;
-use super::security::Security;
 use super::service_port::{Ready, Transport, ready};
 use super::slots::Slots;
 use crate::ObjectKey;
@@ -25,7 +25,7 @@ pub(crate) struct Cluster<'a> {
     pub(crate) resources: &'a Resources,
     pub(crate) grants: Grants<'a>,
     pub(crate) policies: &'a Policies,
-    pub(crate) security: &'a Security,
+    pub(crate) attached: &'a AttachedPolicies,
     notes: RefCell<Vec<Fact>>,
 }
 
@@ -33,10 +33,10 @@ impl<'a> Cluster<'a> {
     pub(crate) const fn new(
         resources: &'a Resources,
         policies: &'a Policies,
-        security: &'a Security,
+        attached: &'a AttachedPolicies,
     ) -> Self {
         let grants = Grants::new(&resources.reference_grants);
-        Self { resources, grants, policies, security, notes: RefCell::new(Vec::new()) }
+        Self { resources, grants, policies, attached, notes: RefCell::new(Vec::new()) }
     }
 
     /// The route that is judged was told this: it is judged again when the answer changes.

@@ -23,8 +23,8 @@ pub(crate) enum Fact {
     Listener(ObjectKey, Box<str>),
     /// Who may refer to objects of a namespace.
     Grants(Box<str>),
-    /// Which SecurityPolicies are about an object, or a part of it.
-    Security(ObjectKey),
+    /// Which policies are about an object, or a part of it.
+    Attached(ObjectKey),
     /// Whether a backend can be used: its number.
     Backend(usize),
 }
@@ -34,8 +34,8 @@ impl Fact {
         Self::Object(ObjectKey::new(kind, namespace, name))
     }
 
-    pub(crate) fn security(kind: ObjectKind, namespace: &str, name: &str) -> Self {
-        Self::Security(ObjectKey::new(kind, namespace, name))
+    pub(crate) fn attached(kind: ObjectKind, namespace: &str, name: &str) -> Self {
+        Self::Attached(ObjectKey::new(kind, namespace, name))
     }
 }
 

@@ -7,12 +7,12 @@ use config::{Key, Kind, ListenerTls, Resource, Scope};
 use gateway_api::experimental::gateways::GatewayListenersTlsCertificateRefs as CertificateRef;
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::attached::AttachedPolicies;
 use super::client_traffic::Traffic;
 use super::client_validation::Validations;
 use super::listener::{Draft as ListenerDraft, Namespaces};
 use super::listener_kinds::Kinds;
 use super::reference_grant::Grants;
-use super::security::Security;
 use super::service_port::Transport;
 use super::tls::Certificates;
 use super::{Options, Output, PENDING, conflict, gateway_class, listener_set, parameters};
@@ -57,7 +57,7 @@ pub(crate) struct Listener {
     /// Proxies are told to open it.
     pub(crate) is_live: bool,
     /// The SecurityPolicies about it.
-    pub(crate) security: Vec<String>,
+    pub(crate) attached: Vec<Key>,
 }
 
 /// A Gateway being judged.
@@ -280,7 +280,7 @@ fn assign_addresses(draft: &mut Draft<'_>, options: &Options, provided: &[Gatewa
 }
 
 /// What routes need to know of a Gateway.
-pub(crate) fn context(draft: &Draft<'_>, security: &Security) -> Gateway {
+pub(crate) fn context(draft: &Draft<'_>, attached: &AttachedPolicies) -> Gateway {
     let place = |set: &api::ListenerSet| draft.sets.iter().position(|s| std::ptr::eq(s.object, set));
     Gateway {
         namespace: draft.object.namespace().into(),
@@ -298,7 +298,7 @@ pub(crate) fn context(draft: &Draft<'_>, security: &Security) -> Gateway {
                 kinds: listener.kinds,
                 namespaces: listener.namespaces.clone(),
                 is_live: draft.is_live(listener),
-                security: policies(security, draft, listener),
+                attached: policies(attached, draft, listener),
             })
             .collect(),
         sets: draft
@@ -313,10 +313,11 @@ pub(crate) fn context(draft: &Draft<'_>, security: &Security) -> Gateway {
     }
 }
 
-/// The SecurityPolicies about a listener.
-fn policies(security: &Security, draft: &Draft<'_>, listener: &ListenerDraft<'_>) -> Vec<String> {
+/// The policies about a listener.
+fn policies(attached: &AttachedPolicies, draft: &Draft<'_>, listener: &ListenerDraft<'_>) -> Vec<Key> {
     let set = listener.set.map(|set| (set.namespace(), set.name()));
-    security.of_listener((draft.object.namespace(), draft.object.name()), &listener.spec.name, set)
+    let class = &draft.object.spec.gateway_class_name;
+    attached.of_listener(class, (draft.object.namespace(), draft.object.name()), &listener.spec.name, set)
 }
 
 /// Ports that Gateways hold on the host they share with waypoints.
@@ -331,7 +332,7 @@ pub(crate) fn resources(
     drafts: &[Draft<'_>],
     certificates: &Certificates,
     traffic: &Traffic<'_>,
-    security: &Security,
+    attached: &AttachedPolicies,
     out: &mut Output,
 ) {
     let mut shown = BTreeSet::new();
@@ -357,7 +358,7 @@ pub(crate) fn resources(
                     }),
                     backend_certificate: draft.backend_certificate.clone(),
                     traffic: traffic.of(gateway, index),
-                    security: policies(security, draft, listener),
+                    attached: policies(attached, draft, listener),
                     scope: Scope::Gateway,
                 }),
             );

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::attach::At;
+use super::attached::{AttachedPolicies, Moved};
 use super::client_traffic::Traffic;
 use super::facts::{Fact, News};
 use super::gateway::{self, Draft, Gateway, Listener, Set};
 use super::output::{Output, Part, Said};
 use super::reference_grant::Grants;
-use super::security::{Moved, Security};
 use super::slots::Slots;
 use super::tls::Certificates;
 use super::{Options, gateway_class, gateway_status};
@@ -72,7 +72,7 @@ impl Gateways {
         then: &Resources,
         now: &Resources,
         options: &Options,
-        (security, moved): (&Security, &Moved),
+        (attached, moved): (&AttachedPolicies, &Moved),
         news: &mut News,
     ) {
         if !moved.gateways && !concerns(then, now) {
@@ -84,11 +84,11 @@ impl Gateways {
         let mut output = Output::default();
         gateway_class::translate(now, options, &mut output);
         let traffic = Traffic::new(&drafts, now, options);
-        gateway::resources(&drafts, &self.certificates, &traffic, security, &mut output);
+        gateway::resources(&drafts, &self.certificates, &traffic, attached, &mut output);
         gateway_status::translate(&drafts, &[], &mut output);
         traffic.statuses(&drafts, &mut output);
         self.ports = gateway::ports(&drafts, options);
-        self.take(drafts.iter().map(|draft| gateway::context(draft, security)).collect(), news);
+        self.take(drafts.iter().map(|draft| gateway::context(draft, attached)).collect(), news);
         self.counted = Counted::new(&drafts, &self.slots, &output);
         self.judged = Some(output);
     }

@@ -45,10 +45,10 @@ impl Route for GrpcRoute {
     fn resource(
         created: i64,
         parents: Vec<Parent>,
-        security: Vec<String>,
+        attached: Vec<config::Key>,
         rules: Vec<HttpRule>,
     ) -> config::Resource {
-        config::Resource::GrpcRoute(config::HttpRoute { created, parents, security, rules })
+        config::Resource::GrpcRoute(config::HttpRoute { created, parents, attached, rules })
     }
 }
 

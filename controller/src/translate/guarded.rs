@@ -1,23 +1,24 @@
-//! Which SecurityPolicies the requests of one route run through.
+//! Which policies the requests of one route run through.
 
 use super::attach::{At, Surroundings};
+use super::attached::{Reached, distinct, written};
 use super::backend_ref::{Cluster, is_stream};
 use super::facts::Fact;
 use super::route::Route;
-use super::security::{Reached, distinct};
 use super::usage::through;
 use crate::resources::ObjectKind;
 use crate::status::{Problem, reason};
+use config::Key;
 use policies::BackendRef;
 
 /// See the module.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Guarded {
     /// Those of all its rules.
-    pub(crate) route: Vec<String>,
+    pub(crate) route: Vec<Key>,
     /// Those of single rules, and of backends; each combination once.
-    rules: Vec<Vec<String>>,
-    shares: Vec<Vec<String>>,
+    rules: Vec<Vec<Key>>,
+    shares: Vec<Vec<Key>>,
     /// The Service that it is attached to, when there is no other parent: where its requests are let in they are held to
     /// the Service's policies already.
     service: Option<(String, String)>,
@@ -29,8 +30,8 @@ impl Guarded {
             return Self::default();
         }
         let (namespace, name) = (route.namespace(), route.name());
-        cluster.note(Fact::security(T::KIND, namespace, name));
-        cluster.note(Fact::security(ObjectKind::Namespace, "", namespace));
+        cluster.note(Fact::attached(T::KIND, namespace, name));
+        cluster.note(Fact::attached(ObjectKind::Namespace, "", namespace));
         let parents = route.parents();
         let services = parents.iter().map(|parent| {
             let is_service = parent.kind.as_deref() == Some("Service");
@@ -40,7 +41,7 @@ impl Guarded {
         let mut services: Vec<Option<(String, String)>> = services.collect();
         services.dedup();
         let service = if services.len() == 1 { services.pop().flatten() } else { None };
-        Self { route: cluster.security.of_route(T::KIND, namespace, name), service, ..Self::default() }
+        Self { route: cluster.attached.of_route(T::KIND, namespace, name), service, ..Self::default() }
     }
 
     /// Those of a rule alone.
@@ -49,8 +50,8 @@ impl Guarded {
         cluster: &Cluster<'_>,
         (kind, namespace, name): (ObjectKind, &str, &str),
         rule: Option<&str>,
-    ) -> Vec<String> {
-        let mut names = cluster.security.of_rule(kind, namespace, name, rule);
+    ) -> Vec<Key> {
+        let mut names = cluster.attached.of_rule(kind, namespace, name, rule);
         names.retain(|name| !self.route.contains(name));
         if !self.rules.contains(&names) {
             self.rules.push(names.clone());
@@ -67,11 +68,11 @@ impl Guarded {
         cluster: &Cluster<'_>,
         kind: ObjectKind,
         backend: &BackendRef,
-    ) -> Result<Vec<String>, Problem> {
+    ) -> Result<Vec<Key>, Problem> {
         if is_stream(kind) {
             // What a Namespace wants of requests is not about databases.
-            cluster.note(Fact::security(ObjectKind::Service, &backend.namespace, &backend.name));
-            return match cluster.security.own_of_service(&backend.namespace, &backend.name) {
+            cluster.note(Fact::attached(ObjectKind::Service, &backend.namespace, &backend.name));
+            return match cluster.attached.own_of_service(&backend.namespace, &backend.name).next() {
                 Some(policy) => {
                     Err(refused(backend, policy, "which is about requests, and here there are none"))
                 }
@@ -98,14 +99,14 @@ impl Guarded {
         }
     }
 
-    fn of_service(&self, cluster: &Cluster<'_>, backend: &BackendRef) -> Vec<String> {
+    fn of_service(&self, cluster: &Cluster<'_>, backend: &BackendRef) -> Vec<Key> {
         let (namespace, name) = (backend.namespace.as_str(), backend.name.as_str());
-        cluster.note(Fact::security(ObjectKind::Service, namespace, name));
-        cluster.note(Fact::security(ObjectKind::Namespace, "", namespace));
+        cluster.note(Fact::attached(ObjectKind::Service, namespace, name));
+        cluster.note(Fact::attached(ObjectKind::Namespace, "", namespace));
         if self.service.as_ref().is_some_and(|own| (own.0.as_str(), own.1.as_str()) == (namespace, name)) {
             return Vec::new();
         }
-        let mut names = cluster.security.of_service(namespace, name);
+        let mut names = cluster.attached.of_service(namespace, name);
         names.retain(|name| !self.route.contains(name));
         names
     }
@@ -113,17 +114,17 @@ impl Guarded {
     /// What its requests run through, by where they come in.
     pub(crate) fn reached(&self, places: &[At], surroundings: &Surroundings<'_>) -> Vec<Reached> {
         let mut all: Vec<Reached> = Vec::new();
-        let mut add = |at: &At, policies: Vec<String>| {
+        let mut add = |at: &At, policies: Vec<Key>| {
             let reached = Reached { through: through(at), policies };
             if !reached.policies.is_empty() && !all.contains(&reached) {
                 all.push(reached);
             }
         };
         for at in places {
-            let of_place = surroundings.security(at);
+            let of_place = surroundings.attached(at);
             for rule in &self.rules {
                 let levels = of_place.iter().chain(&self.route).chain(rule);
-                add(at, distinct(levels.map(Some)));
+                add(at, distinct(levels));
             }
             self.shares.iter().for_each(|names| add(at, names.clone()));
         }
@@ -131,8 +132,8 @@ impl Guarded {
     }
 }
 
-fn refused(backend: &BackendRef, policy: &str, why: &str) -> Problem {
-    let message =
-        format!("Service {}/{} has SecurityPolicy {policy}, {why}", backend.namespace, backend.name);
+fn refused(backend: &BackendRef, policy: &Key, why: &str) -> Problem {
+    let policy = written(policy);
+    let message = format!("Service {}/{} has {policy}, {why}", backend.namespace, backend.name);
     Problem::unresolved(reason::INVALID_BACKEND, message)
 }

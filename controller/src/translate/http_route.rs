@@ -58,10 +58,10 @@ impl Route for HttpRoute {
     fn resource(
         created: i64,
         parents: Vec<Parent>,
-        security: Vec<String>,
+        attached: Vec<config::Key>,
         rules: Vec<HttpRule>,
     ) -> config::Resource {
-        config::Resource::HttpRoute(config::HttpRoute { created, parents, security, rules })
+        config::Resource::HttpRoute(config::HttpRoute { created, parents, attached, rules })
     }
 }
 

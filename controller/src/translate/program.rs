@@ -47,8 +47,7 @@ struct Rejections<'a> {
     /// By `namespace/name` of the Secret.
     certificates: BTreeMap<String, &'a Rejection>,
     routes: BTreeMap<ObjectKey, Vec<RouteProblem<'a>>>,
-    /// By `namespace/name` of the SecurityPolicy.
-    policies: BTreeMap<String, &'a Rejection>,
+    policies: BTreeMap<ObjectKey, &'a Rejection>,
 }
 
 impl<'a> Rejections<'a> {
@@ -63,7 +62,13 @@ impl<'a> Rejections<'a> {
                     sorted.certificates.insert(format!("{namespace}/{name}"), rejection);
                 }
                 Kind::SecurityPolicy => {
-                    sorted.policies.insert(format!("{namespace}/{name}"), rejection);
+                    sorted
+                        .policies
+                        .insert(ObjectKey::new(ObjectKind::SecurityPolicy, namespace, name), rejection);
+                }
+                Kind::BackendTrafficPolicy => {
+                    let policy = ObjectKey::new(ObjectKind::BackendTrafficPolicy, namespace, name);
+                    sorted.policies.insert(policy, rejection);
                 }
                 // Whoever needs them is rejected.
                 Kind::Secret | Kind::ConfigMap => {}
@@ -126,6 +131,7 @@ impl<'a> Rejections<'a> {
                 | Resource::Backend(_)
                 | Resource::Endpoints(_)
                 | Resource::SecurityPolicy(_)
+                | Resource::BackendTrafficPolicy(_)
                 | Resource::Listener(_) => continue,
             };
             found.dedup_by(|a, b| std::ptr::eq(*a, *b));
@@ -323,14 +329,14 @@ fn program_service(key: &ObjectKey, conditions: &mut Conditions, rejections: &Re
     }
 }
 
-/// Fills in `Enforced` of a SecurityPolicy where proxies have answered.
+/// Fills in `Enforced` of a policy where proxies have answered.
 fn program_policy(
     key: &ObjectKey,
     policy: &mut PolicyStatus,
     rejections: &Rejections<'_>,
     applied: impl Fn(&ObjectKey) -> bool,
 ) {
-    let rejection = rejections.policies.get(&format!("{}/{}", key.namespace, key.name));
+    let rejection = rejections.policies.get(key);
     for ancestor in &mut policy.ancestors {
         let kind = match ancestor.ancestor_ref.kind.as_deref() {
             Some("Service") => ObjectKind::Service,

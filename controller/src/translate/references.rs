@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use gateway_api::experimental::gateways::GatewayListeners;
 
+use super::attached::{self, Policy};
 use super::listener::has_mode_passthrough;
 use super::reference_grant::Grants;
-use super::{gateway_class, listener_set, security};
+use super::{gateway_class, listener_set};
 use crate::resources::{Named, ObjectKey, ObjectKind, Resources};
 
 /// Every Secret and ConfigMap that a Gateway of ours or a policy refers to and may refer to.
@@ -51,9 +52,9 @@ pub(crate) fn referenced(resources: &Resources) -> BTreeSet<ObjectKey> {
             found.add(from, Some(&authority.kind), None, &authority.name);
         }
     }
-    for policy in &resources.security_policies {
-        let from = (ObjectKind::SecurityPolicy, policy.namespace());
-        for object in security::objects(policy) {
+    for policy in Policy::all(resources) {
+        let from = (policy.kind(), policy.namespace());
+        for object in attached::objects(&policy) {
             let kind = format!("{:?}", object.kind);
             found.add(from, Some(&kind), Some(&object.namespace), &object.name);
         }
@@ -68,7 +69,7 @@ pub(crate) fn differs(then: &Resources, now: &Resources) -> bool {
         || then.gateway_classes.changes(&now.gateway_classes).next().is_some()
         || then.reference_grants.changes(&now.reference_grants).next().is_some()
         || then.backend_tls_policies.changes(&now.backend_tls_policies).next().is_some()
-        || then.security_policies.changes(&now.security_policies).next().is_some()
+        || Policy::differ(then, now)
 }
 
 struct Found<'a> {

@@ -47,8 +47,13 @@ pub(crate) trait Route: Named {
     }
 
     fn rules(&self, cx: &mut rule::Context<'_, '_>) -> (Self::Rules, Verdict);
-    /// `security`: the SecurityPolicies about its requests, if it is about requests.
-    fn resource(created: i64, parents: Vec<Parent>, security: Vec<String>, rules: Self::Rules) -> Resource;
+    /// `attached`: the policies about its requests, if it is about requests.
+    fn resource(
+        created: i64,
+        parents: Vec<Parent>,
+        attached: Vec<config::Key>,
+        rules: Self::Rules,
+    ) -> Resource;
 }
 
 macro_rules! parent_ref {

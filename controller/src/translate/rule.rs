@@ -159,11 +159,11 @@ fn translate(source: Source<'_>, names: &[&str], cx: &mut Context<'_, '_>) -> Tr
         Action::Forward(_) => filters.policies,
     };
     let route = (cx.kind, cx.namespace, cx.name);
-    let security = cx.guarded.rule(cx.cluster, route, source.name);
+    let attached = cx.guarded.rule(cx.cluster, route, source.name);
     // A rule whose matches are all unreadable must not become a rule that matches everything.
     let is_matchable = written == 0 || !matches.is_empty();
     let name = source.name.map(str::to_owned);
-    let rule = is_matchable.then_some(HttpRule { name, matches, policies, security, action });
+    let rule = is_matchable.then_some(HttpRule { name, matches, policies, attached, action });
     Translated { rule, problems, is_invalid }
 }
 
@@ -189,9 +189,9 @@ pub(crate) fn backends(
             }
         }
         let target = cx.backend(backend.reference);
-        let (target, security) =
+        let (target, attached) =
             match target.map(|backend| (cx.guarded.share(cx.cluster, cx.kind, &backend), backend)) {
-                Ok((Ok(security), backend)) => (Ok(backend), security),
+                Ok((Ok(attached), backend)) => (Ok(backend), attached),
                 Ok((Err(problem), _)) | Err(problem) => (Err(problem), Vec::new()),
             };
         let message = match (&weight_problem, filters.problems.first(), &target) {
@@ -217,7 +217,7 @@ pub(crate) fn backends(
             Target::Backend(_) => filters.policies,
             Target::Invalid { .. } => config::PolicySet::default(),
         };
-        shares.push(WeightedBackend { target, weight, policies, security });
+        shares.push(WeightedBackend { target, weight, policies, attached });
     }
     (shares, broken)
 }

@@ -1,6 +1,6 @@
 //! TLSRoute, TCPRoute and UDPRoute: where their fields are, and what their one rule means.
 
-use config::{Action, Kind, Parent, Resource, StreamRoute};
+use config::{Action, Key, Kind, Parent, Resource, StreamRoute};
 use gateway_api::experimental::tcproutes::TcpRouteUseDefaultGateways;
 use gateway_api::experimental::tlsroutes::TlsRouteUseDefaultGateways;
 
@@ -53,7 +53,7 @@ macro_rules! stream_route {
                 only(rules.collect(), cx)
             }
 
-            fn resource(created: i64, parents: Vec<Parent>, _: Vec<String>, (rule, action): Rule) -> Resource {
+            fn resource(created: i64, parents: Vec<Parent>, _: Vec<Key>, (rule, action): Rule) -> Resource {
                 Resource::$kind(StreamRoute { created, parents, rule, action })
             }
         }

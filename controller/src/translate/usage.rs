@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::attach::{At, Surroundings};
+use super::attached::Reached;
 use super::backend_ref::{Backends, Through};
 use super::backend_tls::{Ancestor, Ancestors};
 use super::output::Said;
-use super::security::Reached;
 use super::service_port::{Transport, find_port};
 use crate::ObjectKey;
 use crate::resources::ObjectKind;

@@ -10,10 +10,10 @@ use rustc_hash::FxHashSet;
 
 use super::Options;
 use super::attach::At;
+use super::attached::{AttachedPolicies, Moved};
 use super::facts::{Fact, News};
 use super::gateway_status::WAITING;
 use super::output::{Output, Part, Said};
-use super::security::{Moved, Security};
 use super::service_port::app_protocol;
 use super::slots::Slots;
 use crate::ObjectKey;
@@ -49,7 +49,7 @@ pub(crate) struct Captured {
     /// What is said of ports left out.
     skipped: Vec<String>,
     /// The SecurityPolicies about it.
-    pub(crate) security: Vec<String>,
+    pub(crate) attached: Vec<Key>,
 }
 
 /// A port a waypoint listens for.
@@ -77,7 +77,7 @@ impl Capture {
         then: &Resources,
         now: &Resources,
         (options, taken): (&Options, &FxHashSet<u16>),
-        (security, moved): (&Security, &Moved),
+        (attached, moved): (&AttachedPolicies, &Moved),
         news: &mut News,
     ) {
         self.is_judged |= moved.services && !self.wanting.is_empty();
@@ -105,7 +105,7 @@ impl Capture {
             self.is_judged |= !self.wanting.is_empty();
         }
         if self.is_judged {
-            self.judge(options, security, news);
+            self.judge(options, attached, news);
         }
     }
 
@@ -129,7 +129,7 @@ impl Capture {
     }
 
     /// Gives each port its listen port, oldest Service first, and tells what changed.
-    fn judge(&mut self, options: &Options, security: &Security, news: &mut News) {
+    fn judge(&mut self, options: &Options, attached: &AttachedPolicies, news: &mut News) {
         let mut allocator = Allocator { options, taken: self.taken.clone() };
         for service in &self.wanting {
             let mut skipped = Vec::new();
@@ -139,7 +139,7 @@ impl Capture {
                 generation: service.metadata.generation,
                 ports: ports(service, &mut allocator, &mut skipped),
                 skipped,
-                security: security.of_service(service.namespace(), service.name()),
+                attached: attached.of_service(service.namespace(), service.name()),
             };
             let key = ObjectKey::new(ObjectKind::Service, &*captured.namespace, &*captured.name);
             let old = self.services.find(&key).and_then(|slot| Some((slot, self.services.get(slot)?)));
@@ -213,7 +213,7 @@ impl Capture {
                         tls: None,
                         backend_certificate: None,
                         traffic: None,
-                        security: captured.security.clone(),
+                        attached: captured.attached.clone(),
                         scope: Scope::Service(captured.backend(port)),
                     }),
                 );

@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, keyed};
 use crate::edits::name;
-use crate::extract::{ExtractFrom, Found, Places};
+use crate::extract::{ExtractFrom, Found, Places, some_places};
 use crate::mode::Mode;
+use crate::schema::{field_name, rule};
 use crate::{Context, Filter, Invalid, Lookup, ObjectKind, ObjectRef, Policy, Reply, Request, Verdict};
 
 /// Bytes of a key.
@@ -30,13 +31,17 @@ pub struct ApiKeyAuth {
     /// Secrets whose keys are names of clients and whose values are API keys: 1 to 1,024 visible ASCII characters; white
     /// space around one is no part of it. 1 to 16 Secrets, up to 10,000 keys. A client may have a key in each, so that one
     /// can be replaced while both hold. Two clients cannot share a key.
-    #[schemars(length(min = 1, max = 16))]
+    #[schemars(length(min = 1, max = MOST_REFS), transform = rule(
+        "self.all(r, r.kind == 'Secret')",
+        "names a ConfigMap, which anybody may read: put keys into a Secret"
+    ))]
     pub credential_refs: Vec<ObjectRef>,
     /// Where requests carry the key; up to 16 places. A request with keys in more than one is refused.
-    #[schemars(length(min = 1))]
+    #[schemars(length(min = 1, max = 16), transform = some_places())]
     pub extract_from: Vec<ExtractFrom>,
     /// Header field in which the backend gets the client's name. What clients send in it is removed. Default: none.
     #[serde(default, rename = "forwardClientIDHeader", skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = field_name)]
     pub forward_client_id_header: Option<String>,
     /// Whether the key is taken out of the request before the backend sees it. Default false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

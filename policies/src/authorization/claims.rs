@@ -34,11 +34,11 @@ impl Provider {
 
 /// Where a claim is: names of objects in each other.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct ClaimPath(Box<[Box<str>]>);
+pub(crate) struct ClaimPath(Box<[Box<str>]>);
 
 impl ClaimPath {
     /// Names with dots between them; `\.` and `\\` stand for a dot and a backslash.
-    pub(super) fn read(text: &str, field: &str) -> Result<Self, Invalid> {
+    pub(crate) fn read(text: &str, field: &str) -> Result<Self, Invalid> {
         let wrong = |message: &str| Invalid::field(field, format!("{text:?} {message}"));
         let mut names = vec![String::new()];
         let mut characters = text.chars();
@@ -67,7 +67,7 @@ impl ClaimPath {
         Ok(Self(names.into_iter().map(String::into_boxed_str).collect()))
     }
 
-    fn find<'c>(&self, claims: &'c Map<String, Value>) -> Option<&'c Value> {
+    pub(crate) fn find<'c>(&self, claims: &'c Map<String, Value>) -> Option<&'c Value> {
         let (first, rest) = self.0.split_first()?;
         rest.iter().try_fold(claims.get(&**first)?, |value, name| value.as_object()?.get(&**name))
     }

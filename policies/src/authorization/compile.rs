@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use http::{HeaderName, Method};
+use http::HeaderName;
 
 use super::bits::Bits;
 use super::claims::{ClaimPath, ClaimTable, Provider, Scopes};
@@ -14,9 +14,10 @@ use super::spec::{
     Action, Certificates, HeaderCondition, JwtPrincipal, Operation, Principal, Rule, ValueType,
 };
 use super::table::{Condition, Fact};
-use crate::caller::{Assurance, spiffe_path};
+use super::values::{Text, account, host, kubernetes_name, method, spiffe, text};
+use crate::Invalid;
+use crate::caller::Assurance;
 use crate::cidr::Cidr;
-use crate::{Invalid, head};
 
 /// Entries a list may have.
 const LONGEST_LIST: usize = 256;
@@ -72,8 +73,6 @@ fn list<'a, E>(values: &'a Option<Vec<E>>, field: &str) -> Result<&'a [E], Inval
         values => Ok(values.unwrap_or_default()),
     }
 }
-
-type Text = Box<[u8]>;
 
 /// Claims by path, type, whether they are excluded, and how many of the same their rule has before them.
 type AskedClaims = BTreeMap<(String, ValueType, bool, usize), Vec<(String, usize, String)>>;
@@ -382,70 +381,4 @@ fn provider(name: String, tokens: AskedTokens) -> Result<Provider, Invalid> {
 fn given(is_there: bool, field: &str) -> Result<(), Invalid> {
     let wrong = || Invalid::field(field, "says nothing: give values, notValues or both");
     is_there.then_some(()).ok_or_else(wrong)
-}
-
-#[allow(clippy::ptr_arg, reason = "the entries of a list")]
-fn text(text: &String, field: &str) -> Result<Text, Invalid> {
-    let wrong = || Invalid::field(field, "is empty: write a name");
-    (!text.is_empty()).then(|| text.as_bytes().into()).ok_or_else(wrong)
-}
-
-/// RFC 1123: what Kubernetes calls a subdomain.
-fn kubernetes_name<'a>(text: &'a str, field: &str) -> Result<&'a [u8], Invalid> {
-    let label = |label: &str| {
-        let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        !label.is_empty() && label.bytes().all(inner) && !label.starts_with('-') && !label.ends_with('-')
-    };
-    if text.len() > 253 || !text.split('.').all(label) {
-        let message = format!("{text:?} is no name in Kubernetes: use lower case letters, digits, - and .");
-        return Err(Invalid::field(field, message));
-    }
-    Ok(text.as_bytes())
-}
-
-fn account(account: &super::spec::ServiceAccount, field: &str) -> Result<Account, Invalid> {
-    kubernetes_name(&account.namespace, &format!("{field}.namespace"))?;
-    let is_any = account.name == "*";
-    if !is_any {
-        kubernetes_name(&account.name, &format!("{field}.name"))?;
-    }
-    Ok((account.namespace.as_str().into(), (!is_any).then(|| account.name.as_str().into())))
-}
-
-#[allow(clippy::ptr_arg, reason = "the entries of a list")]
-fn spiffe(text: &String, field: &str) -> Result<SpiffePattern, Invalid> {
-    let below = text.strip_suffix("/*");
-    let id = below.unwrap_or(text);
-    if spiffe_path(id).is_none() {
-        let message = format!(
-            "{text:?} is no SPIFFE ID: write one such as spiffe://cluster.local/ns/web/sa/bff, or \
-             spiffe://cluster.local/ns/web/* for all below"
-        );
-        return Err(Invalid::field(field, message));
-    }
-    let id = id.as_bytes().into();
-    Ok(if below.is_some() { SpiffePattern::Below(id) } else { SpiffePattern::Exact(id) })
-}
-
-#[allow(clippy::ptr_arg, reason = "the entries of a list")]
-fn method(text: &String, field: &str) -> Result<Text, Invalid> {
-    let is_method = Method::from_bytes(text.as_bytes()).is_ok();
-    if !is_method || text.bytes().any(|byte| byte.is_ascii_lowercase()) {
-        let message = format!("{text:?} is no method: write it in upper case, such as GET");
-        return Err(Invalid::field(field, message));
-    }
-    Ok(text.as_bytes().into())
-}
-
-#[allow(clippy::ptr_arg, reason = "the entries of a list")]
-fn host(text: &String, field: &str) -> Result<HostPattern, Invalid> {
-    let below = text.strip_prefix("*.");
-    head::check_precise(field, below.unwrap_or(text)).map_err(|_| {
-        let wanted = "a name in lower case such as shop.example.com, or *.example.com for all below; no address, no port";
-        Invalid::field(field, format!("{text:?} is no host: write {wanted}"))
-    })?;
-    Ok(match below {
-        Some(below) => HostPattern::Suffix(format!(".{below}").into_bytes().into()),
-        None => HostPattern::Exact(text.as_bytes().into()),
-    })
 }

@@ -16,6 +16,7 @@ mod facts;
 mod path;
 mod spec;
 mod table;
+mod values;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -25,7 +26,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::bits::Bits;
-use self::cel::Expression;
+pub(crate) use self::cel::{Expression, View};
+pub(crate) use self::claims::ClaimPath;
 use self::facts::Facts;
 use self::spec::is_enforce;
 pub use self::spec::{

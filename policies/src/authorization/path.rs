@@ -206,13 +206,14 @@ fn check(path: &str, kind: PathType, field: &str) -> Result<(), Invalid> {
         return wrong("has a query or fragment: write the path alone; `when` can look at request.query");
     }
     let is_template = kind == PathType::Template;
-    let below = match path.strip_suffix("/**").filter(|_| is_template) {
-        Some(before) => before.strip_prefix('/').unwrap_or_default(),
-        None => below,
+    let (below, is_open) = match path.strip_suffix("/**").filter(|_| is_template) {
+        Some("") => return Ok(()),
+        Some(before) => (before.strip_prefix('/').unwrap_or_default(), true),
+        None => (below, false),
     };
     let mut segments = below.split('/').peekable();
     while let Some(segment) = segments.next() {
-        let is_last = segments.peek().is_none();
+        let is_last = segments.peek().is_none() && !is_open;
         let name = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
         if let Some(name) = name.filter(|_| is_template) {
             if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)) {

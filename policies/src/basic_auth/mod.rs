@@ -20,6 +20,7 @@ use crate::digest::{Digest, keyed};
 use crate::edits::name;
 use crate::memo::Memo;
 use crate::mode::Mode;
+use crate::schema::{REALM, field_name, form, rule};
 use crate::{
     Context, Filter, Invalid, Lookup, ObjectKind, ObjectRef, Offload, Policy, Reply, Request, Verdict,
 };
@@ -42,12 +43,15 @@ static WRONG: LazyLock<Memo<()>> = LazyLock::new(|| Memo::new(1_024));
 pub struct BasicAuth {
     /// Secret whose key `.htpasswd` holds up to 10,000 lines `name:hash`, with bcrypt (`htpasswd -B`, cost 4 to 14) or
     /// `{SHA}` (`htpasswd -s`; weak). Empty lines and lines that start with `#` are skipped.
+    #[schemars(transform = rule("self.kind == 'Secret'", "is a ConfigMap, which anybody may read: use a Secret"))]
     pub users: ObjectRef,
     /// What the client is told it asks for a password for: printable ASCII without `"` and `\`. Default `restricted`.
     #[serde(default = "default_realm")]
+    #[schemars(transform = form(REALM))]
     pub realm: String,
     /// Header field in which the backend gets the user's name. What clients send in it is removed. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = field_name)]
     pub forward_username_header: Option<String>,
     /// Whether requests are refused or only noted. Default Enforce.
     #[serde(default)]

@@ -7,10 +7,12 @@ mod grant;
 
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use schemars::JsonSchema;
+use schemars::transform::Transform;
 use serde::{Deserialize, Serialize};
 
 use self::grant::{Grant, exposable, vary_by};
 use crate::origin::Origins;
+use crate::schema::{ORIGIN, TOKEN, each, form, rule};
 use crate::{Context, Filter, Invalid, Lookup, Policy, Reply, Request, Response, Verdict};
 
 /// Which other origins may read responses (GEP-1767).
@@ -20,26 +22,36 @@ pub struct Cors {
     /// Origins: `*`, or `http(s)://host[:port]` where the host may be `*` or start with `*.`, which stands for any
     /// number of labels. None: no origin.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), transform = each(form(ORIGIN)), transform = alone())]
     pub allow_origins: Vec<String>,
     /// Whether credentials may be sent. Default false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_credentials: bool,
     /// Methods, or `*`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), transform = each(form(TOKEN)), transform = alone())]
     pub allow_methods: Vec<String>,
     /// Request header names, or `*`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), transform = each(form(TOKEN)), transform = alone())]
     pub allow_headers: Vec<String>,
     /// Response header names scripts may read, or `*`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), transform = each(form(TOKEN)))]
     pub expose_headers: Vec<String>,
     /// How long a browser may keep a preflight's answer, in seconds, 1 or more. Default 5 (Gateway API).
     #[serde(default = "default_max_age")]
+    #[schemars(range(min = 1, max = u32::MAX))]
     pub max_age: u32,
 }
 
 const fn default_max_age() -> u32 {
     5
+}
+
+/// Of a list in which `*` stands for everything.
+fn alone() -> impl Transform {
+    rule("size(self) < 2 || !('*' in self)", "holds * beside other values: keep * alone or leave it out")
 }
 
 impl Policy for Cors {

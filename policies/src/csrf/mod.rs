@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::mode::Mode;
 use crate::origin::{Origins, is_own};
+use crate::schema::{ORIGIN, each, form};
 use crate::{Context, Filter, Invalid, Lookup, Policy, Reply, Request, Verdict, head};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -24,7 +25,7 @@ pub struct Csrf {
     /// Origins beside the own one, up to 16: `*`, or `http(s)://host[:port]` where the host may be `*` or start with
     /// `*.`, which stands for any number of labels. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(length(max = MOST), transform = each(form(ORIGIN)))]
     pub additional_origins: Vec<String>,
     /// Whether requests are refused or only noted. Default Enforce.
     #[serde(default)]

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use http::HeaderName;
 
+use super::body::Shown;
 use super::decision::Decision;
 use crate::digest::{Digest, keyed};
 use crate::memo::Memo;
@@ -23,10 +24,13 @@ impl Cache {
     }
 
     /// What tells a request from others that may have another answer.
-    pub(super) fn key(&self, req: &Request, scheme: Scheme) -> Digest {
+    pub(super) fn key(&self, req: &Request, body: Option<&Shown>, scheme: Scheme) -> Digest {
         let target = req.uri.path_and_query().map_or("", |target| target.as_str());
         let host = head::authority(req).unwrap_or_default();
+        let is_partial = body.map_or("none", Shown::is_partial);
         let mut parts = vec![
+            is_partial.as_bytes(),
+            body.map_or(&[][..], |body| &body.bytes),
             req.method.as_str().as_bytes(),
             scheme.as_str().as_bytes(),
             host.as_bytes(),

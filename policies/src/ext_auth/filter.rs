@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use super::body::{Shown, TooLarge, Wanted};
 use super::cache::Cache;
 use super::decision::{Decision, Unusable};
 use super::{grpc, http as plain};
@@ -16,6 +17,7 @@ use crate::{Answer, Call, Context, Filter, Reply, Request, Response, Unanswered,
 pub struct ExtAuthFilter {
     pub(super) service: Service,
     pub(super) upstream: Arc<dyn Upstream>,
+    pub(super) body: Option<Wanted>,
     pub(super) timeout: Duration,
     pub(super) fail_open: bool,
     pub(super) on_error: StatusCode,
@@ -61,10 +63,10 @@ impl From<Unanswered> for Failed {
 pub struct Told(Option<Arc<Decision>>);
 
 impl Service {
-    fn ask(&self, req: &Request, ctx: &Context, timeout: Duration) -> Option<Call> {
+    fn ask(&self, req: &Request, body: Option<&Shown>, ctx: &Context, timeout: Duration) -> Option<Call> {
         match self {
-            Self::Grpc(service) => service.ask(req, ctx, timeout),
-            Self::Http(service) => service.ask(req, timeout),
+            Self::Grpc(service) => service.ask(req, body, ctx, timeout),
+            Self::Http(service) => service.ask(req, body, timeout),
         }
     }
 
@@ -85,15 +87,49 @@ impl Filter for ExtAuthFilter {
         self.mode == Mode::Shadow
     }
 
+    fn reads_body(&self) -> bool {
+        self.body.is_some()
+    }
+
     fn request<'a>(&'a self, req: &'a mut Request, ctx: &'a mut Context, state: &'a mut Told) -> Verdict<'a> {
-        let key = self.cache.as_ref().map(|cache| (cache, cache.key(req, ctx.scheme)));
+        let Some((wanted, incoming)) = self.body.zip(ctx.incoming.clone()) else {
+            return self.decide(req, None, ctx, state);
+        };
+        Verdict::Wait(Box::pin(async move {
+            match wanted.read(req, incoming).await {
+                Ok(shown) => self.decide(req, shown.as_ref(), ctx, state).decided().await,
+                Err(TooLarge) => {
+                    self.strip(req);
+                    Err(Reply::new(StatusCode::PAYLOAD_TOO_LARGE, "ext_auth_body_too_large"))
+                }
+            }
+        }))
+    }
+
+    fn response(&self, rsp: &mut Response, _: &Context, state: &Told) {
+        if let Some(Decision::Allow(changes)) = state.0.as_deref() {
+            changes.apply_to_response(rsp);
+        }
+    }
+}
+
+impl ExtAuthFilter {
+    /// By an answer that is kept, or by asking.
+    fn decide<'a>(
+        &'a self,
+        req: &'a mut Request,
+        body: Option<&Shown>,
+        ctx: &'a mut Context,
+        state: &'a mut Told,
+    ) -> Verdict<'a> {
+        let key = self.cache.as_ref().map(|cache| (cache, cache.key(req, body, ctx.scheme)));
         if let Some(decision) = key.as_ref().and_then(|(cache, key)| cache.get(key)) {
             return match self.carry_out(decision, req, state) {
                 Ok(()) => Verdict::Continue,
                 Err(reply) => Verdict::Reply(reply),
             };
         }
-        let asked = ctx.net.clone().zip(self.service.ask(req, ctx, self.timeout));
+        let asked = ctx.net.clone().zip(self.service.ask(req, body, ctx, self.timeout));
         Verdict::Wait(Box::pin(async move {
             let Some((net, call)) = asked else { return self.without(&Failed::Unusable, req, ctx) };
             let answer = net.call(&self.upstream, call).await.map_err(Failed::from);
@@ -110,14 +146,6 @@ impl Filter for ExtAuthFilter {
         }))
     }
 
-    fn response(&self, rsp: &mut Response, _: &Context, state: &Told) {
-        if let Some(Decision::Allow(changes)) = state.0.as_deref() {
-            changes.apply_to_response(rsp);
-        }
-    }
-}
-
-impl ExtAuthFilter {
     fn carry_out(&self, decision: Arc<Decision>, req: &mut Request, state: &mut Told) -> Result<(), Reply> {
         self.strip(req);
         match &*decision {

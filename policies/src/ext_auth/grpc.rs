@@ -8,6 +8,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 use prost::Message as _;
 
+use super::body::{PARTIAL, Shown, length};
 use super::decision::{Change, Changes, Decision, How, Unusable, refusal};
 use super::filter::Failed;
 use super::proto;
@@ -28,11 +29,19 @@ pub(super) struct Service {
     pub(super) authority: HeaderValue,
     /// Fields it is told; `None`: all.
     pub(super) told: Option<Box<[HeaderName]>>,
+    /// Bodies go as bytes, whatever they are.
+    pub(super) packs: bool,
     pub(super) extensions: BTreeMap<String, String>,
 }
 
 impl Service {
-    pub(super) fn ask(&self, req: &Request, ctx: &Context, timeout: Duration) -> Option<Call> {
+    pub(super) fn ask(
+        &self,
+        req: &Request,
+        body: Option<&Shown>,
+        ctx: &Context,
+        timeout: Duration,
+    ) -> Option<Call> {
         let mut parts = http::Request::post(CHECK).body(()).ok()?.into_parts().0;
         parts.version = Version::HTTP_2;
         let fields = &mut parts.headers;
@@ -41,11 +50,12 @@ impl Service {
         fields.insert(header::TE, HeaderValue::from_static("trailers"));
         let left = HeaderValue::from_str(&format!("{}m", timeout.as_millis())).ok()?;
         fields.insert(HeaderName::from_static("grpc-timeout"), left);
-        let message = CheckRequest { attributes: Some(self.attributes(req, ctx)) };
-        Some(Call { head: Request::from(parts), body: Some(frame(&message)), timeout })
+        let message = CheckRequest { attributes: Some(self.attributes(req, body, ctx)) };
+        let body = Some(frame(&message));
+        Some(Call { head: Request::from(parts), is_grpc: true, body, timeout })
     }
 
-    fn attributes(&self, req: &Request, ctx: &Context) -> Attributes {
+    fn attributes(&self, req: &Request, body: Option<&Shown>, ctx: &Context) -> Attributes {
         let host = head::authority(req).unwrap_or_default();
         let target = req.uri.path_and_query().map_or("/", PathAndQuery::as_str);
         let mut headers = BTreeMap::new();
@@ -63,6 +73,11 @@ impl Service {
                 }
             }
         }
+        headers.remove(PARTIAL.as_str());
+        headers.extend(body.map(|body| (PARTIAL.as_str().to_owned(), body.is_partial().to_owned())));
+        let whole = body.filter(|body| body.is_whole).map(|body| body.bytes.len() as u64);
+        let size = length(req).or(whole).and_then(|length| i64::try_from(length).ok());
+        let (body, raw_body) = body.map(|body| self.pack(&body.bytes)).unwrap_or_default();
         let text = |name: &HeaderName| req.headers.get(name).and_then(|value| value.to_str().ok());
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let http = HttpRequest {
@@ -72,8 +87,10 @@ impl Service {
             path: target.to_owned(),
             host: host.to_owned(),
             scheme: ctx.scheme.as_str().to_owned(),
-            size: text(&header::CONTENT_LENGTH).and_then(|length| length.parse().ok()).unwrap_or(-1),
+            size: size.unwrap_or(-1),
             protocol: if req.version == Version::HTTP_2 { "HTTP/2" } else { "HTTP/1.1" }.to_owned(),
+            body,
+            raw_body,
         };
         let time = Timestamp {
             seconds: i64::try_from(now.as_secs()).unwrap_or(i64::MAX),
@@ -85,6 +102,14 @@ impl Service {
             destination: Some(Peer { address: address(String::new(), ctx.port), principal: String::new() }),
             request: Some(proto::Request { time: Some(time), http: Some(http) }),
             context_extensions: self.extensions.clone(),
+        }
+    }
+
+    /// `body` and `raw_body`, of which one is empty: protobuf's strings hold UTF-8 only, and nothing shall be lost.
+    fn pack(&self, bytes: &Bytes) -> (String, Bytes) {
+        match std::str::from_utf8(bytes) {
+            Ok(text) if !self.packs => (text.to_owned(), Bytes::new()),
+            _ => (String::new(), bytes.clone()),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Envoy's HTTP contract: the service gets a request of the same method, host and path, without the body; 200 admits it,
-//! and any other answer is the client's.
+//! Envoy's HTTP contract: the service gets a request of the same method, host and path, with what it is shown of the body;
+//! 200 admits it, and any other answer is the client's.
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, StatusCode, Uri, Version, header};
 
+use super::body::{PARTIAL, Shown};
 use super::decision::{Change, Changes, Decision, How, refusal};
 use super::filter::Failed;
 use crate::{Answer, Call, Request, head};
@@ -20,7 +21,7 @@ pub(super) struct Service {
 }
 
 impl Service {
-    pub(super) fn ask(&self, req: &Request, timeout: Duration) -> Option<Call> {
+    pub(super) fn ask(&self, req: &Request, body: Option<&Shown>, timeout: Duration) -> Option<Call> {
         let target = req.uri.path_and_query().map_or("/", PathAndQuery::as_str);
         let target: Uri = format!("{}{target}", self.prefix).parse().ok()?;
         let mut parts =
@@ -28,7 +29,11 @@ impl Service {
         parts.version = Version::HTTP_11;
         let fields = &mut parts.headers;
         fields.insert(header::HOST, HeaderValue::from_str(head::authority(req)?).ok()?);
-        fields.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        let length = body.map_or(0, |body| body.bytes.len());
+        fields.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        if let Some(body) = body {
+            fields.insert(PARTIAL, HeaderValue::from_static(body.is_partial()));
+        }
         for name in self.told.iter().chain([&header::AUTHORIZATION]) {
             // Authorization may also be listed.
             if !fields.contains_key(name) {
@@ -37,7 +42,8 @@ impl Service {
                 }
             }
         }
-        Some(Call { head: Request::from(parts), body: None, timeout })
+        let body = body.map(|body| body.bytes.clone());
+        Some(Call { head: Request::from(parts), is_grpc: false, body, timeout })
     }
 
     pub(super) fn read(&self, answer: Answer) -> Result<Decision, Failed> {

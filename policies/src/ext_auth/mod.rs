@@ -5,6 +5,7 @@
 //! message or belong to a connection, or of pseudo-header fields, is never done; an answer that cannot be done as a whole
 //! refuses the request, even where `failOpen` would admit it without an answer.
 
+mod body;
 mod cache;
 mod decision;
 mod filter;
@@ -19,11 +20,13 @@ use ::http::{HeaderName, HeaderValue, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::body::BodyToExtAuth;
 use self::cache::Cache;
 pub use self::filter::ExtAuthFilter;
 use self::filter::Service;
 use crate::edits::name;
 use crate::mode::Mode;
+use crate::schema::{Bounds, PATH_PREFIX, each, field_name, form, rule, within};
 use crate::{BackendRef, Duration, Invalid, Lookup, Policy};
 
 /// Names of fields in one list.
@@ -32,10 +35,24 @@ const MOST_NAMES: usize = 64;
 const MOST_EXTENSIONS: usize = 32;
 /// Results that are kept.
 const MOST_KEPT: u32 = 65_536;
+/// Time for an answer.
+const TIMEOUT: Bounds = Bounds::new(time::Duration::from_millis(1), time::Duration::from_mins(1));
+/// How long an answer may be kept.
+const TTL: Bounds = Bounds::new(time::Duration::from_millis(1), time::Duration::from_hours(1));
 
 /// Who decides, what it is told, and what becomes of its answer. Exactly one of `grpc` and `http`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(transform = rule("has(self.grpc) != has(self.http)", "name one service: grpc or http"))]
+#[schemars(transform = rule(
+    "!has(self.http) || !has(self.contextExtensions) || size(self.contextExtensions) == 0",
+    "contextExtensions is of gRPC services only: leave it out, or use grpc",
+))]
+#[schemars(transform = rule(
+    "!has(self.http) || has(self.bodyToExtAuth) || !has(self.headersToExtAuth) \
+     || !self.headersToExtAuth.exists(h, h.lowerAscii() == 'content-type')",
+    "headersToExtAuth names content-type, but a service of http gets no body without bodyToExtAuth: leave it out",
+))]
 pub struct ExtAuth {
     /// A service of Envoy's gRPC contract, such as Open Policy Agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -46,12 +63,18 @@ pub struct ExtAuth {
     /// Header fields of the request that the service gets; up to 64. Default: with `grpc` all; with `http` only
     /// Authorization, which it always gets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = MOST_NAMES), transform = each(field_name))]
     pub headers_to_ext_auth: Option<Vec<String>>,
+    /// Shows the service the body, too. Default: it gets none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body_to_ext_auth: Option<BodyToExtAuth>,
     /// Constants that the service gets as `context_extensions`; only with `grpc`; up to 32.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = MOST_EXTENSIONS))]
     pub context_extensions: BTreeMap<String, String>,
-    /// Time for the answer, connecting included; above 0, at most 1m. Default 200ms.
+    /// Time for the answer, connecting included; 1ms to 1m. Default 200ms.
     #[serde(default = "default_timeout")]
+    #[schemars(transform = within(TIMEOUT))]
     pub timeout: Duration,
     /// Whether requests go on while the service does not answer. Default false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -76,7 +99,7 @@ pub struct GrpcService {
     pub backend_ref: BackendRef,
 }
 
-/// A service that gets method, path, Host and some fields of the request, without its body.
+/// A service that gets method, path, Host and some fields of the request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HttpService {
@@ -84,26 +107,29 @@ pub struct HttpService {
     pub backend_ref: BackendRef,
     /// What comes before the path of the request, such as `/check`. Default: nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = form(PATH_PREFIX))]
     pub path: Option<String>,
     /// Fields of its answer that the backend gets; up to 64. What clients send in them is removed, also where the answer
     /// has none. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MOST_NAMES), transform = each(field_name))]
     pub headers_to_backend: Vec<String>,
 }
 
-/// Which answers are kept, and how long. Method, scheme, host and path with query always tell requests apart; a service
-/// whose decision depends on more than these and `keys` must not be cached.
+/// Which answers are kept, and how long. Method, scheme, host, path with query and what the service gets of the body always
+/// tell requests apart; a service whose decision depends on more than these and `keys` must not be cached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CacheSettings {
-    /// How long an answer holds; above 0, at most 1h. A permission that is taken back holds as long.
+    /// How long an answer holds; 1ms to 1h. A permission that is taken back holds as long.
+    #[schemars(transform = within(TTL))]
     pub ttl: Duration,
     /// Header fields that tell requests apart, such as Authorization; 1 to 64.
-    #[schemars(length(min = 1, max = 64))]
+    #[schemars(length(min = 1, max = MOST_NAMES), transform = each(field_name))]
     pub keys: Vec<String>,
     /// Answers that are kept by each proxy; 1 to 65,536. Default 1,024.
     #[serde(default = "default_entries")]
-    #[schemars(range(min = 1, max = 65536))]
+    #[schemars(range(min = 1, max = MOST_KEPT))]
     pub max_entries: u32,
 }
 
@@ -134,13 +160,15 @@ impl Policy for ExtAuth {
             _ => return Err(Invalid::field("http", "is there beside grpc; keep one of them")),
         };
         let service = self.service(upstream.name())?;
+        let body = self.body_to_ext_auth.map(|body| body.compile(self.grpc.is_some())).transpose()?;
         let status = StatusCode::from_u16(self.status_on_error)
             .ok()
             .filter(|status| (400..=599).contains(&status.as_u16()));
         Ok(ExtAuthFilter {
             service,
             upstream,
-            timeout: within("timeout", self.timeout, time::Duration::from_mins(1))?,
+            body,
+            timeout: TIMEOUT.check("timeout", self.timeout)?,
             fail_open: self.fail_open,
             on_error: status
                 .ok_or_else(|| Invalid::field("statusOnError", "is no status of an error; use 400 to 599"))?,
@@ -155,6 +183,10 @@ impl ExtAuth {
     fn service(&self, backend: &str) -> Result<Service, Invalid> {
         let told =
             self.headers_to_ext_auth.as_ref().map(|list| names("headersToExtAuth", list)).transpose()?;
+        if told.iter().flatten().any(|name| *name == body::PARTIAL) {
+            let message = format!("names {}, which is the proxy's to say; leave it out", body::PARTIAL);
+            return Err(Invalid::field("headersToExtAuth", message));
+        }
         let Some(HttpService { path, headers_to_backend, .. }) = &self.http else {
             if self.context_extensions.len() > MOST_EXTENSIONS {
                 let message = format!("has more than {MOST_EXTENSIONS} entries");
@@ -164,6 +196,7 @@ impl ExtAuth {
                 authority: authority(backend)
                     .ok_or_else(|| Invalid::field("grpc.backendRef", "is no name of a Service"))?,
                 told,
+                packs: self.body_to_ext_auth.is_some_and(|body| body.pack_as_bytes),
                 extensions: self.context_extensions.clone(),
             }));
         };
@@ -172,8 +205,9 @@ impl ExtAuth {
             return Err(Invalid::field("contextExtensions", message));
         }
         let told = told.unwrap_or_default();
-        if told.contains(&::http::header::CONTENT_TYPE) {
-            let message = "names content-type, but the service gets no body; leave it out";
+        if self.body_to_ext_auth.is_none() && told.contains(&::http::header::CONTENT_TYPE) {
+            let message =
+                "names content-type, but the service gets no body; leave it out, or set bodyToExtAuth";
             return Err(Invalid::field("headersToExtAuth", message));
         }
         Ok(Service::Http(http::Service {
@@ -203,17 +237,9 @@ impl CacheSettings {
             let message = format!("is {}; use 1 to {MOST_KEPT}", self.max_entries);
             return Err(Invalid::field("cache.maxEntries", message));
         }
-        let ttl = within("cache.ttl", self.ttl, time::Duration::from_hours(1))?;
+        let ttl = TTL.check("cache.ttl", self.ttl)?;
         Ok(Cache::new(ttl, names("cache.keys", &self.keys)?, self.max_entries))
     }
-}
-
-fn within(field: &str, asked: Duration, most: time::Duration) -> Result<time::Duration, Invalid> {
-    if asked.0.is_zero() || asked.0 > most {
-        let message = format!("is {asked}; use more than 0s and at most {}", Duration(most));
-        return Err(Invalid::field(field, message));
-    }
-    Ok(asked.0)
 }
 
 fn names(field: &str, list: &[String]) -> Result<Box<[HeaderName]>, Invalid> {

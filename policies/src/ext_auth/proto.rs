@@ -90,6 +90,11 @@ pub(super) struct HttpRequest {
     pub(super) size: i64,
     #[prost(string, tag = "10")]
     pub(super) protocol: String,
+    #[prost(string, tag = "11")]
+    pub(super) body: String,
+    /// Instead of `body`.
+    #[prost(bytes = "bytes", tag = "12")]
+    pub(super) raw_body: Bytes,
 }
 
 /// `CheckResponse`.

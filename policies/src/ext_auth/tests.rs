@@ -1,3 +1,6 @@
+mod bodies;
+mod kept;
+
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,7 +19,8 @@ use super::proto::{
 };
 use super::*;
 use crate::{
-    Answer, Call, Context, Filter, Net, Reply, Request, Response, Scheme, Unanswered, Upstream, Verdict,
+    Answer, Call, Context, Filter, Incoming, Net, Reply, Request, Response, Scheme, Unanswered, Upstream,
+    Verdict,
 };
 
 #[derive(Debug)]
@@ -252,6 +256,7 @@ impl Net for Admits {
         call: Call,
     ) -> Pin<Box<dyn Future<Output = Result<Answer, Unanswered>> + Send + 'a>> {
         self.asked.fetch_add(1, Ordering::Relaxed);
+        assert!(call.is_grpc);
         let body = call.body.unwrap();
         assert_eq!(usize::try_from(u32::from_be_bytes(body[1..5].try_into().unwrap())), Ok(body.len() - 5));
         self.message.lock().push((call.head, CheckRequest::decode(body.slice(5..)).unwrap()));
@@ -266,6 +271,7 @@ fn policy() -> ExtAuth {
         grpc: Some(GrpcService { backend_ref }),
         http: None,
         headers_to_ext_auth: None,
+        body_to_ext_auth: None,
         context_extensions: [("route".to_owned(), "cart".to_owned())].into(),
         timeout: default_timeout(),
         fail_open: false,
@@ -276,8 +282,18 @@ fn policy() -> ExtAuth {
 }
 
 fn ask(filter: &ExtAuthFilter, req: &mut Request, net: &Arc<Admits>) -> Result<(), Reply> {
+    ask_with(filter, req, net, None)
+}
+
+fn ask_with(
+    filter: &ExtAuthFilter,
+    req: &mut Request,
+    net: &Arc<Admits>,
+    incoming: Option<Arc<dyn Incoming>>,
+) -> Result<(), Reply> {
     let mut ctx = Context {
         net: Some(net.clone()),
+        incoming,
         client: "192.0.2.1".parse().ok(),
         scheme: Scheme::Https,
         port: 443,
@@ -342,41 +358,6 @@ fn the_service_is_told_no_field_that_is_not_listed() {
     let (_, message) = net.message.lock().pop().unwrap();
     let headers = message.attributes.unwrap().request.unwrap().http.unwrap().headers;
     assert_eq!(headers.into_iter().collect::<Vec<_>>(), [("x-tenant".to_owned(), "b".to_owned())]);
-}
-
-#[test]
-fn an_answer_is_kept_for_those_who_ask_the_same_and_no_failure_is() {
-    let settings = CacheSettings {
-        ttl: Duration(time::Duration::from_mins(1)),
-        keys: vec!["Authorization".into(), "X-Tenant".into()],
-        max_entries: 1_024,
-    };
-    let cached = ExtAuth { cache: Some(settings), ..policy() };
-    let (filter, net) = (cached.compile(&Scene).unwrap(), Arc::new(Admits::default()));
-    let asked = |target: &str, fields: &[(&'static str, &str)]| {
-        let before = net.asked.load(Ordering::Relaxed);
-        ask(&filter, &mut request(target, fields), &net).unwrap();
-        net.asked.load(Ordering::Relaxed) - before
-    };
-    assert_eq!(asked("/", &[("Authorization", "a")]), 1);
-    assert_eq!(asked("/", &[("Authorization", "a"), ("X-Other", "b")]), 0);
-    for (target, fields) in [
-        ("/", &[][..]),
-        ("/", &[("Authorization", "b")]),
-        ("/", &[("X-Tenant", "a")]),
-        ("/", &[("Authorization", "a"), ("X-Tenant", "")]),
-        ("/", &[("Authorization", "a"), ("Authorization", "a")]),
-        ("/?a", &[("Authorization", "a")]),
-        ("/b", &[("Authorization", "a")]),
-    ] {
-        assert_eq!((asked(target, fields), asked(target, fields)), (1, 0), "{target} {fields:?}");
-    }
-    let failing = Arc::new(Admits { fails: true, ..Admits::default() });
-    for _ in 0..2 {
-        assert_eq!(ask(&filter, &mut request("/c", &[]), &failing).unwrap_err().reason, "ext_auth_error");
-    }
-    assert_eq!(failing.asked.load(Ordering::Relaxed), 2);
-    assert_eq!(asked("/c", &[]), 1);
 }
 
 proptest! {

@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::mode::Mode;
+use crate::schema::{CIDR, each, form};
 use crate::{Cidr, CidrSet, Context, Filter, Invalid, Lookup, Policy, Reply, Request, Verdict};
 
 /// Ranges in one list: more belong into a firewall, and an object holds no more.
@@ -21,7 +22,7 @@ const MOST: usize = 1_000;
 pub struct IpAllowList {
     /// Ranges of client addresses, such as `10.0.0.0/8`, `192.0.2.1/32` or `2001:db8::/32`; 1 to 1,000. An IPv4 address
     /// written as IPv6 (`::ffff:192.0.2.1`) is that IPv4 address.
-    #[schemars(length(min = 1, max = 1000))]
+    #[schemars(length(min = 1, max = MOST), transform = each(form(CIDR)))]
     pub cidrs: Vec<String>,
     /// Whether others are refused or only noted. Default Enforce.
     #[serde(default)]
@@ -34,7 +35,7 @@ pub struct IpAllowList {
 pub struct IpDenyList {
     /// Ranges of client addresses, such as `10.0.0.0/8`, `192.0.2.1/32` or `2001:db8::/32`; 1 to 1,000. An IPv4 address
     /// written as IPv6 (`::ffff:192.0.2.1`) is that IPv4 address.
-    #[schemars(length(min = 1, max = 1000))]
+    #[schemars(length(min = 1, max = MOST), transform = each(form(CIDR)))]
     pub cidrs: Vec<String>,
     /// Whether they are refused or only noted. Default Enforce.
     #[serde(default)]

@@ -12,13 +12,12 @@ use super::extract::{self, Place};
 use super::filter::{JwtFilter, Source, Verifier};
 use super::keys::KeySet;
 use super::spec::{
-    Jwt, LocalJwks, LocalJwksType, Provider, ProviderKind, RemoteJwks, Requirement, Revocation,
+    CACHE_DURATION, CLOCK_SKEW, FAILED_REFETCH, Jwt, LocalJwks, LocalJwksType, MAX_STALE, MOST_PROVIDERS,
+    MOST_REVOKED, Provider, ProviderKind, RemoteJwks, Requirement, Revocation,
 };
 use crate::mode::Mode;
 use crate::{Invalid, Lookup, ObjectRef};
 
-const MOST_PROVIDERS: usize = 16;
-const MOST_REVOKED: usize = 100_000;
 const SKEW: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_hours(24);
 
@@ -105,13 +104,8 @@ fn verifier(field: &str, provider: &Provider, lookup: &dyn Lookup) -> Result<Ver
             "is missing: a ServiceAccount's token for somebody else, such as the API server, must not be taken",
         ));
     }
-    let skew = provider.clock_skew.map_or(SKEW, |skew| skew.0);
-    if skew > SKEW {
-        return Err(Invalid::field(
-            format!("{field}.clockSkew"),
-            "is above 60s: set the clocks, and use 0s to 60s",
-        ));
-    }
+    let skew = provider.clock_skew.unwrap_or(crate::Duration(SKEW));
+    let skew = CLOCK_SKEW.check(&format!("{field}.clockSkew"), skew)?;
     let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
     let mut headers = Vec::with_capacity(provider.claim_to_headers.len());
     for (at, claim) in provider.claim_to_headers.iter().enumerate() {
@@ -232,17 +226,12 @@ fn check_remote(field: &str, remote: &RemoteJwks) -> Result<(), Invalid> {
     if remote.backend_refs.len() > 4 {
         return Err(Invalid::field(format!("{field}.backendRefs"), "names more than 4: keep up to 4"));
     }
-    if !(Duration::from_secs(1)..=DAY).contains(&remote.cached()) {
-        return Err(Invalid::field(format!("{field}.cacheDuration"), "is out of range: use 1s to 24h"));
-    }
-    if !(Duration::from_millis(100)..=Duration::from_hours(1)).contains(&remote.failed()) {
-        return Err(Invalid::field(
-            format!("{field}.failedRefetchDuration"),
-            "is out of range: use 100ms to 1h",
-        ));
-    }
-    if !(Duration::from_mins(1)..=DAY * 7).contains(&remote.stale()) {
-        return Err(Invalid::field(format!("{field}.maxStale"), "is out of range: use 1m to 168h"));
+    for (name, bounds, asked) in [
+        ("cacheDuration", CACHE_DURATION, remote.cached()),
+        ("failedRefetchDuration", FAILED_REFETCH, remote.failed()),
+        ("maxStale", MAX_STALE, remote.stale()),
+    ] {
+        bounds.check(&format!("{field}.{name}"), crate::Duration(asked))?;
     }
     Ok(())
 }

@@ -53,6 +53,15 @@ impl Policy for Timeouts {
 #[derive(Debug)]
 pub struct TimeoutsFilter(Limits);
 
+impl crate::Chain {
+    /// What it will decide, for whatever takes time before it does.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        let filters = self.0.as_deref();
+        filters.and_then(|filters| filters.timeouts.as_deref()).map(|filter| filter.0).unwrap_or_default()
+    }
+}
+
 impl Filter for TimeoutsFilter {
     type State = ();
 

@@ -33,7 +33,7 @@ impl Service {
         Arc::new(Self { says, asked: Mutex::default() })
     }
 
-    /// `backend METHOD target`, then the fields of the last request, in order of their names.
+    /// `backend METHOD target`, then the fields of the last request, in order of their names, then its body in quotes.
     pub(crate) fn asked(&self) -> Vec<String> {
         self.asked.lock().clone()
     }
@@ -53,6 +53,7 @@ impl Net for Service {
             .collect();
         fields.sort();
         fields.insert(0, format!("{} {} {}", upstream.name(), call.head.method, call.head.uri));
+        fields.extend(call.body.map(|body| format!("{:?}", String::from_utf8_lossy(&body))));
         *self.asked.lock() = fields;
         let answer = match self.says.nothing.as_deref() {
             Some("timeout") => Err(Unanswered::Timeout),

@@ -11,6 +11,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::body::Charge;
+use super::head::is_grpc;
 use super::{Body, BodySender, Limits, Net};
 use crate::upstream::{ClientIdentity, Cluster};
 
@@ -49,7 +50,8 @@ impl Net {
         let task = tokio::spawn(async move {
             let _permit = permit;
             let limits = Limits { deadline: Instant::now() + TIME, body: ANSWER, keep: false };
-            if let Err(error) = net.call_as(identity.as_deref(), &target, &head, body, limits).await {
+            let called = net.call_as(identity.as_deref(), is_grpc(&head), &target, &head, body, limits).await;
+            if let Err(error) = called {
                 tracing::debug!(backend = %target.backend, %error, "mirror");
             }
         });

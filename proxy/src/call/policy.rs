@@ -32,7 +32,8 @@ impl policies::Net for Outbound {
             let cluster = upstream.downcast::<Cluster>().map_err(|_| Unanswered::Failed)?;
             let limits = Limits { deadline: Instant::now() + call.timeout, body: ANSWER, keep: true };
             let body = call.body.map(Body::full);
-            match self.net.call_as(self.identity.as_deref(), &cluster, &call.head, body, limits).await {
+            let identity = self.identity.as_deref();
+            match self.net.call_as(identity, call.is_grpc, &cluster, &call.head, body, limits).await {
                 Ok(reply) => Ok(Answer { head: reply.head, body: reply.body, trailers: reply.trailers }),
                 Err(error) => {
                     tracing::debug!(backend = %cluster.backend, %error, "a policy's call");

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use config::{Key, Kind, Protocol, Resource, Scope, Severity};
 use rustc_hash::FxHashMap;
 
+use super::attached::Moved;
 use super::backend::Backends;
 use super::certificate::Certificates;
 use super::listener::Served;
 use super::problems::{Problems, Stage};
 use super::route::{Attachable, Routes};
 use super::rule::Scene;
-use super::security::Moved;
 use super::stream::Streams;
 use crate::route::RouteTable;
 use crate::snapshot::{Bind, Port};

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use config::{BackendRef, HttpRoute, HttpRule, Key, Kind, Parent, Resource, Severity};
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::attached::Moved;
 use super::backend::Backends;
 use super::listener::host_name;
 use super::matches::{self, Patterns, Unruled};
 use super::problems::{Problems, Stage};
 use super::rule::{self, Scene, no_policy};
-use super::security::Moved;
 use crate::route::host::{Edits, HostTable};
 use crate::route::hosts::{HostPattern, Hosts};
 use crate::route::matches::Match;
@@ -43,8 +43,8 @@ pub(super) struct Routes {
     attached: FxHashMap<Attachable, Attached>,
     /// Who has to be compiled again when a backend changes, comes or goes.
     referrers: FxHashMap<BackendRef, FxHashSet<Arc<Key>>>,
-    /// The same for SecurityPolicies that routes name.
-    guarded: FxHashMap<String, FxHashSet<Arc<Key>>>,
+    /// The same for policies that routes name.
+    guarded: FxHashMap<Key, FxHashSet<Arc<Key>>>,
     patterns: Patterns,
 }
 
@@ -166,7 +166,7 @@ impl Routes {
         for backend in new.into_iter().flat_map(|route| &route.rules).flat_map(rule::backends) {
             self.referrers.entry(backend.clone()).or_default().insert(key.clone());
         }
-        for name in old.into_iter().flat_map(rule::security) {
+        for name in old.into_iter().flat_map(rule::attached) {
             if let Some(routes) = self.guarded.get_mut(name) {
                 routes.remove(key);
                 if routes.is_empty() {
@@ -174,7 +174,7 @@ impl Routes {
                 }
             }
         }
-        for name in new.into_iter().flat_map(rule::security) {
+        for name in new.into_iter().flat_map(rule::attached) {
             self.guarded.entry(name.clone()).or_default().insert(key.clone());
         }
     }
@@ -196,21 +196,21 @@ fn attach(
     mut ruled: Vec<Ruled<'_>>,
     (parents, age): (&Parents, &Arc<RouteAge>),
     patterns: &mut Patterns,
-    (scene, missing): (Scene<'_>, &mut BTreeSet<String>),
+    (scene, missing): (Scene<'_>, &mut BTreeSet<Key>),
 ) -> FxHashMap<Attachable, Shared> {
     let mut matches = FxHashMap::default();
-    let mut known: Vec<(&[String], Shared)> = Vec::new();
+    let mut known: Vec<(&[Key], Shared)> = Vec::new();
     for to in parents.keys() {
-        let of_parent = scene.security.of(to);
+        let of_parent = scene.attached.of(to);
         if let Some((_, alike)) = known.iter().find(|(names, _)| *names == of_parent) {
             matches.insert(to.clone(), alike.clone());
             continue;
         }
         let mut all = Vec::new();
         for (at, (spec, rule, specs)) in ruled.iter_mut().enumerate() {
-            let names = of_parent.iter().chain(&route.security).chain(&spec.security);
-            let (chain, not_there) = scene.security.guard(&rule.chain, names);
-            missing.extend(not_there.into_iter().map(str::to_owned));
+            let names = of_parent.iter().chain(&route.attached).chain(&spec.attached);
+            let (chain, not_there) = scene.attached.guard(&rule.chain, names);
+            missing.extend(not_there.into_iter().cloned());
             let specs = specs.take().unwrap_or_else(|| matches::compile_all(&spec.matches, patterns).0);
             let of = |m: Unruled| Arc::new(m.of(rule.clone(), chain.clone(), age.clone(), at));
             all.extend(specs.into_iter().map(of));
@@ -290,7 +290,7 @@ impl Change<'_> {
         }
         let mut missing = BTreeSet::new();
         let matches = attach(route, ruled, (parents, &age), patterns, (scene, &mut missing));
-        problems.extend(missing.iter().map(|name| no_policy(name)));
+        problems.extend(missing.iter().map(no_policy));
         (Compiled { rules: rules.into(), matches }, problems)
     }
 
@@ -300,7 +300,7 @@ impl Change<'_> {
         let same = old.name == spec.name && old.policies == spec.policies && old.action == spec.action;
         let settled = || {
             !rule::backends(spec).any(|backend| self.backends.contains(backend))
-                && !rule::shares(spec).any(|share| self.moved.touches(&share.security))
+                && !rule::shares(spec).any(|share| self.moved.touches(&share.attached))
         };
         before.rules.get(at)?.clone().filter(|_| same && settled())
     }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use config::{BackendRef, HttpRoute, HttpRule, Kind, Target, WeightedBackend};
+use config::{BackendRef, HttpRoute, HttpRule, Key, Kind, Target, WeightedBackend};
 use policies::{Chain, Invalid};
 
+use super::attached::AttachedPolicies;
 use super::matches::{self, Patterns};
 use super::route::Attachable;
-use super::security::Security;
 use crate::route::host::{Edits, HostTable};
 use crate::route::hosts::{HostPattern, Hosts};
 use crate::route::precedence::RouteAge;
@@ -21,7 +21,7 @@ use crate::telemetry::Telemetry;
 pub(super) struct Scene<'a> {
     pub(super) clusters: &'a Clusters,
     pub(super) udp_clusters: &'a Clusters,
-    pub(super) security: &'a Security,
+    pub(super) attached: &'a AttachedPolicies,
     pub(super) telemetry: &'a Telemetry,
 }
 
@@ -85,14 +85,15 @@ fn share(at: usize, spec: &WeightedBackend, scene: Scene<'_>, problems: &mut Vec
         problems.push(format!("action.forward[{at}].{problem}"));
         problem.into()
     });
-    let (chain, missing) = scene.security.guard(&chain, spec.security.iter());
+    let (chain, missing) = scene.attached.guard(&chain, spec.attached.iter());
     problems.extend(missing.iter().map(|name| format!("action.forward[{at}].{}", no_policy(name))));
     Share { target, chain }
 }
 
-/// What to say of a SecurityPolicy that is named and not there.
-pub(super) fn no_policy(name: &str) -> String {
-    format!("security: there is no SecurityPolicy {name} here, so every request is refused")
+/// What to say of a policy that is named and not there.
+pub(super) fn no_policy(key: &Key) -> String {
+    let Key { kind, namespace, name } = key;
+    format!("attached: there is no {} {namespace}/{name} here, so every request is refused", kind.as_str())
 }
 
 fn policy_problem(policy: &str, invalid: &Invalid) -> String {
@@ -111,13 +112,13 @@ pub(super) fn shares(rule: &HttpRule) -> impl Iterator<Item = &WeightedBackend> 
     }
 }
 
-/// Every SecurityPolicy a route names.
-pub(super) fn security(route: &HttpRoute) -> impl Iterator<Item = &String> {
+/// Every policy a route names.
+pub(super) fn attached(route: &HttpRoute) -> impl Iterator<Item = &Key> {
     let of_rules = route
         .rules
         .iter()
-        .flat_map(|rule| rule.security.iter().chain(shares(rule).flat_map(|share| &share.security)));
-    route.security.iter().chain(of_rules)
+        .flat_map(|rule| rule.attached.iter().chain(shares(rule).flat_map(|share| &share.attached)));
+    route.attached.iter().chain(of_rules)
 }
 
 /// Every backend a rule points at.
@@ -141,8 +142,8 @@ pub(super) fn service_default(backend: &BackendRef, scene: Scene<'_>) -> Hosts<H
     let age = RouteAge { created: 0, name: name.route.clone(), kind: Kind::Backend };
     let target = scene.clusters.get(backend).cloned().ok_or_else(|| missing(backend).into());
     let split = Split::new(vec![(1, Share { target, chain: Chain::default() })]);
-    let security = scene.security.of(&Attachable::Service(backend.clone()));
-    let (chain, _) = scene.security.guard(&Chain::default(), security.iter());
+    let attached = scene.attached.of(&Attachable::Service(backend.clone()));
+    let (chain, _) = scene.attached.guard(&Chain::default(), attached.iter());
     let rule = Rule { name, is_grpc: false, chain: Chain::default(), action: Action::Forward(split), stats };
     let (all, _) = matches::compile_all(&[], &mut Patterns::default());
     let (rule, age) = (Arc::new(rule), Arc::new(age));

@@ -221,10 +221,10 @@ fn share(at: usize, spec: &WeightedBackend, clusters: &Clusters, problems: &mut 
             Err("policies: they are for requests, and here there are none: leave them out".to_owned())
         }
         // Who may pass cannot be asked here: nobody does.
-        Target::Backend(_) if !spec.security.is_empty() => Err(format!(
-            "security: SecurityPolicy {} is for requests, and here there are none",
-            spec.security.join(", ")
-        )),
+        Target::Backend(_) if !spec.attached.is_empty() => {
+            let names: Vec<String> = spec.attached.iter().map(Key::to_string).collect();
+            Err(format!("attached: {} is for requests, and here there are none", names.join(", ")))
+        }
         Target::Backend(backend) => clusters.get(backend).cloned().ok_or_else(|| missing(backend)),
         // The translator has told it already.
         Target::Invalid { message } => {

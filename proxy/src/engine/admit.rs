@@ -4,20 +4,22 @@ use std::sync::Arc;
 
 use http::header::RETRY_AFTER;
 use http::request::Parts;
-use http::{HeaderValue, Method, Request as HttpRequest, StatusCode};
+use http::{HeaderValue, Method, Request as HttpRequest, StatusCode, Version};
 use pingora_core::protocols::http::ServerSession;
 use pingora_error::Result;
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
-use policies::{Reply, Request};
+use policies::{Chain, Net, Reply, Request};
 
+use super::ahead::{Ahead, Announced, Stop};
 use super::forward::Hop;
 use super::head::{Checked, Setting};
-use super::{Engine, attempts, body, fields, forward, head, listener};
+use super::{Engine, attempts, body, fail, fields, forward, head, listener};
 use crate::call::Outbound;
 use crate::context::{RequestContext, Sent, rules};
 use crate::ingress::connection::Connection;
 use crate::reply::{self, text};
+use crate::route::ListenerTable;
 use crate::rule::Action;
 use crate::split::{Share, Split};
 use crate::telemetry::entropy;
@@ -37,24 +39,38 @@ pub(super) async fn admit(engine: &Engine, session: &mut Session, ctx: &mut Requ
         .and_then(|()| check(engine, ctx, &mut parts))
         .and_then(|checked| body::announced(ctx, &parts.headers).map(|()| checked));
     // What is refused for its form may be understood in another way by who sent it; so may a body that is to come.
-    let is_doubtful = checked.as_ref().map_or(true, |checked| checked.waits && has_body);
+    let is_unclear = checked.is_err();
+    let waits = checked.as_ref().is_ok_and(|checked| checked.waits);
     let mut req = Request::from(parts);
     let decided = match checked {
-        Ok(Checked { answer: Some(reply), .. }) | Err(reply) => Err(reply),
-        Ok(_) => decide(engine, ctx, &mut req, has_body).await,
+        Ok(Checked { answer: Some(reply), .. }) | Err(reply) => Err(Stop::Reply(reply)),
+        Ok(_) => decide(engine, session, ctx, &mut req, Announced { has_body, waits }).await,
     };
     *session.req_header_mut() = req;
-    let Err(reply) = decided else {
-        if is_doubtful && let ServerSession::H1(http1) = session.as_downstream_mut() {
-            http1.write_continue_response().await?;
+    // It may have been told already, for a policy that reads the body.
+    let is_to_come = waits && has_body && session.response_written().is_none();
+    match decided {
+        Ok(()) => {
+            if is_to_come && let ServerSession::H1(http1) = session.as_downstream_mut() {
+                http1.write_continue_response().await?;
+            }
+            Ok(false)
         }
-        return Ok(false);
-    };
-    if is_doubtful {
-        session.set_keepalive(None);
+        Err(Stop::Broken(error)) => {
+            session.set_keepalive(None);
+            fail::answer(session, ctx, &error).await;
+            Ok(true)
+        }
+        Err(Stop::Reply(reply)) => {
+            // What is too large is not read to its end either.
+            let is_more = reply.status == StatusCode::PAYLOAD_TOO_LARGE && !session.as_mut().is_body_done();
+            if is_unclear || is_to_come || is_more {
+                session.set_keepalive(None);
+            }
+            reply::send(session, ctx, reply).await?;
+            Ok(true)
+        }
     }
-    reply::send(session, ctx, reply).await?;
-    Ok(true)
 }
 
 /// Checks the host, then the rest by the rules of the listener it names.
@@ -99,44 +115,70 @@ fn take(head: &mut RequestHeader) -> Parts {
 
 async fn decide(
     engine: &Engine,
+    session: &mut Session,
     ctx: &mut RequestContext,
     req: &mut Request,
-    has_body: bool,
-) -> Result<(), Reply> {
+    announced: Announced,
+) -> Result<(), Stop> {
     let rules = ctx.rules();
     if let Some(reply) = health_check(rules, &ctx.exchange.connection, req) {
-        return Err(reply);
+        return Err(reply.into());
     }
     if engine.load.sheds() {
         ctx.exchange.shed();
-        return Err(overloaded());
+        return Err(overloaded().into());
     }
     rules.early.request(req);
     ctx.is_grpc = fields::is_grpc(&req.headers);
     route(ctx, req)?;
-    let Some(rule) = &ctx.rule else { return Err(text(StatusCode::NOT_FOUND, "route_not_found")) };
-    if ctx.chain.calls() {
-        ctx.policy.net = Some(Arc::new(Outbound { net: engine.net.clone(), identity: identity(ctx) }));
-    }
-    let decided = ctx.chain.request(req, &mut ctx.policy, &mut ctx.rule_state).await;
-    decided.map_err(|reply| ctx.policy.denials.dress(reply))?;
-    let split = match &rule.action {
-        Action::Forward(split) => split,
-        Action::Fail(_) => return Err(text(StatusCode::INTERNAL_SERVER_ERROR, "rule_invalid")),
-    };
-    let Some((index, share)) = pick(split) else {
-        return Err(text(StatusCode::INTERNAL_SERVER_ERROR, "no_backend"));
-    };
-    ctx.share = Some(index);
-    if share.target.is_err() {
-        return Err(text(StatusCode::INTERNAL_SERVER_ERROR, "invalid_backend"));
-    }
-    let decided = share.chain.request(req, &mut ctx.policy, &mut ctx.share_state).await;
-    decided.map_err(|reply| ctx.policy.denials.dress(reply))?;
+    body::begins(session, ctx);
+    let announced = Announced { has_body: announced.has_body && !ctx.is_upgrade, ..announced };
+    let has_body = consult(engine, session, ctx, req, announced).await?;
     ctx.deadline = ctx.policy.timeouts.request.map(|limit| ctx.started + limit);
     attempts::pick(ctx)?;
     mirror(engine, ctx, req, has_body);
     Ok(())
+}
+
+/// Asks the policies of the rule, and those of the backend it chooses. Tells whether there is a body.
+async fn consult(
+    engine: &Engine,
+    session: &mut Session,
+    ctx: &mut RequestContext,
+    req: &mut Request,
+    announced: Announced,
+) -> Result<bool, Stop> {
+    ctx.deadline = ctx.chain.limits().request.map(|limit| ctx.started + limit);
+    let RequestContext { exchange, listener, sent, rule, chain, policy, share, upstream, deadline, .. } = ctx;
+    let Some(rule) = rule else { return Err(text(StatusCode::NOT_FOUND, "route_not_found").into()) };
+    let outbound = |chain: &Chain| {
+        let net = || Outbound { net: engine.net.clone(), identity: identity(listener.as_deref()) };
+        chain.calls().then(|| Arc::new(net()) as Arc<dyn Net>)
+    };
+    let of_connection = exchange.connection.rules();
+    let mut ahead = Ahead {
+        session,
+        exchange,
+        rules: listener.as_deref().map_or(of_connection, |listener| &listener.traffic.connection),
+        is_http2: sent.version == Some(Version::HTTP_2),
+        announced,
+        deadline: *deadline,
+        answer: &mut upstream.reply,
+    };
+    let named = |chain: &Chain| chain.is_by_route().then(|| (rule.name.kind, rule.name.route.clone()));
+    (policy.net, policy.route) = (outbound(chain), named(chain));
+    ahead.run(chain, req, policy, &mut ctx.rule_state).await?;
+    let fails = |reason| Err(text(StatusCode::INTERNAL_SERVER_ERROR, reason).into());
+    let Action::Forward(split) = &rule.action else { return fails("rule_invalid") };
+    let Some((index, picked)) = pick(split) else { return fails("no_backend") };
+    *share = Some(index);
+    if picked.target.is_err() {
+        return fails("invalid_backend");
+    }
+    policy.net = policy.net.take().or_else(|| outbound(&picked.chain));
+    policy.route = policy.route.take().or_else(|| named(&picked.chain));
+    ahead.run(&picked.chain, req, policy, &mut ctx.share_state).await?;
+    Ok(ahead.has_body())
 }
 
 /// The answer to a health check of the listener's own.
@@ -184,13 +226,13 @@ fn pick(split: &Split) -> Option<(usize, &Share)> {
 }
 
 /// What backends are shown.
-fn identity(ctx: &RequestContext) -> Option<Arc<ClientIdentity>> {
-    ctx.listener.as_ref()?.identity.clone()
+fn identity(listener: Option<&ListenerTable>) -> Option<Arc<ClientIdentity>> {
+    listener?.identity.clone()
 }
 
 /// Starts the copies the chain decided on.
 fn mirror(engine: &Engine, ctx: &mut RequestContext, req: &Request, has_body: bool) {
-    let identity = identity(ctx);
+    let identity = identity(ctx.listener.as_deref());
     for upstream in std::mem::take(&mut ctx.policy.mirrors) {
         let upstream: Arc<dyn std::any::Any + Send + Sync> = upstream;
         if let Ok(cluster) = upstream.downcast::<Cluster>() {

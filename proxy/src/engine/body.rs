@@ -9,9 +9,11 @@ use policies::Reply;
 
 use super::fail::REFUSED;
 use crate::context::RequestContext;
+use crate::ingress::exchange::Exchange;
 use crate::reply::text;
+use crate::traffic::connection::ConnectionRules;
 
-fn too_large() -> Reply {
+pub(super) fn too_large() -> Reply {
     text(StatusCode::PAYLOAD_TOO_LARGE, "request_body_too_large")
 }
 
@@ -53,22 +55,33 @@ pub(super) fn is_waited_for(session: &mut Session, ctx: &RequestContext) {
 /// # Errors
 /// When that is too much, or all of it came too slowly. The backend's connection is not used again.
 pub(super) fn piece(session: &Session, ctx: &mut RequestContext, end: bool) -> Result<()> {
-    let pace = &ctx.exchange.pace;
-    let received = session.body_bytes_read() as u64;
-    pace.moves();
-    pace.received(received);
-    if is_http2(ctx) {
-        pace.fed();
-        if !end && pace.is_within_window() {
-            pace.waits();
-        }
-    }
-    let most = ctx.connection_rules().body.most;
-    if ctx.is_upgrade || most.is_none_or(|most| received <= most) {
+    let (received, is_http2) = (session.body_bytes_read() as u64, is_http2(ctx));
+    let fits = note(&ctx.exchange, ctx.connection_rules(), is_http2, received, end);
+    if ctx.is_upgrade || fits {
         return Ok(());
     }
     ctx.upstream.reply = Some(too_large());
     let mut error = Error::new(Custom(REFUSED));
     error.set_retry(false);
     Err(error)
+}
+
+/// Takes note of it: `received` bytes have come in all. False when that is too much.
+pub(super) fn note(
+    exchange: &Exchange,
+    rules: &ConnectionRules,
+    is_http2: bool,
+    received: u64,
+    end: bool,
+) -> bool {
+    let pace = &exchange.pace;
+    pace.moves();
+    pace.received(received);
+    if is_http2 {
+        pace.fed();
+        if !end && pace.is_within_window() {
+            pace.waits();
+        }
+    }
+    rules.body.most.is_none_or(|most| received <= most)
 }

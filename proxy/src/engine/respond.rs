@@ -56,7 +56,10 @@ pub(super) fn in_time(ctx: &mut RequestContext) -> Result<()> {
 pub(super) fn account(session: &Session, ctx: &mut RequestContext) {
     // An attempt without an outcome by now was given up by the client.
     record(ctx, Outcome::Cancelled, 0);
-    let status = session.response_written().map_or(0, |head| head.status.as_u16());
+    let answer = session.response_written().map(|head| head.status);
+    // A client that was told to go on has no answer by that.
+    let answer = answer.filter(|status| *status != StatusCode::CONTINUE);
+    let status = answer.map_or(0, |status| status.as_u16());
     let read = session.body_bytes_read();
     let sent = session.body_bytes_sent();
     ctx.account(status, read as u64, sent as u64);

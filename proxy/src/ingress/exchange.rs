@@ -28,6 +28,9 @@ tokio::task_local! {
     static CURRENT: Arc<Exchange>;
 }
 
+/// Most bytes of a body that come at once while policies read it, as many as a frame of HTTP/2 has (RFC 9113 section 4.2).
+pub(crate) const PIECE: usize = 16 * 1024;
+
 /// How long after its deadline a request that did not end is dropped.
 const GRACE: Duration = Duration::from_millis(100);
 
@@ -53,6 +56,8 @@ pub(crate) struct Exchange {
     taken: AtomicBool,
     /// Nothing more of the request is to be read.
     read: AtomicBool,
+    /// HTTP/1: no more than [`PIECE`] is read at once.
+    pieces: AtomicBool,
     /// Bytes of a response were written.
     answered: AtomicBool,
     /// Status with which Pingora refused the head; 0: it did not.
@@ -77,6 +82,7 @@ impl Exchange {
             begun: AtomicU64::new(micros(Instant::now())),
             taken: AtomicBool::new(false),
             read: AtomicBool::new(false),
+            pieces: AtomicBool::new(false),
             answered: AtomicBool::new(false),
             refused: AtomicU16::new(0),
             fault: AtomicU8::new(0),
@@ -100,6 +106,7 @@ impl Exchange {
         self.begun.store(micros(begun), Ordering::Relaxed);
         self.taken.store(false, Ordering::Relaxed);
         self.read.store(false, Ordering::Relaxed);
+        self.pieces.store(false, Ordering::Relaxed);
         self.answered.store(false, Ordering::Relaxed);
         self.deadline.store(0, Ordering::Relaxed);
         self.shed.store(false, Ordering::Relaxed);
@@ -125,6 +132,16 @@ impl Exchange {
     /// What is read now belongs to no request yet.
     pub(crate) fn is_read(&self) -> bool {
         self.read.load(Ordering::Relaxed)
+    }
+
+    /// Says whether reads are kept small.
+    pub(crate) fn read_in_pieces(&self, pieces: bool) {
+        self.pieces.store(pieces, Ordering::Relaxed);
+    }
+
+    /// Most bytes to be read at once.
+    pub(super) fn at_once(&self) -> usize {
+        if self.pieces.load(Ordering::Relaxed) { PIECE } else { usize::MAX }
     }
 
     /// Says that bytes of a response were written.

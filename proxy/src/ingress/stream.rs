@@ -148,6 +148,29 @@ impl ClientStream {
         }
     }
 
+    fn poll_io_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+        at_once: usize,
+    ) -> Poll<io::Result<()>> {
+        if at_once < buf.remaining() {
+            let mut piece = ReadBuf::new(buf.initialize_unfilled_to(at_once));
+            let read = self.poll_io_read(cx, &mut piece, at_once);
+            let filled = piece.filled().len();
+            buf.advance(filled);
+            return read;
+        }
+        match &mut self.io {
+            Io::Plain(tcp) => {
+                let read = Pin::new(tcp).poll_read(cx, buf);
+                self.unsure = buf.remaining() == 0;
+                read
+            }
+            Io::Tls(tls) => Pin::new(tls.as_mut()).poll_read(cx, buf),
+        }
+    }
+
     fn poll_io_write(&mut self, cx: &mut Context<'_>, more: &[u8]) -> Poll<io::Result<usize>> {
         let buffered = self.written.get(self.written_at..).unwrap_or_default();
         let both = [IoSlice::new(buffered), IoSlice::new(more)];
@@ -266,14 +289,8 @@ impl AsyncRead for ClientStream {
             }
             return this.watch.look(this.exchange.as_deref(), buf, before);
         }
-        let read = match &mut this.io {
-            Io::Plain(tcp) => {
-                let read = Pin::new(tcp).poll_read(cx, buf);
-                this.unsure = buf.remaining() == 0;
-                read
-            }
-            Io::Tls(tls) => Pin::new(tls.as_mut()).poll_read(cx, buf),
-        };
+        let at_once = this.exchange.as_ref().map_or(usize::MAX, |exchange| exchange.at_once());
+        let read = this.poll_io_read(cx, buf, at_once);
         this.note_read(read.is_ready());
         ready!(read)?;
         this.watch.look(this.exchange.as_deref(), buf, before)

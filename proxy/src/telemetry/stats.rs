@@ -21,6 +21,8 @@ pub struct RouteStats {
     in_flight: AtomicI64,
     pub(crate) durations: Histogram,
     pub(crate) replies: Table<12>,
+    /// What policies in shadow mode would have refused, by reason; allocated with the first.
+    would_deny: OnceLock<Box<Table<12>>>,
 }
 
 impl RouteStats {
@@ -34,6 +36,18 @@ impl RouteStats {
     pub(crate) fn finish(&self, status: u16, reason: &'static str, duration: Duration) {
         self.replies.add(status, reason);
         self.durations.observe(duration);
+    }
+
+    /// Counts refusals of policies in shadow mode.
+    pub(crate) fn would_deny(&self, reasons: &[&'static str]) {
+        for reason in reasons {
+            self.would_deny.get_or_init(Box::default).add(0, reason);
+        }
+    }
+
+    /// Those counted.
+    pub(crate) fn would_denied(&self) -> Option<&Table<12>> {
+        self.would_deny.get().map(Box::as_ref)
     }
 
     pub(crate) fn in_flight(&self) -> i64 {

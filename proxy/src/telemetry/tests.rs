@@ -93,6 +93,7 @@ fn busy() -> Vec<Arc<Telemetry>> {
     let evil = rule("a\"b/c\\d\ne", "{le=\"1\"} 2\n# EOF\n");
     gateway.finish(&Record {
         trace: TraceContext::default(),
+        would_deny: &["jwt_missing", "authz_default"],
         ..record(Some((&evil, &gateway.route(&evil))), 200, "ok")
     });
     let _ = gateway.route(&rule("never/asked", "0"));

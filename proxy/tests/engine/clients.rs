@@ -145,7 +145,7 @@ async fn authorities_that_cannot_be_read_close_the_listener() {
 /// `served`, to which only the ServiceAccount `web/bff` may come; `domains`: whose SPIFFE IDs are believed.
 fn guarded(own: &Issued, clients: (&Authority, &str), origin: SocketAddr, domains: &str) -> String {
     let listener = format!(
-        "  scope: gateway\n  security: [default/authz]\n  traffic:\n    tls:\n      trustDomains: [{domains}]\n"
+        "  scope: gateway\n  attached: [SecurityPolicy/default/authz]\n  traffic:\n    tls:\n      trustDomains: [{domains}]\n"
     );
     let rule = "{name: bff, action: Allow, principal: {serviceAccounts: [{namespace: web, name: bff}], minAssurance: Certificate}}";
     served(own, Some(clients), origin).replace("  scope: gateway\n", &listener)

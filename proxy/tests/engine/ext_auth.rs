@@ -1,5 +1,9 @@
 //! Services that decide, over real connections.
 
+mod bodies;
+mod coming;
+mod shown;
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -86,6 +90,18 @@ async fn a_grpc_service_admits_refuses_and_names_the_user() {
 }
 
 #[tokio::test]
+async fn a_service_that_guards_a_backend_is_asked_whatever_the_route_wants() {
+    let (origin, service) = (users().await, authority().await);
+    let config = asking("grpc", "", &origin, "h2c", &[service.address])
+        .replace("kind: HttpRoute\n  attached: [SecurityPolicy/default/p]\n", "kind: HttpRoute\n")
+        .replace("weight: 1}", "weight: 1, attached: [SecurityPolicy/default/p]}");
+    let mesh = Mesh::start(&config).await;
+    assert_eq!(ask(&mesh, "x-let: in\r\n").await.status, 200);
+    assert_eq!(ask(&mesh, "").await.status, 403);
+    assert_eq!((service.requests(), origin.requests()), (2, 1));
+}
+
+#[tokio::test]
 async fn an_http_service_admits_refuses_and_names_the_user() {
     let origin = users().await;
     let service = Origin::start(|request| async move {
@@ -111,6 +127,24 @@ async fn an_http_service_admits_refuses_and_names_the_user() {
     assert_eq!((refused.status, &*refused.body), (401, "who are you?"));
     assert_eq!(refused.field("www-authenticate"), Some("Custom"));
     assert_eq!(origin.requests(), 1);
+}
+
+/// Of a policy that is about the backend's Service, and not about the route.
+#[tokio::test]
+async fn a_policy_of_a_backend_asks_too_and_shows_the_body() {
+    let (origin, service) = (users().await, authority().await);
+    let config =
+        asking("grpc", ", bodyToExtAuth: {maxRequestBytes: 100}", &origin, "h2c", &[service.address])
+            .replace("  attached: [SecurityPolicy/default/p]\n", "")
+            .replace("weight: 1}", "weight: 1, attached: [SecurityPolicy/default/p]}");
+    let mesh = Mesh::start(&config).await;
+    let request = "POST / HTTP/1.1\r\nhost: a.test\r\nconnection: close\r\n";
+    for (body, status) in [("x-let\x12\x02in", 200), ("x-let", 403)] {
+        // What lets in is looked for in all of the message, and stands in the body here.
+        let request = format!("{request}content-length: {}\r\n\r\n{body}", body.len());
+        assert_eq!(raw(mesh.address(), &request).await.status, status, "{body:?}");
+    }
+    assert_eq!((service.requests(), origin.requests()), (2, 1));
 }
 
 #[tokio::test]

@@ -152,7 +152,7 @@ pub(crate) fn with_policies(policies: &str, addresses: &[SocketAddr]) -> String 
 /// Everything to the backend `a`, by a SecurityPolicy with these parts (YAML, inline).
 pub(crate) fn guarded(parts: &str, addresses: &[SocketAddr]) -> String {
     let guarded = route("r", &format!("  - action: {}", forward("a")))
-        .replace("kind: HttpRoute\n", "kind: HttpRoute\n  security: [default/p]\n");
+        .replace("kind: HttpRoute\n", "kind: HttpRoute\n  attached: [SecurityPolicy/default/p]\n");
     listener(0)
         + &backend("a", "http", addresses)
         + &guarded

@@ -104,8 +104,8 @@ async fn free_port() -> u16 {
 
 fn config(idp: u16, policy: &str, origin: &Origin) -> String {
     let rule = format!("  - action: {}", forward("a"));
-    let route =
-        route("r", &rule).replace("  kind: HttpRoute\n", "  kind: HttpRoute\n  security: [default/tokens]\n");
+    let route = route("r", &rule)
+        .replace("  kind: HttpRoute\n", "  kind: HttpRoute\n  attached: [SecurityPolicy/default/tokens]\n");
     listener(0)
         + &backend("a", "http", &[origin.address])
         + &backend("idp", "http", &[([127, 0, 0, 1], idp).into()])

@@ -18,6 +18,7 @@ mod identity;
 mod listeners;
 mod mirror;
 mod opa;
+mod rate_limit;
 mod replies;
 mod retries;
 mod streams;

@@ -50,6 +50,36 @@ async fn ask(mesh: &Mesh, method: &str, path: &str, fields: &str) -> Raw {
 }
 
 #[tokio::test]
+async fn open_policy_agent_decides_by_the_body() {
+    let Some(program) = program() else { return };
+    let (opa, origin) = (Opa::start(&program).await, Origin::named("a").await);
+    let policy = "{extAuth: {grpc: {backendRef: {name: opa, port: 80}}, timeout: 10s, \
+                  bodyToExtAuth: {maxRequestBytes: 1000, allowPartialMessage: true}}}";
+    let mesh =
+        Mesh::start(&(guarded(policy, &[origin.address]) + &backend("opa", "h2c", &[opa.address]))).await;
+    let spaces = " ".repeat(1000);
+    for (body, status) in [
+        (r#"{"amount": 100}"#, 200),
+        (r#"{"amount": 101}"#, 403),
+        (r#"{"amount": "#, 403),
+        ("", 403),
+        (&*format!(r#"{{"amount": 100}}{spaces}"#), 403),
+    ] {
+        let request = format!(
+            "POST /transfers HTTP/1.1\r\nhost: a.test\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let answer = raw(mesh.address(), &request).await;
+        assert_eq!(
+            (answer.status, answer.status == 200 && answer.body == body),
+            (status, status == 200),
+            "{body}"
+        );
+    }
+    assert_eq!(origin.requests(), 1);
+}
+
+#[tokio::test]
 async fn open_policy_agent_decides() {
     let Some(program) = program() else { return };
     let opa = Opa::start(&program).await;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use config::{
-    Action, Backend, Endpoints, Key, Kind, Listener, Parent, Protocol, Resource, Resources, Scope,
-    SecurityPolicy, SecuritySet, Update,
+    Action, Backend, BackendTrafficPolicy, Endpoints, Key, Kind, Listener, Parent, Protocol, Resource,
+    Resources, Scope, SecurityPolicy, SecuritySet, Update,
 };
 use fairway_proxy::snapshot::Snapshot;
 use proptest::collection::vec;
@@ -28,8 +28,8 @@ fn listener() -> impl Strategy<Value = (Key, Resource)> {
         5 => Just(Scope::Gateway),
         1 => Just(Scope::Service(backend_ref("a"))),
     ];
-    (select(&["one", "two", "three"][..]), hostname, 80u16..83, scope, security()).prop_map(
-        |(section, hostname, port, scope, security)| {
+    (select(&["one", "two", "three"][..]), hostname, 80u16..83, scope, attached()).prop_map(
+        |(section, hostname, port, scope, attached)| {
             let listener = Listener {
                 address: None,
                 port,
@@ -38,7 +38,7 @@ fn listener() -> impl Strategy<Value = (Key, Resource)> {
                 tls: None,
                 backend_certificate: None,
                 traffic: None,
-                security,
+                attached,
                 scope,
             };
             (Key::new(Kind::Listener, "infra", format!("gw/{section}")), Resource::Listener(listener))
@@ -48,9 +48,9 @@ fn listener() -> impl Strategy<Value = (Key, Resource)> {
 
 fn route() -> impl Strategy<Value = (Key, Resource)> {
     let backends = vec(select(&["a", "b", "none"][..]), 4);
-    let security = (security(), security(), security());
+    let attached = (attached(), attached(), attached());
     let route = (select(&["a", "b", "c", "d"][..]), http_route());
-    (route, any::<bool>(), backends, any::<bool>(), security).prop_map(
+    (route, any::<bool>(), backends, any::<bool>(), attached).prop_map(
         |((name, mut route), of_service, backends, is_broken, (of_route, of_rule, of_share))| {
             if of_service {
                 route.parents.push(Parent::Service(backend_ref("a")));
@@ -58,11 +58,11 @@ fn route() -> impl Strategy<Value = (Key, Resource)> {
             for (rule, backend) in route.rules.iter_mut().zip(backends) {
                 *rule = super::support::rule(rule.matches.clone(), backend);
             }
-            route.security = of_route;
+            route.attached = of_route;
             if let Some(rule) = route.rules.first_mut() {
-                rule.security = of_rule;
+                rule.attached = of_rule;
                 if let Action::Forward(shares) = &mut rule.action {
-                    shares[0].security = of_share;
+                    shares[0].attached = of_share;
                 }
             }
             if is_broken && let Some(spec) = route.rules.iter_mut().flat_map(|rule| &mut rule.matches).next()
@@ -74,10 +74,20 @@ fn route() -> impl Strategy<Value = (Key, Resource)> {
     )
 }
 
-/// Names of policies, most of which there are.
-fn security() -> impl Strategy<Value = Vec<String>> {
-    let names = proptest::sample::subsequence(vec!["ns/p", "ns/q", "ns/r"], 0..3);
-    names.prop_map(|names| names.into_iter().map(str::to_owned).collect())
+/// Policies, most of which there are.
+fn attached() -> impl Strategy<Value = Vec<Key>> {
+    let keys =
+        ["SecurityPolicy/ns/p", "SecurityPolicy/ns/q", "SecurityPolicy/ns/r", "BackendTrafficPolicy/ns/t"];
+    proptest::sample::subsequence(keys.map(|key| key.parse().unwrap()).to_vec(), 0..3)
+}
+
+fn traffic_policy() -> impl Strategy<Value = (Key, Resource)> {
+    let invalid = prop::option::of(Just("broken".to_owned()));
+    invalid.prop_map(|invalid| {
+        let policy = BackendTrafficPolicy { invalid, ..BackendTrafficPolicy::default() };
+        let key = Key::new(Kind::BackendTrafficPolicy, "ns", "t");
+        (key, Resource::BackendTrafficPolicy(Box::new(policy)))
+    })
 }
 
 fn policy() -> impl Strategy<Value = (Key, Resource)> {
@@ -107,8 +117,14 @@ fn endpoints() -> impl Strategy<Value = (Key, Resource)> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let resource =
-        prop_oneof![2 => listener(), 5 => route(), 2 => backend(), 1 => endpoints(), 3 => policy()];
+    let resource = prop_oneof![
+        2 => listener(),
+        5 => route(),
+        2 => backend(),
+        1 => endpoints(),
+        3 => policy(),
+        1 => traffic_policy(),
+    ];
     (resource, prop::bool::weighted(0.3)).prop_map(|((key, resource), take)| match take {
         true => Step::Take(key),
         false => Step::Put(key, Box::new(resource)),

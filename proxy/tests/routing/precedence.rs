@@ -79,7 +79,7 @@ prop_compose! {
         HttpRoute {
             created,
             parents: parents.iter().map(|(section, hosts)| parent(section, hosts)).collect(),
-            security: Vec::new(),
+            attached: Vec::new(),
             rules: rules.into_iter().map(|matches| rule(matches, "a")).collect(),
         }
     }

@@ -129,7 +129,7 @@ fn listeners_that_cannot_share_a_port_are_told_and_the_first_is_served() {
             tls: None,
             backend_certificate: None,
             traffic: None,
-            security: Vec::new(),
+            attached: Vec::new(),
             scope: Scope::Service(backend_ref(name)),
         };
         (Key::new(Kind::Listener, "ns", format!("{name}:80")), Resource::Listener(listener))
@@ -175,7 +175,7 @@ fn a_route_that_names_nothing_here_is_no_rejection() {
     let nowhere = HttpRoute {
         created: 0,
         parents: vec![parent("elsewhere", &["*"]), Parent::Service(backend_ref("other"))],
-        security: Vec::new(),
+        attached: Vec::new(),
         rules: vec![rule(Vec::new(), "a")],
     };
     let (snapshot, rejections) =

@@ -18,10 +18,10 @@ fn cors(origin: &str) -> serde_json::Value {
 }
 
 fn guarded(mut resource: (Key, Resource), of_route: &[&str]) -> (Key, Resource) {
-    let names = of_route.iter().map(|name| (*name).to_owned()).collect();
+    let keys = of_route.iter().map(|name| format!("SecurityPolicy/{name}").parse().unwrap()).collect();
     match &mut resource.1 {
-        Resource::HttpRoute(route) => route.security = names,
-        Resource::Listener(listener) => listener.security = names,
+        Resource::HttpRoute(route) => route.attached = keys,
+        Resource::Listener(listener) => listener.attached = keys,
         other => panic!("{other:?}"),
     }
     resource
@@ -60,7 +60,7 @@ fn a_policy_that_is_named_and_not_there_refuses_until_it_comes() {
     assert_eq!(
         messages(&rejections),
         [
-            "HttpRoute/ns/r Degraded security: there is no SecurityPolicy ns/late here, so every request is refused"
+            "HttpRoute/ns/r Degraded attached: there is no SecurityPolicy ns/late here, so every request is refused"
         ]
     );
     let late = policy("late", serde_json::json!({}));

@@ -24,7 +24,7 @@ fn with_tls((key, resource): (Key, Resource)) -> (Key, Resource) {
 
 fn route(kind: Kind, name: &str, created: i64, section: &str, hosts: &[&str], to: &str) -> (Key, Resource) {
     let target = Target::Backend(backend_ref(to));
-    let share = WeightedBackend { target, weight: 1, policies: PolicySet::default(), security: Vec::new() };
+    let share = WeightedBackend { target, weight: 1, policies: PolicySet::default(), attached: Vec::new() };
     let action = Action::Forward(vec![share]);
     let route = StreamRoute { created, parents: vec![parent(section, hosts)], rule: None, action };
     let resource = match kind {

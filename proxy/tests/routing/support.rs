@@ -59,7 +59,7 @@ pub(super) fn listener(section: &str, port: u16, hostname: Option<&str>) -> (Key
         tls: None,
         backend_certificate: None,
         traffic: None,
-        security: Vec::new(),
+        attached: Vec::new(),
         scope: Scope::Gateway,
     };
     (Key::new(Kind::Listener, "infra", format!("gw/{section}")), Resource::Listener(listener))
@@ -79,12 +79,12 @@ pub(super) fn rule(matches: Vec<HttpMatch>, backend: &str) -> HttpRule {
         name: None,
         matches,
         policies: PolicySet::default(),
-        security: Vec::new(),
+        attached: Vec::new(),
         action: Action::Forward(vec![WeightedBackend {
             target: Target::Backend(backend_ref(backend)),
             weight: 1,
             policies: PolicySet::default(),
-            security: Vec::new(),
+            attached: Vec::new(),
         }]),
     }
 }
@@ -101,7 +101,7 @@ pub(super) fn prefix(prefix: &str) -> HttpMatch {
 pub(super) fn route(name: &str, parents: Vec<Parent>, rules: Vec<HttpRule>) -> (Key, Resource) {
     (
         Key::new(Kind::HttpRoute, "ns", name),
-        Resource::HttpRoute(HttpRoute { created: 0, parents, security: Vec::new(), rules }),
+        Resource::HttpRoute(HttpRoute { created: 0, parents, attached: Vec::new(), rules }),
     )
 }
 

@@ -43,7 +43,7 @@ fn listener(section: &str, hostname: Option<&str>, certificates: &[&str]) -> (Ke
         tls: Some(ListenerTls { certificates, client_validation: None }),
         backend_certificate: None,
         traffic: None,
-        security: Vec::new(),
+        attached: Vec::new(),
         scope: Scope::Gateway,
     };
     (Key::new(Kind::Listener, "infra", format!("gw/{section}")), Resource::Listener(listener))

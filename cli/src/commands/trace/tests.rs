@@ -66,8 +66,8 @@ fn objects(text: &str) -> Vec<Object> {
         kinds! {
             "GatewayClass" => GatewayClass, "Gateway" => Gateway, "ListenerSet" => ListenerSet,
             "HTTPRoute" => HttpRoute, "GRPCRoute" => GrpcRoute, "TCPRoute" => TcpRoute,
-            "ReferenceGrant" => ReferenceGrant, "SecurityPolicy" => SecurityPolicy, "Service" => Service,
-            "EndpointSlice" => EndpointSlice, "Secret" => Secret, "ConfigMap" => ConfigMap, "Namespace" => Namespace
+            "ReferenceGrant" => ReferenceGrant, "SecurityPolicy" => SecurityPolicy,
+            "BackendTrafficPolicy" => BackendTrafficPolicy, "Service" => Service, "EndpointSlice" => EndpointSlice, "Secret" => Secret, "ConfigMap" => ConfigMap, "Namespace" => Namespace
         }
     };
     documents.into_iter().filter(|document| !document.is_null()).map(read).collect()

@@ -17,7 +17,7 @@ fn resources(listeners: &[(&str, u16)]) -> Resources {
             tls: None,
             backend_certificate: None,
             traffic: None,
-            security: Vec::new(),
+            attached: Vec::new(),
             scope,
         }))
     };

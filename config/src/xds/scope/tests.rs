@@ -18,17 +18,17 @@ fn route(parents: Vec<Parent>, backends: &[&str]) -> Resource {
         target: Target::Backend(backend(name)),
         weight: 1,
         policies: PolicySet::default(),
-        security: Vec::new(),
+        attached: Vec::new(),
     });
     let action = Action::Forward(forward.collect());
     let rule = HttpRule {
         name: None,
         matches: Vec::new(),
         policies: PolicySet::default(),
-        security: Vec::new(),
+        attached: Vec::new(),
         action,
     };
-    Resource::HttpRoute(HttpRoute { created: 0, parents, security: Vec::new(), rules: vec![rule] })
+    Resource::HttpRoute(HttpRoute { created: 0, parents, attached: Vec::new(), rules: vec![rule] })
 }
 
 fn mirroring(parents: Vec<Parent>, to: &str) -> Resource {
@@ -50,7 +50,7 @@ fn listener(scope: Scope, certificate: Option<&str>) -> Resource {
         tls,
         backend_certificate: None,
         traffic: None,
-        security: Vec::new(),
+        attached: Vec::new(),
         scope,
     })
 }
@@ -289,24 +289,30 @@ fn a_udp_route_needs_the_datagram_side_of_a_port_and_other_routes_the_connection
 
 #[test]
 fn a_policy_is_seen_where_something_names_it_and_nowhere_else() {
-    let names = |name: &str| vec![format!("n/{name}")];
+    let names = |name: &str| {
+        let policy = |kind: &str| format!("{kind}/n/{name}").parse().unwrap();
+        vec![policy("SecurityPolicy"), policy("BackendTrafficPolicy")]
+    };
     let Resource::Listener(mut of_listener) = listener(Scope::Gateway, None) else { unreachable!() };
-    of_listener.security = names("of-listener");
+    of_listener.attached = names("of-listener");
     let Resource::HttpRoute(mut of_route) = route(vec![attached("a")], &["x"]) else { unreachable!() };
-    of_route.security = names("of-route");
-    of_route.rules[0].security = names("of-rule");
+    of_route.attached = names("of-route");
+    of_route.rules[0].attached = names("of-rule");
     if let Action::Forward(shares) = &mut of_route.rules[0].action {
-        shares[0].security = names("of-service");
+        shares[0].attached = names("of-service");
     }
-    let policy = || Resource::SecurityPolicy(Box::default());
     let insert = [
         ("Listener/n/a/l".to_owned(), Resource::Listener(of_listener)),
         ("Listener/n/b/l".to_owned(), listener(Scope::Gateway, None)),
         ("HttpRoute/n/r".to_owned(), Resource::HttpRoute(of_route)),
         ("HttpRoute/n/s".to_owned(), route(vec![attached("b")], &[])),
     ];
-    let policies = ["of-listener", "of-route", "of-rule", "of-service", "of-nobody"]
-        .map(|name| (format!("SecurityPolicy/n/{name}"), policy()));
+    let policies =
+        ["of-listener", "of-route", "of-rule", "of-service", "of-nobody"].into_iter().flat_map(|name| {
+            let security = Resource::SecurityPolicy(Box::default());
+            let traffic = Resource::BackendTrafficPolicy(Box::default());
+            [security, traffic].map(|policy| (format!("{}/n/{name}", policy.kind().as_str()), policy))
+        });
     let world: Resources = insert
         .into_iter()
         .chain(policies)
@@ -316,10 +322,11 @@ fn a_policy_is_seen_where_something_names_it_and_nowhere_else() {
     scopes.apply(&Update::between(1, &Resources::new(), &world), &world);
     let seen = |gateway: &str| {
         let seen = keys(&scopes, &edge(gateway)).into_iter();
-        seen.filter(|key| key.starts_with("SecurityPolicy")).collect::<Vec<_>>()
+        seen.filter(|key| key.contains("Policy/")).collect::<Vec<_>>()
     };
-    let wanted =
-        ["of-listener", "of-route", "of-rule", "of-service"].map(|name| format!("SecurityPolicy/n/{name}"));
-    assert_eq!(seen("a"), wanted);
+    let wanted = ["BackendTrafficPolicy", "SecurityPolicy"].into_iter().flat_map(|kind| {
+        ["of-listener", "of-route", "of-rule", "of-service"].map(|name| format!("{kind}/n/{name}"))
+    });
+    assert_eq!(seen("a"), wanted.collect::<Vec<_>>());
     assert!(seen("b").is_empty());
 }

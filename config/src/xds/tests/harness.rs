@@ -249,20 +249,20 @@ pub(super) fn route(gateway: &str, to: &str) -> Resource {
         target: Target::Backend(backend(to)),
         weight: 1,
         policies: PolicySet::default(),
-        security: Vec::new(),
+        attached: Vec::new(),
     };
     let action = Action::Forward(vec![forward]);
     let rule = HttpRule {
         name: None,
         matches: Vec::new(),
         policies: PolicySet::default(),
-        security: Vec::new(),
+        attached: Vec::new(),
         action,
     };
     Resource::HttpRoute(HttpRoute {
         created: 0,
         parents: vec![parent],
-        security: Vec::new(),
+        attached: Vec::new(),
         rules: vec![rule],
     })
 }
@@ -282,7 +282,7 @@ pub(super) fn gateway(name: &str, backends: &[&str]) -> Resources {
         tls,
         backend_certificate: None,
         traffic: None,
-        security: Vec::new(),
+        attached: Vec::new(),
         scope: Scope::Gateway,
     };
     let certificate = Certificate { chain: "chain".into(), key: Redacted::new(format!("key of {name}")) };

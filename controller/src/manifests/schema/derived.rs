@@ -1,4 +1,7 @@
 //! From the schema of a CRD of ours to one of these: what the API server enforces in a cluster, files are held to.
+//!
+//! Not to rules in CEL, nor to forms of text but durations: whoever translates a policy finds what they say, and more. And a
+//! SecurityPolicy that a file holds and that does not load protects nothing, while one that cannot be followed refuses.
 
 use serde_json::Value;
 
@@ -28,8 +31,8 @@ pub(super) fn of(schema: &Value) -> Schema {
                 let values = values.as_array().into_iter().flatten().filter_map(Value::as_str);
                 Schema::Enum(Vec::leak(values.map(kept).collect()))
             }
-            // The one pattern there is.
-            (None, Some(_)) => formatted(1, usize::MAX, &DURATION),
+            (None, Some(pattern)) if pattern == policies::DURATION => formatted(1, usize::MAX, &DURATION),
+            (None, Some(_)) => text(0, usize::MAX),
             (None, None) => text(length("minLength", 0), length("maxLength", usize::MAX)),
         },
         Some("integer") => integer(bound("minimum", i64::MIN), bound("maximum", i64::MAX)),

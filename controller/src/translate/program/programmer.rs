@@ -25,7 +25,7 @@ pub(crate) struct Programmer {
 
 impl Programmer {
     /// `applied` tells whether the proxies of a Gateway serve what it says. Until then its `Programmed` stays `Unknown`;
-    /// what proxies say of routes holds in any case. `enforced` tells the same of a SecurityPolicy at one of its ancestors.
+    /// what proxies say of routes holds in any case. `enforced` tells the same of an attached policy at one of its ancestors.
     pub(crate) fn program(
         &mut self,
         translation: &Translation,
@@ -50,7 +50,8 @@ impl Programmer {
             }
         }
         self.listeners(translation, &sorted, applied);
-        for (key, status) in translation.statuses.of_kind(ObjectKind::SecurityPolicy) {
+        let attached = [ObjectKind::SecurityPolicy, ObjectKind::BackendTrafficPolicy];
+        for (key, status) in attached.into_iter().flat_map(|kind| translation.statuses.of_kind(kind)) {
             let mut status = Arc::clone(status);
             if let Status::Policy(policy) = Arc::make_mut(&mut status) {
                 program_policy(key, policy, &sorted, |ancestor| enforced(key, ancestor));

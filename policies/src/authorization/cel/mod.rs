@@ -16,7 +16,7 @@ use ::cel::common::types::CelBool;
 use ::cel::parser::{Expression as Tree, PrattParser};
 use ::cel::{Context as Scope, Env, Value};
 
-pub(super) use self::values::View;
+pub(crate) use self::values::View;
 use crate::Invalid;
 
 /// Bytes of an expression.
@@ -31,7 +31,7 @@ static ENV: LazyLock<Arc<Env>> =
     LazyLock::new(|| Arc::new(Env::default().with_optional_support(false).with_stdlib()));
 
 /// A condition that was read.
-pub(super) struct Expression {
+pub(crate) struct Expression {
     tree: Tree,
     cost: usize,
 }
@@ -44,12 +44,12 @@ impl fmt::Debug for Expression {
 
 /// It came to no truth value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Failed;
+pub(crate) struct Failed;
 
 impl Expression {
     /// # Errors
     /// What is wrong with it, by its field.
-    pub(super) fn read(text: &str, field: &str) -> Result<Self, Invalid> {
+    pub(crate) fn read(text: &str, field: &str) -> Result<Self, Invalid> {
         let wrong = |message: String| Invalid::field(field, message);
         if text.len() > LONGEST {
             return Err(wrong(format!(
@@ -79,7 +79,7 @@ impl Expression {
         self.cost
     }
 
-    pub(super) fn holds(&self, view: View<'_>) -> Result<bool, Failed> {
+    pub(crate) fn holds(&self, view: View<'_>) -> Result<bool, Failed> {
         let mut scope = Scope::with_env(ENV.clone());
         scope.set_variable_resolver(&view);
         let value = Value::resolve_val(&self.tree, &scope).map_err(|_| Failed)?;

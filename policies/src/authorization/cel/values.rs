@@ -25,9 +25,9 @@ const VALUES: usize = 256;
 
 /// What there is to see.
 #[derive(Clone, Copy)]
-pub(in crate::authorization) struct View<'a> {
-    pub(in crate::authorization) req: &'a Request,
-    pub(in crate::authorization) ctx: &'a Context,
+pub(crate) struct View<'a> {
+    pub(crate) req: &'a Request,
+    pub(crate) ctx: &'a Context,
 }
 
 impl VariableResolver for View<'_> {

@@ -29,6 +29,7 @@ families! {
     REQUESTS: Counter "fairway_requests" "Requests that matched a rule, by the status sent and the reason";
     DURATIONS: Histogram "fairway_request_duration_seconds" "From the first byte of the request head to the last of the response";
     IN_FLIGHT: Gauge "fairway_requests_in_flight" "Requests of a rule that have not ended";
+    WOULD_DENY: Counter "fairway_requests_would_deny" "Requests that a policy in shadow mode would have refused, by the reason";
     UNMATCHED: Counter "fairway_unmatched_requests" "Requests that matched no rule";
     ATTEMPTS: Counter "fairway_backend_requests" "Attempts to get a response from a backend";
     ATTEMPT_DURATIONS: Histogram "fairway_backend_request_duration_seconds" "From sending an attempt to its response head";

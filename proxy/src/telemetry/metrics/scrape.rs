@@ -14,7 +14,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 
 use super::families::{self, Open};
 use crate::rule::RuleName;
-use crate::telemetry::counters::Row;
+use crate::telemetry::counters::{Row, Table};
 use crate::telemetry::process::Process;
 use crate::telemetry::stats::BackendCounters;
 use crate::telemetry::{BackendStats, ListenerStats, RouteStats, StreamStats, Telemetry};
@@ -114,6 +114,12 @@ impl Scrape {
         for (labels, stats) in self.routes() {
             if stats.in_flight() != 0 || stats.is_seen() {
                 in_flight.gauge(&labels, &stats.in_flight())?;
+            }
+        }
+        let mut would_deny = Open::new(encoder, &families::WOULD_DENY)?;
+        for ([role, kind, route, rule], stats) in self.routes() {
+            for (row, count) in stats.would_denied().into_iter().flat_map(Table::rows) {
+                would_deny.counter(&[role, kind, route, rule, ("reason", row_labels(row).1)], &count)?;
             }
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Which SecurityPolicies the proxies of which Gateway enforce: those that they have answered.
+//! Which attached policies the proxies of which Gateway enforce: those that they have answered.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -30,8 +30,14 @@ impl Policies {
     /// Takes note of what is said and answered now.
     pub(super) fn follow(&mut self, view: &View, proxies: &BTreeMap<&GatewayRef, Vec<&ProxyState>>) {
         let mut before = std::mem::take(&mut self.0);
-        for (key, status) in view.translation.statuses.of_kind(ObjectKind::SecurityPolicy) {
-            let name = Key::new(Kind::SecurityPolicy, &*key.namespace, &*key.name);
+        let kinds = [
+            (ObjectKind::SecurityPolicy, Kind::SecurityPolicy),
+            (ObjectKind::BackendTrafficPolicy, Kind::BackendTrafficPolicy),
+        ];
+        let statuses = &view.translation.statuses;
+        let all = kinds.into_iter().flat_map(|(of, kind)| statuses.of_kind(of).map(move |one| (kind, one)));
+        for (kind, (key, status)) in all {
+            let name = Key::new(kind, &*key.namespace, &*key.name);
             let resource = view.translation.resources.get(&name);
             let known = before.remove(key).filter(|known| {
                 Arc::ptr_eq(&known.status, status)

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use config::{Material, Resource, SecurityPolicy as Published, SecuritySet};
-use policies::{BackendRef, Layer, Lookup, ObjectKind as Object, ObjectRef, Upstream};
+use config::{Attached, Key, Material, Resource, SecuritySet, TrafficSet};
+use policies::{BackendRef, Layer, Lookup, ObjectKind as Object, ObjectRef, Parts, Upstream};
 use serde_json::{Map, Value};
 
-use super::Target;
+use super::{Policy, Target};
 use crate::ObjectKey;
-use crate::api::{ConfigMap, Secret, SecurityPolicy, Service};
-use crate::resources::{Named, ObjectKind, Resources};
-use crate::security_policy::{REFUSED, SecurityTargetRef};
+use crate::api::{ConfigMap, Secret, Service};
+use crate::attached_policy::{Spec, TargetRef};
+use crate::resources::{ObjectKind, Resources};
 use crate::status::{Problem, reason};
 use crate::translate::filter::Granted;
 use crate::translate::reference_grant::{GATEWAY_GROUP, Grants};
@@ -19,9 +19,8 @@ use crate::translate::service_port::{Transport, find_port};
 /// A policy, judged.
 #[derive(Debug)]
 pub(super) struct Judged {
-    pub(super) policy: Arc<SecurityPolicy>,
-    /// `namespace/name`.
-    pub(super) name: String,
+    pub(super) policy: Policy,
+    pub(super) key: Key,
     pub(super) targets: Vec<Target>,
     pub(super) problems: Vec<Problem>,
     /// As proxies get it: what it says, or why that cannot be followed.
@@ -57,15 +56,17 @@ impl Input {
 
 impl Judged {
     /// Whether judging it again would come to the same.
-    pub(super) fn is_current(&self, policy: &Arc<SecurityPolicy>, now: &Resources) -> bool {
-        Arc::ptr_eq(&self.policy, policy) && self.inputs.iter().all(|input| input.is_current(now))
+    pub(super) fn is_current(&self, policy: &Policy, now: &Resources) -> bool {
+        self.policy.is(policy) && self.inputs.iter().all(|input| input.is_current(now))
     }
 }
 
-/// What a reference is to; `None`: nothing that a policy can be about.
-pub(super) fn target(policy: &SecurityPolicy, reference: &SecurityTargetRef) -> Option<Target> {
+/// What a reference is to; `None`: nothing that a policy can be about. A GatewayClass is everybody's, so that only
+/// `installation`, the controller's own namespace, may say what its Gateways are held to.
+pub(super) fn target(policy: &Policy, reference: &TargetRef, installation: &str) -> Option<Target> {
     let namespace = policy.namespace();
     let kind = match (reference.group.as_str(), reference.kind.as_str()) {
+        (GATEWAY_GROUP, "GatewayClass") if namespace == installation => ObjectKind::GatewayClass,
         (GATEWAY_GROUP, "Gateway") => ObjectKind::Gateway,
         (GATEWAY_GROUP, "ListenerSet") => ObjectKind::ListenerSet,
         (GATEWAY_GROUP, "HTTPRoute") => ObjectKind::HttpRoute,
@@ -74,7 +75,8 @@ pub(super) fn target(policy: &SecurityPolicy, reference: &SecurityTargetRef) -> 
         ("", "Namespace") if reference.name == namespace => ObjectKind::Namespace,
         _ => return None,
     };
-    let namespace = if kind == ObjectKind::Namespace { "" } else { namespace };
+    let is_cluster_wide = matches!(kind, ObjectKind::GatewayClass | ObjectKind::Namespace);
+    let namespace = if is_cluster_wide { "" } else { namespace };
     // It has none, and a policy that says so is about all of it: it refuses.
     let section =
         reference.section_name.as_deref().filter(|section| !section.is_empty() && has_sections(kind));
@@ -85,14 +87,30 @@ pub(super) fn target(policy: &SecurityPolicy, reference: &SecurityTargetRef) -> 
 }
 
 const fn has_sections(kind: ObjectKind) -> bool {
-    !matches!(kind, ObjectKind::Service | ObjectKind::Namespace)
+    !matches!(kind, ObjectKind::GatewayClass | ObjectKind::Service | ObjectKind::Namespace)
 }
 
-pub(super) fn judge(policy: &Arc<SecurityPolicy>, name: String, now: &Resources) -> Judged {
+pub(super) fn judge(policy: Policy, key: Key, now: &Resources, installation: &str) -> Judged {
+    match policy {
+        Policy::Security(_) => {
+            judge_as::<SecuritySet>(policy, key, (now, installation), Resource::SecurityPolicy)
+        }
+        Policy::Traffic(_) => {
+            judge_as::<TrafficSet>(policy, key, (now, installation), Resource::BackendTrafficPolicy)
+        }
+    }
+}
+
+fn judge_as<S: Parts>(
+    policy: Policy,
+    key: Key,
+    (now, installation): (&Resources, &str),
+    resource: impl Fn(Box<Attached<S>>) -> Resource,
+) -> Judged {
     let namespace = policy.namespace();
     let mut problems = Vec::new();
-    let targets = targets(policy, &mut problems);
-    let layer = layer(policy, &mut problems);
+    let targets = targets(&policy, installation, &mut problems);
+    let layer: Layer<S> = layer(&policy.spec(), &mut problems);
     let (mut objects, mut backends, mut inputs) = (Vec::new(), Vec::new(), Vec::new());
     for set in [&layer.defaults, &layer.overrides] {
         objects.extend(set.objects().into_iter().map(|object| object.within(namespace)));
@@ -100,14 +118,14 @@ pub(super) fn judge(policy: &Arc<SecurityPolicy>, name: String, now: &Resources)
     }
     let grants = Grants::new(&now.reference_grants);
     for object in &objects {
-        let (input, problem) = look_up(namespace, object, now, &grants);
+        let (input, problem) = look_up((policy.kind(), namespace), object, now, &grants);
         inputs.push(input);
         problems.extend(problem);
     }
     for backend in &backends {
         let service = now.services.get(&backend.namespace, &backend.name);
         inputs.push(Input::Service(backend.clone(), service.cloned()));
-        problems.extend(reach(namespace, backend, service, &grants));
+        problems.extend(reach((policy.kind(), namespace), backend, service, &grants));
     }
     if problems.is_empty() {
         let known = Known { namespace, now };
@@ -120,27 +138,27 @@ pub(super) fn judge(policy: &Arc<SecurityPolicy>, name: String, now: &Resources)
     let published = match problems.first() {
         None => {
             let Layer { defaults, overrides } = layer;
-            Published { defaults, overrides, invalid: None }
+            Attached { defaults, overrides, invalid: None }
         }
         Some(_) => {
             (objects, backends) = Default::default();
             let messages: Vec<&str> = problems.iter().map(|problem| problem.message.as_str()).collect();
-            Published::invalid(messages.join("; "))
+            Attached::invalid(messages.join("; "))
         }
     };
-    let resource = Arc::new(Resource::SecurityPolicy(Box::new(published)));
-    Judged { policy: Arc::clone(policy), name, targets, problems, resource, objects, backends, inputs }
+    let resource = Arc::new(resource(Box::new(published)));
+    Judged { policy, key, targets, problems, resource, objects, backends, inputs }
 }
 
-fn targets(policy: &SecurityPolicy, problems: &mut Vec<Problem>) -> Vec<Target> {
-    let spec = &policy.spec;
+fn targets(policy: &Policy, installation: &str, problems: &mut Vec<Problem>) -> Vec<Target> {
+    let spec = policy.spec();
     if spec.target_ref.is_some() && !spec.target_refs.is_empty() {
         let message = "targetRef: goes without targetRefs: write one of them";
         problems.push(Problem::accepted(reason::INVALID, message));
     }
     let mut targets = Vec::new();
     for reference in spec.targets() {
-        if let Some(target) = target(policy, reference) {
+        if let Some(target) = target(policy, reference, installation) {
             if !has_sections(target.object.kind) && reference.section_name.is_some() {
                 let (kind, name) = (&reference.kind, &reference.name);
                 let message = format!("targetRefs: {kind} {name}: has no sections: remove sectionName");
@@ -158,9 +176,15 @@ fn targets(policy: &SecurityPolicy, problems: &mut Vec<Problem>) -> Vec<Target> 
                     reference.name
                 )
             }
+            (GATEWAY_GROUP, "GatewayClass") => format!(
+                "targetRefs: GatewayClass {}: it is everybody's, and only policies of the controller's namespace, \
+                 {installation}, can be about one: name Gateways of namespace {}",
+                reference.name,
+                policy.namespace()
+            ),
             (group, kind) => format!(
-                "targetRefs: kind {kind} of group {group:?} is not supported: name a Gateway, ListenerSet, HTTPRoute or \
-                 GRPCRoute of group {GATEWAY_GROUP}, or a Service or Namespace of group \"\""
+                "targetRefs: kind {kind} of group {group:?} is not supported: name a GatewayClass, Gateway, ListenerSet, \
+                 HTTPRoute or GRPCRoute of group {GATEWAY_GROUP}, or a Service or Namespace of group \"\""
             ),
         };
         problems.push(Problem::accepted(reason::INVALID, message));
@@ -169,36 +193,46 @@ fn targets(policy: &SecurityPolicy, problems: &mut Vec<Problem>) -> Vec<Target> 
 }
 
 /// What it says.
-fn layer(policy: &SecurityPolicy, problems: &mut Vec<Problem>) -> Layer<SecuritySet> {
-    let spec = &policy.spec;
-    let defaults = match &spec.defaults {
+fn layer<S: Parts>(spec: &Spec<'_>, problems: &mut Vec<Problem>) -> Layer<S> {
+    let defaults = match spec.defaults {
         Some(_) if !spec.parts.is_empty() => {
             let part = spec.parts.keys().next().map_or("", String::as_str);
             let message = format!("{part}: parts beside targetRefs are defaults: move it into defaults");
             problems.push(Problem::accepted(reason::INVALID, message));
-            SecuritySet::default()
+            S::default()
         }
-        Some(defaults) => read(defaults, "defaults.", problems),
-        None => read(&spec.parts, "", problems),
+        Some(defaults) => read(spec, defaults, "defaults.", problems),
+        None => read(spec, spec.parts, "", problems),
     };
-    let overrides = spec.overrides.as_ref().map(|overrides| read(overrides, "overrides.", problems));
+    let overrides = spec.overrides.map(|overrides| read(spec, overrides, "overrides.", problems));
     Layer { defaults, overrides: overrides.unwrap_or_default() }
 }
 
 /// Secrets and ConfigMaps that a policy names, whether or not it can be followed.
-pub(crate) fn objects(policy: &SecurityPolicy) -> Vec<ObjectRef> {
-    let Layer { defaults, overrides } = layer(policy, &mut Vec::new());
-    let named = [&defaults, &overrides].into_iter().flat_map(SecuritySet::objects);
-    named.map(|object| object.within(policy.namespace())).collect()
+pub(crate) fn objects(policy: &Policy) -> Vec<ObjectRef> {
+    fn of<S: Parts>(policy: &Policy) -> Vec<ObjectRef> {
+        let Layer { defaults, overrides }: Layer<S> = layer(&policy.spec(), &mut Vec::new());
+        let named = [&defaults, &overrides].into_iter().flat_map(S::objects);
+        named.map(|object| object.within(policy.namespace())).collect()
+    }
+    match policy {
+        Policy::Security(_) => of::<SecuritySet>(policy),
+        Policy::Traffic(_) => of::<TrafficSet>(policy),
+    }
 }
 
 /// Reads each part for itself, so that what is wrong is said with its name.
-fn read(parts: &Map<String, Value>, place: &str, problems: &mut Vec<Problem>) -> SecuritySet {
+fn read<S: Parts>(
+    spec: &Spec<'_>,
+    parts: &Map<String, Value>,
+    place: &str,
+    problems: &mut Vec<Problem>,
+) -> S {
     let mut good = Map::new();
     for (name, value) in parts.iter().filter(|(_, value)| !value.is_null()) {
         let one = Map::from_iter([(name.clone(), value.clone())]);
-        let remedy = REFUSED.iter().find(|(refused, _)| refused == name).map(|(_, remedy)| *remedy);
-        match (remedy, serde_json::from_value::<SecuritySet>(Value::Object(one))) {
+        let remedy = spec.refused.iter().find(|(refused, _)| refused == name).map(|(_, remedy)| *remedy);
+        match (remedy, serde_json::from_value::<S>(Value::Object(one))) {
             (Some(remedy), _) => problems.push(Problem::unsupported(format!("{place}{name}: {remedy}"))),
             (None, Ok(_)) => drop(good.insert(name.clone(), value.clone())),
             (None, Err(error)) => {
@@ -211,7 +245,7 @@ fn read(parts: &Map<String, Value>, place: &str, problems: &mut Vec<Problem>) ->
 }
 
 fn look_up(
-    namespace: &str,
+    from: (ObjectKind, &str),
     object: &ObjectRef,
     now: &Resources,
     grants: &Grants<'_>,
@@ -229,7 +263,7 @@ fn look_up(
             (ObjectKind::ConfigMap, Input::ConfigMap(object.clone(), config_map), is_there)
         }
     };
-    let (from, to) = ((ObjectKind::SecurityPolicy, namespace), (kind, at, name));
+    let to = (kind, at, name);
     let problem = if !grants.allow(from, to) {
         Some(Problem::accepted(reason::REF_NOT_PERMITTED, Grants::remedy(from, to)))
     } else if is_there {
@@ -241,14 +275,13 @@ fn look_up(
 }
 
 fn reach(
-    namespace: &str,
+    from: (ObjectKind, &str),
     backend: &BackendRef,
     service: Option<&Arc<Service>>,
     grants: &Grants<'_>,
 ) -> Option<Problem> {
     let BackendRef { namespace: at, name, port } = backend;
-    let (from, to) =
-        ((ObjectKind::SecurityPolicy, namespace), (ObjectKind::Service, at.as_str(), name.as_str()));
+    let to = (ObjectKind::Service, at.as_str(), name.as_str());
     if !grants.allow(from, to) {
         return Some(Problem::accepted(reason::REF_NOT_PERMITTED, Grants::remedy(from, to)));
     }

@@ -42,7 +42,8 @@ fn object_problem(
 ) -> Option<(&'static str, String)> {
     let now = world(grant);
     let object = ObjectRef { kind, namespace: namespace.to_owned(), name: name.to_owned() };
-    let (_, problem) = look_up("shop", &object, &now, &Grants::new(&now.reference_grants));
+    let (_, problem) =
+        look_up((ObjectKind::SecurityPolicy, "shop"), &object, &now, &Grants::new(&now.reference_grants));
     problem.map(|problem| (problem.reason, problem.message))
 }
 
@@ -55,7 +56,8 @@ fn backend_problem(
     let now = world(grant);
     let backend = BackendRef { namespace: namespace.to_owned(), name: name.to_owned(), port };
     let service = now.services.get(namespace, name);
-    let problem = reach("shop", &backend, service, &Grants::new(&now.reference_grants));
+    let problem =
+        reach((ObjectKind::SecurityPolicy, "shop"), &backend, service, &Grants::new(&now.reference_grants));
     problem.map(|problem| (problem.reason, problem.message))
 }
 
@@ -102,4 +104,35 @@ fn proxies_get_what_an_object_holds_as_the_api_server_reads_it() {
     let pair = |key: &str, value: &[u8]| (key.to_owned(), value.to_vec());
     assert_eq!(read(Object::Secret), [pair("a", &[255, 0]), pair("b", b"text")]);
     assert_eq!(read(Object::ConfigMap), [pair("c", b"d"), pair("e", &[255])]);
+}
+
+#[test]
+fn only_policies_of_the_controllers_namespace_are_about_a_class() {
+    let class = json!({ "group": GATEWAY_GROUP, "kind": "GatewayClass", "name": "edge" });
+    let judged = |namespace: &str, targets: serde_json::Value| {
+        let policy =
+            json!({ "metadata": { "name": "p", "namespace": namespace }, "spec": { "targetRefs": targets } });
+        let policy = Policy::Security(Arc::new(serde_json::from_value(policy).unwrap()));
+        let key = policy.key();
+        judge(policy, key, &Resources::default(), "platform")
+    };
+    let own = judged("platform", json!([class]));
+    assert!(own.problems.is_empty(), "{:?}", own.problems);
+    let at = Target { object: ObjectKey::new(ObjectKind::GatewayClass, "", "edge"), section: None };
+    assert_eq!(own.targets, [at]);
+
+    for namespace in ["shop", "fairway-system", ""] {
+        let route = json!({ "group": GATEWAY_GROUP, "kind": "HTTPRoute", "name": "shop" });
+        let other = judged(namespace, json!([class, route]));
+        assert!(other.targets.iter().all(|target| target.object.kind == ObjectKind::HttpRoute), "{other:?}");
+        assert_eq!(other.targets.len(), 1, "what may be its target is, and is refused");
+        let messages: Vec<&str> = other.problems.iter().map(|problem| problem.message.as_str()).collect();
+        assert_eq!(
+            messages,
+            [format!(
+                "targetRefs: GatewayClass edge: it is everybody's, and only policies of the controller's namespace, platform, \
+                 can be about one: name Gateways of namespace {namespace}"
+            )]
+        );
+    }
 }

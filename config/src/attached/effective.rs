@@ -1,11 +1,11 @@
-//! What SecurityPolicies of several levels come to, and whose each part is: for status and for people.
+//! What policies of several levels come to, and whose each part is: for status and for people.
 
 use std::collections::BTreeMap;
 
-use policies::{Inherit, Layer, SecuritySet, merge, written};
+use policies::{Inherit, Layer, Parts, merge, written};
 use serde_json::{Map, Value};
 
-use super::SecurityPolicy;
+use super::Attached;
 
 /// A part of what holds.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,9 +42,8 @@ impl Inherit for Sources {
 
 /// What levels come to, given from general to specific, in the order in which the parts run.
 #[must_use]
-pub fn effective(levels: &[&SecurityPolicy]) -> Vec<EffectivePart> {
-    let sources =
-        |set: &SecuritySet, said: Said| Sources(set.names().into_iter().map(|part| (part, said)).collect());
+pub fn effective<S: Parts>(levels: &[&Attached<S>]) -> Vec<EffectivePart> {
+    let sources = |set: &S, said: Said| Sources(set.names().into_iter().map(|part| (part, said)).collect());
     let layers: Vec<Layer<Sources>> = (levels.iter().enumerate())
         .map(|(level, policy)| Layer {
             defaults: sources(&policy.defaults, Said { level, is_override: false }),
@@ -52,7 +51,7 @@ pub fn effective(levels: &[&SecurityPolicy]) -> Vec<EffectivePart> {
         })
         .collect();
     let holds = merge(&layers).0;
-    let in_order = SecuritySet::NAMES.iter().filter_map(|part| Some((*part, *holds.get(part)?)));
+    let in_order = S::NAMES.iter().filter_map(|part| Some((*part, *holds.get(part)?)));
     in_order
         .map(|(part, from)| {
             let all = layers.iter().flat_map(|layer| [&layer.defaults, &layer.overrides]);
@@ -75,7 +74,10 @@ pub fn effective(levels: &[&SecurityPolicy]) -> Vec<EffectivePart> {
 
 #[cfg(test)]
 mod tests {
+    use policies::SecuritySet;
+
     use super::*;
+    use crate::SecurityPolicy;
 
     fn cors(origin: &str) -> SecuritySet {
         serde_json::from_value(serde_json::json!({ "cors": { "allowOrigins": [origin] } })).unwrap()
@@ -103,6 +105,6 @@ mod tests {
         assert_eq!(parts[0].lost, [said(0, false), said(2, false), said(2, true)]);
         let defaults = effective(&[&levels[0], &policy(cors("https://route"), none())]);
         assert_eq!(defaults[0].from, said(1, false));
-        assert!(effective(&[]).is_empty());
+        assert!(effective::<SecuritySet>(&[]).is_empty());
     }
 }

@@ -1,4 +1,5 @@
-//! SecurityPolicies: each compiled once, and laid over each other for each rule at each of its parents.
+//! Attached policies (SecurityPolicy, BackendTrafficPolicy): each compiled once, and laid over each other for each rule at
+//! each of its parents.
 //!
 //! What cannot be followed refuses: a policy that is named and not there, one that cannot be read or compiled, one whose
 //! Secret is missing. It refuses the requests it is about, and no others.
@@ -6,25 +7,27 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use config::{BackendRef, Key, Kind, Listener, Resource, Scope, SecurityPolicy, Severity};
+use config::{Attached, BackendRef, Key, Kind, Listener, Resource, Scope, Severity};
 use policies::jwt::{Keys, RemoteJwks};
-use policies::{Chain, Guards, Layer, Lookup, Material, ObjectRef, Offload, Upstream};
+use policies::rate_limit::Counters;
+use policies::{Chain, Guards, Layer, Lookup, Material, ObjectRef, Offload, Parts, Upstream};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::backend::Backends;
 use super::problems::{Problems, Stage};
 use super::route::Attachable;
 use crate::keys::KeyStore;
+use crate::limits::LimitStore;
 use crate::snapshot::Clusters;
 use crate::store::{Dirty, Store};
 
 /// Compiled policies, and which of them are about whole listeners.
 #[derive(Debug, Default)]
-pub(super) struct Security {
-    policies: FxHashMap<String, Policy>,
-    listeners: BTreeMap<Key, (Attachable, Vec<String>)>,
+pub(super) struct AttachedPolicies {
+    policies: FxHashMap<Key, Policy>,
+    listeners: BTreeMap<Key, (Attachable, Vec<Key>)>,
     /// By what routes are attached to.
-    parents: FxHashMap<Attachable, Vec<String>>,
+    parents: FxHashMap<Attachable, Vec<Key>>,
 }
 
 #[derive(Debug)]
@@ -38,26 +41,25 @@ struct Policy {
 /// What is different from before.
 #[derive(Debug, Default)]
 pub(super) struct Moved {
-    /// By name.
-    pub(super) policies: FxHashSet<String>,
+    pub(super) policies: FxHashSet<Key>,
     /// Whose policies are others, or say something else.
     pub(super) parents: FxHashSet<Attachable>,
 }
 
 impl Moved {
     /// Whether one of these says something else.
-    pub(super) fn touches(&self, names: &[String]) -> bool {
+    pub(super) fn touches(&self, names: &[Key]) -> bool {
         !self.policies.is_empty() && names.iter().any(|name| self.policies.contains(name))
     }
 }
 
-impl Security {
+impl AttachedPolicies {
     /// Compiles policies that changed or that need something that did.
     pub(super) fn compile(
         &mut self,
         dirty: &Dirty,
         backends: &Backends,
-        (store, clusters, keys): (&Store, &Clusters, &KeyStore),
+        (store, clusters, kept): (&Store, &Clusters, &Kept),
         problems: &mut Problems,
     ) -> Moved {
         let mut moved = Moved::default();
@@ -68,24 +70,23 @@ impl Security {
         // O(policies): when a backend or a Secret changes.
         moved
             .policies
-            .extend(self.policies.iter().filter(|(_, policy)| needs(policy)).map(|(name, _)| name.clone()));
-        let named = dirty.keys().filter(|key| key.kind == Kind::SecurityPolicy);
-        moved.policies.extend(named.map(|key| format!("{}/{}", key.namespace, key.name)));
-        for name in &moved.policies {
-            let key = Key::security_policy(name);
-            let Some(Resource::SecurityPolicy(spec)) = store.get(&key) else {
-                self.policies.remove(name);
-                problems.clear(&key, Stage::Resource);
-                continue;
+            .extend(self.policies.iter().filter(|(_, policy)| needs(policy)).map(|(key, _)| key.clone()));
+        let is_policy = |key: &&Key| matches!(key.kind, Kind::SecurityPolicy | Kind::BackendTrafficPolicy);
+        moved.policies.extend(dirty.keys().filter(is_policy).cloned());
+        for key in &moved.policies {
+            let place = Place { key, store, clusters, kept };
+            let (policy, problem) = match store.get(key) {
+                Some(Resource::SecurityPolicy(spec)) => compile(spec, &place),
+                Some(Resource::BackendTrafficPolicy(spec)) => compile(spec, &place),
+                _ => {
+                    self.policies.remove(key);
+                    problems.clear(key, Stage::Resource);
+                    continue;
+                }
             };
-            let (policy, problem) =
-                compile(&key, spec, &Place { namespace: &key.namespace, store, clusters, keys });
-            problems.set(
-                &key,
-                Stage::Resource,
-                problem.map(|e| (Severity::Degraded, e)).into_iter().collect(),
-            );
-            self.policies.insert(name.clone(), policy);
+            let problem = problem.map(|e| (Severity::Degraded, e)).into_iter().collect();
+            problems.set(key, Stage::Resource, problem);
+            self.policies.insert(key.clone(), policy);
         }
         for key in dirty.keys().filter(|key| key.kind == Kind::Listener) {
             let now = match store.get(key) {
@@ -95,7 +96,7 @@ impl Security {
             let before = match now {
                 Some((parent, listener)) => {
                     moved.parents.insert(parent.clone());
-                    self.listeners.insert(key.clone(), (parent, listener.security.clone()))
+                    self.listeners.insert(key.clone(), (parent, listener.attached.clone()))
                 }
                 None => self.listeners.remove(key),
             };
@@ -110,7 +111,7 @@ impl Security {
         let touched = std::mem::take(&mut moved.parents);
         for parent in touched {
             let of_parent = self.listeners.values().filter(|(other, _)| *other == parent);
-            let mut names: Vec<String> = Vec::new();
+            let mut names: Vec<Key> = Vec::new();
             for name in of_parent.flat_map(|(_, names)| names) {
                 if !names.contains(name) {
                     names.push(name.clone());
@@ -136,7 +137,7 @@ impl Security {
     }
 
     /// The policies about whatever is attached there.
-    pub(super) fn of(&self, parent: &Attachable) -> &[String] {
+    pub(super) fn of(&self, parent: &Attachable) -> &[Key] {
         self.parents.get(parent).map(Vec::as_slice).unwrap_or_default()
     }
 
@@ -144,9 +145,9 @@ impl Security {
     pub(super) fn guard<'n>(
         &self,
         chain: &Chain,
-        names: impl Iterator<Item = &'n String>,
-    ) -> (Chain, Vec<&'n str>) {
-        let mut levels: Vec<&String> = Vec::new();
+        names: impl Iterator<Item = &'n Key>,
+    ) -> (Chain, Vec<&'n Key>) {
+        let mut levels: Vec<&Key> = Vec::new();
         let (mut layer, mut refuses, mut missing) = (Layer::default(), false, Vec::new());
         for name in names {
             if levels.contains(&name) {
@@ -156,7 +157,7 @@ impl Security {
             match self.policies.get(name) {
                 Some(Policy { layer: Some(specific), .. }) => layer = Layer::refine(layer, specific),
                 Some(Policy { layer: None, .. }) => refuses = true,
-                None => missing.push(name.as_str()),
+                None => missing.push(name),
             }
         }
         if levels.is_empty() {
@@ -181,11 +182,10 @@ impl Attachable {
     }
 }
 
-fn compile(key: &Key, spec: &SecurityPolicy, place: &Place<'_>) -> (Policy, Option<String>) {
-    let sets = || spec.sets();
-    let objects =
-        sets().flat_map(|set| set.objects()).map(|object| Key::object(&object.within(&key.namespace)));
-    let backends = sets().flat_map(|set| set.backends()).map(|backend| backend.within(&key.namespace));
+fn compile<S: Parts>(spec: &Attached<S>, place: &Place<'_>) -> (Policy, Option<String>) {
+    let (sets, namespace) = (|| spec.sets(), place.namespace());
+    let objects = sets().flat_map(S::objects).map(|object| Key::object(&object.within(namespace)));
+    let backends = sets().flat_map(S::backends).map(|backend| backend.within(namespace));
     let layer = match &spec.invalid {
         Some(why) => Err(why.clone()),
         None => spec
@@ -201,19 +201,32 @@ fn compile(key: &Key, spec: &SecurityPolicy, place: &Place<'_>) -> (Policy, Opti
 
 /// What a policy looks up, as one of its namespace means it.
 struct Place<'a> {
-    namespace: &'a str,
+    key: &'a Key,
     store: &'a Store,
     clusters: &'a Clusters,
-    keys: &'a KeyStore,
+    kept: &'a Kept,
+}
+
+impl Place<'_> {
+    fn namespace(&self) -> &str {
+        &self.key.namespace
+    }
+}
+
+/// What outlives policies that use it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Kept {
+    pub(crate) keys: Arc<KeyStore>,
+    pub(crate) limits: Arc<LimitStore>,
 }
 
 impl Lookup for Place<'_> {
     fn backend(&self, backend: &BackendRef) -> Option<Arc<dyn Upstream>> {
-        self.clusters.backend(&backend.within(self.namespace))
+        self.clusters.backend(&backend.within(self.namespace()))
     }
 
     fn material(&self, object: &ObjectRef) -> Option<Arc<Material>> {
-        let found = self.store.get(&Key::object(&object.within(self.namespace)))?;
+        let found = self.store.get(&Key::object(&object.within(self.namespace())))?;
         let (Resource::Secret(material) | Resource::ConfigMap(material)) = found else { return None };
         material.decode().ok().map(Arc::new)
     }
@@ -223,10 +236,14 @@ impl Lookup for Place<'_> {
     }
 
     fn keys(&self, remote: &RemoteJwks) -> Arc<dyn Keys> {
-        let remote = remote.within(self.namespace);
+        let remote = remote.within(self.namespace());
         // Whether they are there was asked before.
         let clusters = remote.backends().filter_map(|backend| self.clusters.get(backend).cloned()).collect();
-        self.keys.keys(remote, clusters)
+        self.kept.keys.keys(remote, clusters)
+    }
+
+    fn counters(&self, limit: &str, keys: usize) -> Arc<Counters> {
+        self.kept.limits.counters(self.key, limit, keys)
     }
 }
 
@@ -245,9 +262,9 @@ mod tests {
         let upserts = keys.into_iter().zip([secret("own"), secret("other")]).collect();
         let mut store = Store::default();
         store.apply(Update { version: 1, upserts, removes: Vec::new() });
-        let (clusters, namespace) = (Clusters::default(), "shop");
-        let keys = KeyStore::default();
-        let place = Place { namespace, store: &store, clusters: &clusters, keys: &keys };
+        let (clusters, kept) = (Clusters::default(), Kept::default());
+        let key = Key::new(Kind::SecurityPolicy, "shop", "it");
+        let place = Place { key: &key, store: &store, clusters: &clusters, kept: &kept };
         let read = |kind, namespace: &str, name: &str| {
             let object = ObjectRef { kind, namespace: namespace.to_owned(), name: name.to_owned() };
             Some(place.material(&object)?.0.get("key")?.to_vec())

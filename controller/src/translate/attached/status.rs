@@ -4,13 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use config::{Resource, SecurityPolicy, effective};
+use config::{Attached, Key, Resource, SecuritySet, TrafficSet, effective};
+use policies::Parts;
 
 use super::judge::{Judged, target};
-use super::{Security, Target, key};
-use crate::CONTROLLER_NAME;
+use super::{AttachedPolicies, Target, written};
+use crate::attached_policy::TargetRef;
 use crate::resources::ObjectKind;
-use crate::security_policy::SecurityTargetRef;
 use crate::status::condition::join;
 use crate::status::{
     AncestorStatus, Condition, ConditionStatus, Conditions, ParentRef, PolicyStatus, Status, condition_type,
@@ -18,9 +18,11 @@ use crate::status::{
 };
 use crate::translate::attach::Surroundings;
 use crate::translate::backend_ref::Through;
+use crate::translate::gateway_class::is_ours;
 use crate::translate::gateway_status::WAITING;
 use crate::translate::output::Output;
 use crate::translate::usage::ancestor;
+use crate::{CONTROLLER_NAME, ObjectKey};
 
 /// Gateway API: "A maximum of 16 ancestors will be represented in this list."
 const MAX_ANCESTORS: usize = 16;
@@ -29,19 +31,19 @@ const MAX_ANCESTORS: usize = 16;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Reached {
     pub(crate) through: Through,
-    pub(crate) policies: Vec<String>,
+    pub(crate) policies: Vec<Key>,
 }
 
 /// What a policy is to one ancestor: each part that does not hold, with the policies that say it instead.
 type Lost = BTreeMap<String, BTreeSet<String>>;
 
 /// By policy and ancestor.
-type Acts<'a> = BTreeMap<&'a str, BTreeMap<Ancestor, Lost>>;
+type Acts<'a> = BTreeMap<&'a Key, BTreeMap<Ancestor, Lost>>;
 
 /// Kind, namespace, name and section.
 type Ancestor = (ObjectKind, Box<str>, Box<str>, Option<Box<str>>);
 
-impl Security {
+impl AttachedPolicies {
     /// The status of every policy. `reached`: what routes run through.
     pub(crate) fn statuses<'a>(
         &'a self,
@@ -55,17 +57,17 @@ impl Security {
         // Also those that nothing is attached to.
         for (slot, gateway) in surroundings.gateways.iter() {
             for listener in gateway.listeners.iter().filter(|listener| listener.is_live) {
-                self.note(Through::Gateway(slot), &listener.security, surroundings, &mut acts);
+                self.note(Through::Gateway(slot), &listener.attached, surroundings, &mut acts);
             }
         }
         for (slot, captured) in surroundings.capture.iter() {
             if captured.ports.is_ok() {
-                self.note(Through::Service(slot), &captured.security, surroundings, &mut acts);
+                self.note(Through::Service(slot), &captured.attached, surroundings, &mut acts);
             }
         }
         let mut out = Output::default();
         for judged in &self.judged {
-            let ancestors = acts.remove(judged.name.as_str()).unwrap_or_default();
+            let ancestors = acts.remove(&judged.key).unwrap_or_default();
             let status = Status::Policy(self.status(judged, &ancestors, surroundings));
             out.statuses.push((key(judged), Arc::new(status)));
         }
@@ -76,37 +78,46 @@ impl Security {
     fn note<'a>(
         &'a self,
         through: Through,
-        names: &'a [String],
+        keys: &'a [Key],
         surroundings: &Surroundings<'_>,
         acts: &mut Acts<'a>,
     ) {
-        if names.is_empty() {
+        if keys.is_empty() {
             return;
         }
         let Some((kind, namespace, name)) = ancestor(surroundings, through) else { return };
         let ancestor: Ancestor = (kind, namespace, name, None);
-        for name in names {
-            acts.entry(name).or_default().entry(ancestor.clone()).or_default();
+        for key in keys {
+            acts.entry(key).or_default().entry(ancestor.clone()).or_default();
         }
-        let levels: Vec<&SecurityPolicy> = names.iter().filter_map(|name| self.published(name)).collect();
-        if levels.len() != names.len() {
-            return;
-        }
-        for part in effective(&levels) {
-            let Some(winner) = names.get(part.from.level) else { continue };
-            for loser in part.lost.iter().filter_map(|said| names.get(said.level)) {
-                let lost = acts.entry(loser).or_default().entry(ancestor.clone()).or_default();
-                let how = if part.from.is_override { "overrides" } else { "defaults" };
-                lost.entry(part.name.clone())
-                    .or_default()
-                    .insert(format!("{how} of SecurityPolicy {winner}"));
-            }
-        }
+        let security = |resource: &'a Resource| {
+            if let Resource::SecurityPolicy(policy) = resource { Some(&**policy) } else { None }
+        };
+        let traffic = |resource: &'a Resource| {
+            if let Resource::BackendTrafficPolicy(policy) = resource { Some(&**policy) } else { None }
+        };
+        self.weigh::<SecuritySet>(keys, &ancestor, security, acts);
+        self.weigh::<TrafficSet>(keys, &ancestor, traffic, acts);
     }
 
-    fn published(&self, name: &str) -> Option<&SecurityPolicy> {
-        let Resource::SecurityPolicy(policy) = &*self.find(name)?.resource else { return None };
-        Some(policy)
+    /// Notes which parts of policies of one kind do not hold.
+    fn weigh<'a, S: Parts + 'a>(
+        &'a self,
+        keys: &'a [Key],
+        ancestor: &Ancestor,
+        of: impl Fn(&'a Resource) -> Option<&'a Attached<S>>,
+        acts: &mut Acts<'a>,
+    ) {
+        let found = keys.iter().filter_map(|key| Some((key, of(&self.find(key)?.resource)?)));
+        let (keys, levels): (Vec<&Key>, Vec<&Attached<S>>) = found.unzip();
+        for part in effective(&levels) {
+            let Some(winner) = keys.get(part.from.level) else { continue };
+            for loser in part.lost.iter().filter_map(|said| keys.get(said.level)) {
+                let lost = acts.entry(loser).or_default().entry(ancestor.clone()).or_default();
+                let how = if part.from.is_override { "overrides" } else { "defaults" };
+                lost.entry(part.name.clone()).or_default().insert(format!("{how} of {}", written(winner)));
+            }
+        }
     }
 
     fn status(
@@ -117,8 +128,8 @@ impl Security {
     ) -> PolicyStatus {
         let mut entries: BTreeMap<Ancestor, Conditions> =
             acts.iter().map(|(ancestor, lost)| (ancestor.clone(), conditions(judged, lost))).collect();
-        for reference in judged.policy.spec.targets() {
-            let target = target(&judged.policy, reference);
+        for reference in judged.policy.spec().targets() {
+            let target = target(&judged.policy, reference, &self.installation);
             let problem = match &target {
                 None => Some((reason::INVALID, String::new())),
                 Some(target) => self.problem(judged, target, surroundings),
@@ -159,11 +170,12 @@ impl Security {
         if let Some(missing) = missing(target, surroundings) {
             return Some((reason::TARGET_NOT_FOUND, format!("targetRefs: {missing}")));
         }
-        let holder = self.holders.get(target).filter(|holder| **holder != judged.name)?;
+        let at = (judged.key.kind, target.clone());
+        let holder = self.holders.get(&at).filter(|holder| **holder != judged.key)?;
         let section = target.section.iter().map(|section| format!(", section {section}")).collect::<String>();
         let message = format!(
-            "targetRefs: SecurityPolicy {holder} has the target {} {}{section} too and is older, or first by name: keep \
-             one of them",
+            "targetRefs: {} has the target {} {}{section} too and is older, or first by name: keep one of them",
+            written(holder),
             target.object.kind.as_str(),
             target.object.name
         );
@@ -176,14 +188,17 @@ fn missing(target: &Target, surroundings: &Surroundings<'_>) -> Option<String> {
     let Target { object, section } = target;
     let (kind, namespace, name) = (object.kind, &*object.namespace, &*object.name);
     let Some(sections) = sections(kind, namespace, name, surroundings) else {
-        let whose = if kind == ObjectKind::Gateway {
+        let whose = if kind == ObjectKind::GatewayClass {
+            " of Fairway"
+        } else if kind == ObjectKind::Gateway {
             " of a class of Fairway"
         } else if kind == ObjectKind::ListenerSet {
             " of a Gateway of Fairway"
         } else {
             ""
         };
-        return Some(format!("there is no {} {namespace}/{name}{whose}", kind.as_str()));
+        let at = if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") };
+        return Some(format!("there is no {} {at}{whose}", kind.as_str()));
     };
     let section = section.as_deref().filter(|section| !sections.contains(section))?;
     let is_route = matches!(kind, ObjectKind::HttpRoute | ObjectKind::GrpcRoute);
@@ -203,7 +218,9 @@ fn sections<'a>(
         let all = gateways.get(slot).into_iter().flat_map(|gateway| &gateway.listeners);
         all.filter(|listener| listener.set == set).map(|listener| listener.name.as_str()).collect()
     };
-    if kind == ObjectKind::Gateway {
+    if kind == ObjectKind::GatewayClass {
+        resources.gateway_classes.get("", name).filter(|class| is_ours(class)).map(|_| Vec::new())
+    } else if kind == ObjectKind::Gateway {
         gateways.find(namespace, name).map(|slot| listeners(slot, None))
     } else if kind == ObjectKind::ListenerSet {
         gateways.find_set(namespace, name).map(|(slot, set)| listeners(slot, Some(set)))
@@ -227,7 +244,7 @@ fn condition(
     reason: &'static str,
     message: String,
 ) -> Condition {
-    Condition::new(r#type, status, reason, message, judged.policy.metadata.generation)
+    Condition::new(r#type, status, reason, message, judged.policy.generation())
 }
 
 /// Where it acts.
@@ -288,7 +305,7 @@ fn idle(judged: &Judged) -> Conditions {
 }
 
 /// The entry of a target itself.
-fn at(judged: &Judged, reference: &SecurityTargetRef, target: Option<&Target>) -> Ancestor {
+fn at(judged: &Judged, reference: &TargetRef, target: Option<&Target>) -> Ancestor {
     match target {
         Some(Target { object, section }) => {
             (object.kind, object.namespace.clone(), object.name.clone(), section.clone())
@@ -296,7 +313,7 @@ fn at(judged: &Judged, reference: &SecurityTargetRef, target: Option<&Target>) -
         // What it names cannot be a target: the policy stands for itself.
         None => {
             let own = key(judged);
-            (ObjectKind::SecurityPolicy, own.namespace, own.name, Some(reference.kind.as_str().into()))
+            (own.kind, own.namespace, own.name, Some(reference.kind.as_str().into()))
         }
     }
 }
@@ -309,8 +326,13 @@ fn parent_ref((kind, namespace, name, section): Ancestor) -> ParentRef {
         namespace: (!namespace.is_empty()).then(|| namespace.to_string()),
         name: name.to_string(),
         section_name: section
-            .filter(|_| kind != ObjectKind::SecurityPolicy)
+            .filter(|_| !matches!(kind, ObjectKind::SecurityPolicy | ObjectKind::BackendTrafficPolicy))
             .map(|section| section.to_string()),
         ..ParentRef::default()
     }
+}
+
+/// The object itself.
+fn key(judged: &Judged) -> ObjectKey {
+    ObjectKey::new(judged.policy.kind(), judged.policy.namespace(), judged.policy.name())
 }

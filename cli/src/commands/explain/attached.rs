@@ -1,9 +1,13 @@
-//! The SecurityPolicies of a rule at each of its parents, and of its backends: each part with the policy it comes from and
+//! The attached policies of a rule at each of its parents, and of its backends: each part with the policy it comes from and
 //! those it overrode.
 
 use std::fmt::{self, Write as _};
 
-use config::{HttpRoute, HttpRule, Key, Kind, Parent, Resource, Resources, SecurityPolicy, effective};
+use config::{
+    Attached, EffectivePart, HttpRoute, HttpRule, Key, Kind, Parent, Resource, Resources, Said, SecuritySet,
+    TrafficSet, effective,
+};
+use policies::Parts;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -22,7 +26,7 @@ pub(super) struct Guarded {
 }
 
 /// A part and whose it is.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Part {
     part: String,
@@ -47,7 +51,7 @@ impl fmt::Display for Part {
 /// Those of a rule, by parent; parents without any are left out.
 pub(super) fn of_rule(route: &HttpRoute, rule: &HttpRule, resources: &Resources) -> Vec<Guarded> {
     let of_parent = |parent: &Parent| {
-        let names = listener(parent, resources).iter().chain(&route.security).chain(&rule.security);
+        let names = listener(parent, resources).iter().chain(&route.attached).chain(&rule.attached);
         guarded(parent_name(parent), names, resources)
     };
     route.parents.iter().filter_map(of_parent).collect()
@@ -55,11 +59,11 @@ pub(super) fn of_rule(route: &HttpRoute, rule: &HttpRule, resources: &Resources)
 
 /// Those of a backend.
 pub(super) fn of_backend(backend: &config::WeightedBackend, resources: &Resources) -> Option<Guarded> {
-    guarded("Service".to_owned(), backend.security.iter(), resources)
+    guarded("Service".to_owned(), backend.attached.iter(), resources)
 }
 
 /// What holds for all that comes in by a parent.
-fn listener<'a>(parent: &Parent, resources: &'a Resources) -> &'a [String] {
+fn listener<'a>(parent: &Parent, resources: &'a Resources) -> &'a [Key] {
     let key = match parent {
         Parent::Listener { namespace, gateway, section, .. } => {
             Key::new(Kind::Listener, namespace.as_str(), format!("{gateway}/{section}"))
@@ -67,51 +71,80 @@ fn listener<'a>(parent: &Parent, resources: &'a Resources) -> &'a [String] {
         Parent::Service(service) => Key { kind: Kind::Listener, ..Key::backend(service) },
     };
     match resources.get(&key).map(|resource| &**resource) {
-        Some(Resource::Listener(listener)) => &listener.security,
+        Some(Resource::Listener(listener)) => &listener.attached,
         _ => &[],
     }
 }
 
 fn guarded<'a>(
     parent: String,
-    names: impl Iterator<Item = &'a String>,
+    keys: impl Iterator<Item = &'a Key>,
     resources: &Resources,
 ) -> Option<Guarded> {
-    let (mut levels, mut refused): (Vec<(&str, &SecurityPolicy)>, Vec<String>) = Default::default();
-    for name in names {
-        if levels.iter().any(|(known, _)| known == name) {
-            continue;
-        }
-        match resources.get(&Key::security_policy(name)).map(|resource| &**resource) {
-            Some(Resource::SecurityPolicy(policy)) => {
-                refused.extend(policy.invalid.iter().map(|why| format!("SecurityPolicy/{name}: {why}")));
-                levels.push((name, policy));
+    let mut found = Found::default();
+    for key in keys {
+        match resources.get(key).map(|resource| &**resource) {
+            Some(Resource::SecurityPolicy(policy)) => found.add(key, policy, |found| &mut found.security),
+            Some(Resource::BackendTrafficPolicy(policy)) => {
+                found.add(key, policy, |found| &mut found.traffic)
             }
-            _ => refused.push(format!("SecurityPolicy/{name} is not there")),
+            _ => found.refused.push(format!("{key} is not there")),
         }
     }
-    if levels.is_empty() && refused.is_empty() {
+    let Found { security, traffic, refused } = found;
+    if security.is_empty() && traffic.is_empty() && refused.is_empty() {
         return None;
     }
-    let of = |said: &config::Said| {
-        let name = levels.get(said.level).map_or("", |(name, _)| name);
-        format!("SecurityPolicy/{name} {}", if said.is_override { "overrides" } else { "defaults" })
+    let parts = [parts(&security), parts(&traffic)].concat();
+    Some(Guarded { parent, refused, parts })
+}
+
+/// Policies of one kind, from general to specific.
+type Levels<'a, S> = Vec<(&'a Key, &'a Attached<S>)>;
+
+#[derive(Default)]
+struct Found<'a> {
+    security: Levels<'a, SecuritySet>,
+    traffic: Levels<'a, TrafficSet>,
+    refused: Vec<String>,
+}
+
+impl<'a> Found<'a> {
+    fn add<S: Parts>(
+        &mut self,
+        key: &'a Key,
+        policy: &'a Attached<S>,
+        levels: impl Fn(&mut Self) -> &mut Levels<'a, S>,
+    ) {
+        let levels = levels(self);
+        if levels.iter().any(|(known, _)| *known == key) {
+            return;
+        }
+        levels.push((key, policy));
+        self.refused.extend(policy.invalid.iter().map(|why| format!("{key}: {why}")));
+    }
+}
+
+fn parts<S: Parts>(levels: &Levels<'_, S>) -> Vec<Part> {
+    let of = |said: &Said| {
+        let key = levels.get(said.level).map(|(key, _)| key.to_string()).unwrap_or_default();
+        format!("{key} {}", if said.is_override { "overrides" } else { "defaults" })
     };
-    let policies: Vec<&SecurityPolicy> = levels.iter().map(|(_, policy)| *policy).collect();
-    let parts = effective(&policies).into_iter().map(|part| Part {
+    let policies: Vec<&Attached<S>> = levels.iter().map(|(_, policy)| *policy).collect();
+    let part = |part: EffectivePart| Part {
         from: of(&part.from),
         overrode: part.lost.iter().map(of).collect(),
         part: part.name,
         value: part.value,
-    });
-    Some(Guarded { parent, refused, parts: parts.collect() })
+    };
+    effective(&policies).into_iter().map(part).collect()
 }
 
 /// As text, each line with this before it.
 pub(super) fn text(guarded: &Guarded, indent: &str) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
-    let _ = writeln!(text, "{indent}security {}", guarded.parent);
+    let _ = writeln!(text, "{indent}attached {}", guarded.parent);
     for why in &guarded.refused {
         let _ = writeln!(text, "{indent}         refuses every request: {why}");
     }

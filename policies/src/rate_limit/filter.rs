@@ -1,0 +1,169 @@
+//! What becomes of a request.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use smallvec::SmallVec;
+
+use super::DEAREST;
+use super::counters::{Counters, Hashed};
+use super::headers::{Names, older, seconds};
+use super::rate::{Rate, Taken};
+use super::select::Selector;
+use crate::denials::Body;
+use crate::mode::Mode;
+use crate::{Context, Filter, Reply, Request, Response, Verdict};
+
+/// A compiled [`RateLimit`](super::RateLimit).
+#[derive(Debug)]
+pub struct RateLimitFilter {
+    pub(super) rules: Box<[Rule]>,
+    pub(super) clock: fn() -> Duration,
+    pub(super) mode: Mode,
+}
+
+/// A limit.
+#[derive(Debug)]
+pub(super) struct Rule {
+    pub(super) name: Arc<str>,
+    pub(super) select: Selector,
+    pub(super) rate: Rate,
+    pub(super) counters: Arc<Counters>,
+    pub(super) request: Price,
+    pub(super) response: Option<Price>,
+    pub(super) is_shared: bool,
+    pub(super) is_shadow: bool,
+    pub(super) names: Option<Names>,
+    pub(super) tells_older: bool,
+}
+
+/// What something costs.
+#[derive(Debug)]
+pub(super) enum Price {
+    Number(u64),
+    Header(HeaderName),
+}
+
+impl Price {
+    fn of(&self, headers: &HeaderMap, otherwise: u64) -> u64 {
+        match self {
+            Self::Number(number) => *number,
+            Self::Header(name) => {
+                let mut lines = headers.get_all(name).iter();
+                let said =
+                    lines.next().filter(|_| lines.next().is_none()).and_then(|line| line.to_str().ok());
+                let digits = said.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+                digits.and_then(|text| text.parse().ok()).map_or(otherwise, |cost: u64| cost.min(DEAREST))
+            }
+        }
+    }
+}
+
+/// What a request took, or did not get, of one limit.
+#[derive(Debug)]
+pub struct Share {
+    rule: usize,
+    key: Hashed,
+    cost: u64,
+    taken: Taken,
+}
+
+/// What a request took.
+pub(super) type Shares = SmallVec<[Share; 2]>;
+
+impl Filter for RateLimitFilter {
+    type State = Shares;
+
+    const BY_ROUTE: bool = true;
+
+    fn is_shadow(&self) -> bool {
+        self.mode == Mode::Shadow
+    }
+
+    fn request<'a>(
+        &'a self,
+        req: &'a mut Request,
+        ctx: &'a mut Context,
+        shares: &'a mut Shares,
+    ) -> Verdict<'a> {
+        let now = (self.clock)();
+        for (at, rule) in self.rules.iter().enumerate() {
+            let Some(key) = rule.key(req, ctx) else { continue };
+            let cost = rule.request.of(&req.headers, 1);
+            let taken = rule.counters.take(key, rule.rate, now, cost);
+            shares.push(Share { rule: at, key, cost, taken });
+            if taken.is_admitted {
+                continue;
+            }
+            if rule.is_shadow {
+                ctx.denied_by = Some(rule.name.clone());
+                ctx.would_deny.push("rate_limited");
+                continue;
+            }
+            self.give_back(shares, now);
+            ctx.denied_by = Some(rule.name.clone());
+            return Verdict::Reply(refuse(rule, taken, ctx.denials));
+        }
+        Verdict::Continue
+    }
+
+    fn response(&self, rsp: &mut Response, _: &Context, shares: &Shares) {
+        let told = || shares.iter().filter_map(|share| Some((self.rules.get(share.rule)?, &share.taken)));
+        Names::write(rsp, told().filter_map(|(rule, taken)| Some((rule.names.as_ref()?, taken))));
+        older(rsp, told().filter(|(rule, _)| rule.tells_older).map(|(rule, taken)| (rule.rate, taken)));
+        let now = (self.clock)();
+        for share in shares.iter().filter(|share| share.taken.is_admitted) {
+            if let Some(rule) = self.rules.get(share.rule)
+                && let Some(price) = &rule.response
+            {
+                rule.counters.charge(share.key, rule.rate, now, price.of(&rsp.headers, 0));
+            }
+        }
+    }
+}
+
+impl RateLimitFilter {
+    /// Whoever is refused takes nothing of other limits.
+    fn give_back(&self, shares: &mut Shares, now: Duration) {
+        for share in shares.iter_mut().filter(|share| share.taken.is_admitted) {
+            if let Some(rule) = self.rules.get(share.rule) {
+                rule.counters.give_back(share.key, rule.rate, now, share.cost);
+                // What a response costs is charged to those who were admitted.
+                share.taken.is_admitted = false;
+                share.taken.remaining =
+                    share.taken.remaining.saturating_add(share.cost).min(rule.rate.burst());
+            }
+        }
+    }
+}
+
+impl Rule {
+    /// The bucket of a request; `None`: the limit is not about it.
+    fn key(&self, req: &Request, ctx: &Context) -> Option<Hashed> {
+        let mut key = self.counters.key();
+        if !self.is_shared
+            && let Some((kind, route)) = &ctx.route
+        {
+            key.part(kind.as_bytes());
+            key.part(route.as_bytes());
+        }
+        self.select.holds(req, ctx, &mut key).then(|| key.finish())
+    }
+}
+
+/// RFC 6585 section 4.
+fn refuse(rule: &Rule, taken: Taken, body: Body) -> Reply {
+    let mut reply = Reply::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited")
+        .with(header::RETRY_AFTER, HeaderValue::from(seconds(taken.wait)));
+    if body == Body::Problem && rule.names.is_some() {
+        // A name needs no escape.
+        reply.body = Bytes::from(format!(
+            r#"{{"type":"https://iana.org/assignments/http-problem-types#quota-exceeded","title":"Too Many Requests","status":429,"reason":"rate_limited","violated-policies":["{}"]}}"#,
+            rule.name
+        ));
+        reply = reply.with(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    }
+    reply
+}
