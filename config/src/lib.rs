@@ -16,6 +16,7 @@ mod generation;
 pub mod identity;
 mod listener;
 mod material;
+pub mod quota;
 mod redacted;
 mod resource;
 mod route;

@@ -44,6 +44,7 @@ pub mod denials;
 pub mod ext_auth;
 pub mod ip_list;
 pub mod jwt;
+pub mod lease;
 pub mod mirror;
 pub mod rate_limit;
 pub mod redirect;

@@ -1,0 +1,364 @@
+//! The quota server: streams of clients around [`Record`]s.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use policies::lease::{Limit, Mode, Share};
+
+use super::allot::{Round, Told};
+use super::holding::{Rules, Said, SaidOfLease};
+use super::id::{BadBucket, Id};
+use super::proto::{Abandon, Action, Assign, BucketAction, BucketUsage, Lease, Reports, Response, Span};
+use super::record::Record;
+use super::{PER_MESSAGE, Pace, strategy};
+
+const SECOND: u64 = 1_000_000_000;
+/// A sliding window is learned about for no longer than this beyond the leases.
+const LONGEST_WINDOW: u64 = 60 * SECOND;
+
+/// How leases are given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServerOptions {
+    /// How long a lease holds, in nanoseconds. Default: a minute. Who cannot be heard keeps its share so long.
+    pub ttl: u64,
+    /// How long clients go on with one that has ended, in nanoseconds; the greatest of all
+    /// [`Terms::reuse`](policies::lease::Terms::reuse). Default: 0.
+    pub reuse: u64,
+    /// Buckets that are kept. Default: 100,000. Clients of others stay without an assignment.
+    pub buckets: usize,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self { ttl: 60 * SECOND, reuse: 0, buckets: 100_000 }
+    }
+}
+
+/// What is limited, and to how much: the configuration.
+pub trait Limits {
+    /// The limit of a bucket; `None` when there is none, so that clients keep to what they know of it.
+    fn limit(&self, domain: &str, id: &Id) -> Option<Limit>;
+}
+
+/// Where records are kept. Each change is one call, so that a store which servers share can make it atomic.
+pub trait Records {
+    /// Changes a record, which is `new` if there is none. Says whether there is one now: a store may be full.
+    fn change(&mut self, name: &Name, new: Option<Record>, change: &mut dyn FnMut(&mut Record)) -> bool;
+    /// Looks at each and removes those that are not wanted any more.
+    fn retain(&mut self, keep: &mut dyn FnMut(&Name, &mut Record) -> bool);
+}
+
+/// A bucket, and the domain it is in.
+pub type Name = (Arc<str>, Id);
+
+/// Records in memory.
+#[derive(Debug)]
+pub struct Memory {
+    records: HashMap<Name, Record>,
+    most: usize,
+}
+
+impl Memory {
+    /// At most so many.
+    pub fn new(most: usize) -> Self {
+        Self { records: HashMap::new(), most }
+    }
+
+    /// Each record.
+    pub fn iter(&self) -> impl Iterator<Item = (&Name, &Record)> {
+        self.records.iter()
+    }
+}
+
+impl Records for Memory {
+    fn change(&mut self, name: &Name, new: Option<Record>, change: &mut dyn FnMut(&mut Record)) -> bool {
+        if let Some(record) = self.records.get_mut(name) {
+            change(record);
+            return true;
+        }
+        let Some(mut record) = new.filter(|_| self.records.len() < self.most) else { return false };
+        change(&mut record);
+        self.records.insert(name.clone(), record);
+        true
+    }
+
+    fn retain(&mut self, keep: &mut dyn FnMut(&Name, &mut Record) -> bool) {
+        self.records.retain(|name, record| keep(name, record));
+    }
+}
+
+/// Why a stream has to end.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadReport {
+    /// No stream of that client was opened.
+    #[error("no stream of {0} is open")]
+    NoStream(String),
+    /// The first message says which domain.
+    #[error("domain is empty: send it in the first message of a stream")]
+    NoDomain,
+    /// It holds for the stream.
+    #[error("domain changed from {0} to {1}: open another stream")]
+    OtherDomain(String, String),
+}
+
+/// What a server has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ServerCounts {
+    /// Messages received.
+    pub received: u64,
+    /// Messages sent.
+    pub sent: u64,
+    /// Reports that were passed over: no bucket, or a bad one.
+    pub bad: u64,
+    /// Reports of buckets that no limit is known for.
+    pub unknown: u64,
+    /// Reports of buckets for which there was no place.
+    pub refused: u64,
+}
+
+#[derive(Debug)]
+struct Stream {
+    number: u64,
+    domain: Option<Arc<str>>,
+    sequence: u64,
+    pace: Pace,
+    sent: u64,
+    outbox: Vec<BucketAction>,
+    /// [`Reports::sequence`] when the oldest in the outbox was put there: leases are counted from that.
+    answers: u64,
+}
+
+impl Stream {
+    /// The stream, and the message that what is put into the outbox now goes out in.
+    fn next_message(&self) -> (u64, u64) {
+        (self.number, self.sent + 1 + (self.outbox.len() / PER_MESSAGE) as u64)
+    }
+}
+
+/// A quota server.
+#[derive(Debug)]
+pub struct Server<R> {
+    options: ServerOptions,
+    records: R,
+    started: u64,
+    version: u64,
+    streams: BTreeMap<Arc<str>, Stream>,
+    opened: u64,
+    due: BTreeSet<Name>,
+    swept: u64,
+    counts: ServerCounts,
+}
+
+impl<R: Records> Server<R> {
+    /// One that starts now, and does not know what others gave away before. `epoch` differs for each start: of two servers
+    /// the later one's is greater.
+    pub fn new(now: u64, epoch: u32, options: ServerOptions, records: R) -> Self {
+        Self {
+            options,
+            records,
+            started: now,
+            version: u64::from(epoch.max(1)) << 32,
+            streams: BTreeMap::new(),
+            opened: 0,
+            due: BTreeSet::new(),
+            swept: now,
+            counts: ServerCounts::default(),
+        }
+    }
+
+    /// What it has done.
+    pub fn counts(&self) -> ServerCounts {
+        self.counts
+    }
+
+    /// Where its records are.
+    pub fn records(&self) -> &R {
+        &self.records
+    }
+
+    /// A client opened a stream; one it had before is over. `client` is who it proved to be, the same after a break.
+    pub fn opened(&mut self, client: &str) {
+        self.opened += 1;
+        let stream = Stream {
+            number: self.opened,
+            domain: None,
+            sequence: 0,
+            pace: Pace::new(),
+            sent: 0,
+            outbox: Vec::new(),
+            answers: 0,
+        };
+        self.streams.insert(client.into(), stream);
+    }
+
+    /// A client's stream is over. What it has stays its own until it ends.
+    pub fn closed(&mut self, client: &str) {
+        self.streams.remove(client);
+    }
+
+    /// Takes in a message.
+    pub fn report(
+        &mut self,
+        now: u64,
+        client: &str,
+        reports: &Reports,
+        limits: &dyn Limits,
+    ) -> Result<(), BadReport> {
+        self.counts.received += 1;
+        let Some((client, stream)) =
+            self.streams.get_key_value(client).map(|(client, _)| Arc::clone(client)).and_then(|client| {
+                let stream = self.streams.get_mut(&client)?;
+                Some((client, stream))
+            })
+        else {
+            return Err(BadReport::NoStream(client.to_owned()));
+        };
+        let domain = match &stream.domain {
+            None if reports.domain.is_empty() => return Err(BadReport::NoDomain),
+            None => Arc::clone(stream.domain.insert(reports.domain.as_str().into())),
+            Some(domain) if !reports.domain.is_empty() && **domain != *reports.domain => {
+                return Err(BadReport::OtherDomain(domain.to_string(), reports.domain.clone()));
+            }
+            Some(domain) => Arc::clone(domain),
+        };
+        stream.sequence = reports.sequence;
+        let after = (stream.number, reports.seen);
+        for usage in reports.usages.iter().take(PER_MESSAGE) {
+            match Id::decode(usage.bucket_id.as_ref()) {
+                Ok(id) => self.take_in(now, (Arc::clone(&domain), id), &client, &said(after, usage), limits),
+                Err(BadBucket::Empty | BadBucket::EmptyPair | BadBucket::TooLarge) => self.counts.bad += 1,
+            }
+        }
+        self.counts.bad += reports.usages.len().saturating_sub(PER_MESSAGE) as u64;
+        Ok(())
+    }
+
+    fn take_in(&mut self, now: u64, name: Name, client: &Arc<str>, said: &Said, limits: &dyn Limits) {
+        let Some(limit) = limits.limit(&name.0, &name.1) else {
+            self.counts.unknown += 1;
+            // Those who know the limit keep to an equal part of it; others to what they were configured with. To admit or
+            // to refuse everything would be an answer of somebody who does not know the question.
+            let abandon = Action::Abandon(Abandon { is_unknown: true });
+            return self.put(client, &name.1, abandon);
+        };
+        let rules = self.rules();
+        let learns_until = self.learns_until(&limit);
+        let new = Record::new(now, limit, learns_until);
+        let is_kept = self.records.change(&name, Some(new), &mut |record| {
+            record.limit_to(now, limit);
+            record.report(now, client, said, rules);
+        });
+        if is_kept {
+            self.due.insert(name);
+        } else {
+            self.counts.refused += 1;
+        }
+    }
+
+    fn rules(&self) -> Rules {
+        Rules { ttl: self.options.ttl, counts_for: self.options.ttl.saturating_add(self.options.reuse) }
+    }
+
+    fn learns_until(&self, limit: &Limit) -> u64 {
+        let window = match limit.mode() {
+            Mode::TokenBucket => 0,
+            Mode::SlidingWindow => limit.per().min(LONGEST_WINDOW),
+        };
+        self.started.saturating_add(self.rules().counts_for).saturating_add(window)
+    }
+
+    fn put(&mut self, client: &Arc<str>, id: &Id, action: Action) {
+        if let Some(stream) = self.streams.get_mut(client) {
+            if stream.outbox.is_empty() {
+                stream.answers = stream.sequence;
+            }
+            stream.outbox.push(BucketAction { bucket_id: Some(id.encode()), action: Some(action) });
+        }
+    }
+
+    /// Divides what has to be divided again, and says which messages go out now.
+    pub fn poll(&mut self, now: u64) -> Vec<(Arc<str>, Response)> {
+        if now.saturating_sub(self.swept) >= SECOND {
+            self.swept = now;
+            let due = &mut self.due;
+            self.records.retain(&mut |name, record| {
+                record.advance(now);
+                if record.is_due {
+                    due.insert(name.clone());
+                }
+                !record.is_blank(now)
+            });
+        }
+        for name in std::mem::take(&mut self.due) {
+            self.divide(now, &name);
+        }
+        let mut out = Vec::new();
+        for (client, stream) in &mut self.streams {
+            if stream.outbox.is_empty() || !stream.pace.is_ready(now) {
+                continue;
+            }
+            stream.pace.sent(now);
+            stream.sent += 1;
+            let rest = stream.outbox.split_off(stream.outbox.len().min(PER_MESSAGE));
+            let actions = std::mem::replace(&mut stream.outbox, rest);
+            out.push((Arc::clone(client), Response { actions, sequence: stream.answers }));
+        }
+        self.counts.sent += out.len() as u64;
+        out
+    }
+
+    fn divide(&mut self, now: u64, name: &Name) {
+        let (rules, mut version) = (self.rules(), self.version);
+        let (mut told, mut limit) = (Vec::new(), None);
+        let streams = &self.streams;
+        let domain = &name.0;
+        let is_here = |stream: &&Stream| stream.domain.as_ref() == Some(domain);
+        let hears = |client: &str| streams.get(client).filter(is_here).map(Stream::next_message);
+        let clients = streams.values().filter(is_here).count() as u64;
+        self.records.change(name, None, &mut |record| {
+            let mut round =
+                Round { now, rules, clients, hears: &hears, version: &mut version, told: Vec::new() };
+            record.allot(&mut round);
+            told = round.told;
+            limit = Some(record.limit);
+        });
+        self.version = version;
+        let Some(limit) = limit else { return };
+        for Told { client, share, tokens, version } in told {
+            let lease = Lease { version, rate: share.rate, burst: share.burst, tokens };
+            let assign = Assign {
+                time_to_live: Some(Span::of(rules.ttl)),
+                strategy: Some(strategy::encode(&limit, share)),
+                lease: Some(lease),
+            };
+            self.put(&client, &name.1, Action::Assign(assign));
+        }
+    }
+
+    /// When [`poll`](Self::poll) has something to do, unless a report comes before.
+    pub fn next(&self) -> u64 {
+        let sweep = self.swept.saturating_add(SECOND);
+        let waiting = self.streams.values().filter(|stream| !stream.outbox.is_empty());
+        let ready = waiting.map(|stream| stream.pace.next()).min();
+        let due = if self.due.is_empty() { None } else { Some(0) };
+        [Some(sweep), ready, due].into_iter().flatten().min().unwrap_or(sweep)
+    }
+}
+
+fn said(after: (u64, u64), usage: &BucketUsage) -> Said {
+    Said {
+        after,
+        elapsed: usage.time_elapsed.map_or(0, |span| span.in_nanos()),
+        allowed: usage.allowed,
+        denied: usage.denied,
+        lease: usage.lease.as_ref().map(|lease| SaidOfLease {
+            version: lease.version,
+            share: Share { rate: lease.rate, burst: lease.burst },
+            unleased: lease.unleased,
+            returned: lease.returned,
+            spilled: lease.spilled,
+            in_window: lease.in_window,
+            is_released: lease.is_released,
+        }),
+    }
+}
