@@ -42,6 +42,7 @@ pub(crate) enum Command {
     Install(Install),
     Check(Check),
     Status(Status),
+    Rls(Rls),
 }
 
 /// Serve manifests from files: gateway and waypoint in this process, live.
@@ -98,6 +99,31 @@ pub(crate) struct Manifests {
     /// Namespace of the controller: only there can policies be about a GatewayClass.
     #[arg(long, default_value = NAMESPACE, value_name = "NAME")]
     pub(crate) controller_namespace: String,
+}
+
+/// Serve a rate limit service (RLS, envoy.service.ratelimit.v3): asked for each request, it says yes or no.
+///
+/// For Envoy and others that ask one; Fairway's own proxies need none. Reads the configuration files of
+/// envoyproxy/ratelimit and watches them: a saved file holds at once; one that cannot be followed is refused, and what the
+/// files said last holds on. Counts are kept in memory, in fixed windows, so that one process has to be asked by all.
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+Examples:
+  fairway rls -f limits.yaml
+  fairway rls -f limits/ --listen 0.0.0.0:8081 --keys 5000000")]
+pub(crate) struct Rls {
+    /// Directories and files that say the limits, one domain each.
+    #[arg(short, long = "file", value_name = "DIR", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Where it is asked: gRPC over HTTP/2 without TLS.
+    #[arg(long, default_value = "127.0.0.1:8081", value_name = "ADDRESS")]
+    pub(crate) listen: SocketAddr,
+    /// Several files may be about one domain.
+    #[arg(long)]
+    pub(crate) merge_domains: bool,
+    /// Counters, some 64 bytes each; what has no place of its own shares one with others.
+    #[arg(long, default_value_t = 1_000_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) keys: u32,
 }
 
 /// Show what manifests mean: the proxies' configuration and every status.

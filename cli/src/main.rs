@@ -37,6 +37,7 @@ fn main() -> ExitCode {
         Command::Install(args) => commands::install::run(&args),
         Command::Check(args) => commands::check::run(&args),
         Command::Status(args) => commands::status::run(&args),
+        Command::Rls(args) => commands::rls::run(&args),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

@@ -281,6 +281,41 @@ fn a_second_interrupt_ends_at_once() {
     let _ = client.wait();
 }
 
+const BROKEN: &str = "
+apiVersion: fairway.dev/v1alpha1
+kind: SecurityPolicy
+metadata: {name: closed, namespace: demo}
+spec:
+  targetRefs: [{group: gateway.networking.k8s.io, kind: HTTPRoute, name: shop}]
+  ipAllowList: {cidrs: 127.0.0.0/8}
+";
+
+#[test]
+fn a_fresh_start_leaves_nothing_open_that_a_broken_policy_was_to_close() {
+    let dir = tempfile::tempdir().unwrap();
+    copy_of("quickstart", dir.path());
+    let file = dir.path().join("closed.yaml");
+    fs::write(&file, BROKEN).unwrap();
+    let mut running = Running::start(dir.path(), &[]);
+    let curls = running.curls();
+    assert!(shell(&curls[0]).contains(" 500"), "its target refuses");
+    assert!(shell(&curls[2]).contains(" 200"), "others are served");
+    assert!(running.seen.iter().any(|line| line.contains("closed.yaml:") && line.contains("FW01")));
+    fs::write(&file, BROKEN.replace("cidrs: 127.0.0.0/8", "cidrs: [127.0.0.0/8]")).unwrap();
+    running.wait_for("changed SecurityPolicy/demo/closed");
+    assert!(shell(&curls[0]).contains(" 200"), "it is mended");
+    drop(running);
+
+    // Nobody can tell what these are about.
+    for unknowable in ["kind: SecurityPolicy\nspec: {", &BROKEN.replace("name: shop", "nam: shop")] {
+        fs::write(&file, unknowable).unwrap();
+        let out = fairway().arg("standalone").arg(dir.path()).output().unwrap();
+        let error = String::from_utf8(out.stderr).unwrap();
+        assert!(error.contains("does not start") && error.contains("closed.yaml:1:1: FW0113"), "{error}");
+        assert_eq!(out.status.code(), Some(2));
+    }
+}
+
 #[test]
 fn what_cannot_start_says_why() {
     let refused = |args: &[&str]| {

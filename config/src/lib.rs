@@ -19,6 +19,7 @@ mod material;
 pub mod quota;
 mod redacted;
 mod resource;
+pub mod rls;
 mod route;
 pub mod snapshot;
 pub mod sorted;

@@ -24,6 +24,8 @@ pub(crate) struct Spec<'a> {
     pub(crate) parts: &'a Map<String, Value>,
     /// Fields of Envoy Gateway's kind that do not exist here, each with what to do.
     pub(crate) refused: &'static [(&'static str, &'static str)],
+    /// Why it cannot be followed, whatever it says.
+    pub(crate) does_not_load: Option<&'a str>,
 }
 
 impl<'a> Spec<'a> {

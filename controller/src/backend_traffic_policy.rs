@@ -50,6 +50,9 @@ pub struct BackendTrafficPolicySpec {
     #[serde(flatten)]
     #[schemars(with = "TrafficSet")]
     pub parts: Map<String, Value>,
+    /// Why it is not as it is written: it stands in for one in a file that does not load. No field of the kind.
+    #[serde(skip)]
+    pub does_not_load: Option<String>,
 }
 
 /// Fields of Envoy Gateway's BackendTrafficPolicy that do not exist here, each with what to do.
@@ -86,6 +89,7 @@ impl BackendTrafficPolicySpec {
             overrides: self.overrides.as_ref(),
             parts: &self.parts,
             refused: REFUSED,
+            does_not_load: self.does_not_load.as_deref(),
         }
     }
 }

@@ -274,6 +274,15 @@ mod tests {
     }
 
     #[test]
+    fn every_kind_fits_where_kubectl_apply_keeps_it() {
+        // metav1: annotations of an object are 256 KiB at most together; client-side apply keeps all of it in one.
+        for crd in crds() {
+            let length = serde_json::to_string(&crd).unwrap().len();
+            assert!(length < 250_000, "{}: {length} bytes", crd["metadata"]["name"]);
+        }
+    }
+
+    #[test]
     fn a_schema_the_api_server_takes_has_no_references() {
         let text = serde_json::to_string(&crds()).unwrap();
         assert!(!text.contains("$ref"));

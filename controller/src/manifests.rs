@@ -11,6 +11,7 @@ mod object;
 mod scalar;
 mod schema;
 mod split;
+mod stand_in;
 mod version;
 mod yaml;
 

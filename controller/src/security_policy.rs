@@ -50,6 +50,9 @@ pub struct SecurityPolicySpec {
     #[serde(flatten)]
     #[schemars(with = "SecuritySet")]
     pub parts: Map<String, Value>,
+    /// Why it is not as it is written: it stands in for one in a file that does not load. No field of the kind.
+    #[serde(skip)]
+    pub does_not_load: Option<String>,
 }
 
 /// Fields of Envoy Gateway's SecurityPolicy that do not exist here, each with what to do.
@@ -69,6 +72,7 @@ impl SecurityPolicySpec {
             overrides: self.overrides.as_ref(),
             parts: &self.parts,
             refused: REFUSED,
+            does_not_load: self.does_not_load.as_deref(),
         }
     }
 }

@@ -34,6 +34,7 @@ mod route_status;
 mod rule;
 mod selector;
 pub(crate) mod service_port;
+mod session;
 mod slots;
 mod stream_route;
 mod tls;

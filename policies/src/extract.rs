@@ -172,6 +172,12 @@ pub(crate) fn param<'r>(req: &'r Request, name: &str) -> Option<Cow<'r, [u8]>> {
     params(req).find_map(|pair| value_of(pair, name)).map(|value| percent_decode_str(value).into())
 }
 
+/// The cookies of this name, in order.
+pub(crate) fn cookie<'r>(req: &'r Request, name: &str) -> impl Iterator<Item = &'r [u8]> {
+    let fields = req.headers.get_all(header::COOKIE).iter();
+    fields.flat_map(|field| cookies(field.as_bytes())).filter_map(move |pair| cookie_value(pair, name))
+}
+
 fn params(req: &Request) -> impl Iterator<Item = &str> {
     req.uri.query().unwrap_or_default().split('&')
 }

@@ -32,6 +32,7 @@ mod path;
 mod policy;
 #[macro_use]
 mod registry;
+mod reference;
 mod sample;
 mod schema;
 
@@ -51,6 +52,8 @@ pub mod redirect;
 pub mod request_headers;
 pub mod response_headers;
 pub mod retry;
+pub mod session_persistence;
+pub mod stable;
 pub mod timeouts;
 pub mod url_rewrite;
 
@@ -62,9 +65,10 @@ pub use layer::{Inherit, Layer, Parts, merge};
 pub use material::Material;
 pub use offload::{AtOnce, Offload, Work};
 pub use policy::{
-    Answer, BackendRef, Call, Context, Filter, Invalid, Lookup, Net, ObjectKind, ObjectRef, Policy, Reply,
-    Request, Response, Scheme, Unanswered, Upstream, Verdict, written,
+    Answer, Call, Context, Filter, Invalid, Lookup, Net, Policy, Reply, Request, Response, Scheme,
+    Unanswered, Upstream, Verdict, written,
 };
+pub use reference::{BackendRef, KeyRef, ObjectKind, ObjectRef};
 pub use schema::DURATION;
 
 registry! {
@@ -105,6 +109,8 @@ registry! {
         /// Answers with a redirect. Before anything changes the request: its target is computed from what the client
         /// sent.
         redirect: redirect::Redirect,
+        /// Sessions that stay with one endpoint. Before the path is changed: cookies are for what the client sent.
+        session_persistence: session_persistence::SessionPersistence,
         /// Request header fields to set, add and remove.
         request_headers: request_headers::RequestHeaders,
         /// Host and path the backend sees.

@@ -13,15 +13,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use schemars::JsonSchema;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::caller::Caller;
 use crate::incoming::Incoming;
 use crate::material::Material;
 use crate::offload::{AtOnce, Offload};
-use crate::schema::{NAMESPACE, OBJECT_NAME, form};
+use crate::reference::{BackendRef, ObjectRef};
 
 /// A request head. Change it through its inherent methods: `headers` is read-only there, because Pingora keeps a
 /// second map with the case of the names.
@@ -209,6 +209,8 @@ pub struct Context {
     pub timeouts: crate::timeouts::Limits,
     /// Decided: when a failed attempt may be repeated.
     pub retry: Option<Arc<crate::retry::Plan>>,
+    /// Decided: which endpoint its session wants; the engine says which one it got.
+    pub session: Option<crate::session_persistence::Session>,
     /// Decided: who gets a copy of the request.
     pub mirrors: SmallVec<[Arc<dyn Upstream>; 1]>,
     /// Decided: how a refusal looks.
@@ -307,76 +309,6 @@ pub enum Unanswered {
     Failed,
     /// Its body is longer than 64 KiB.
     TooLarge,
-}
-
-/// A Secret or ConfigMap; granted (ReferenceGrant) by the time it is compiled.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ObjectRef {
-    /// `Secret` or `ConfigMap`.
-    pub kind: ObjectKind,
-    /// Namespace of the object. Default: that of the policy.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    #[schemars(transform = form(NAMESPACE))]
-    pub namespace: String,
-    /// Name of the object.
-    #[schemars(transform = form(OBJECT_NAME))]
-    pub name: String,
-}
-
-impl ObjectRef {
-    /// The same with its namespace, as a policy of `namespace` means it.
-    #[must_use]
-    pub fn within(&self, namespace: &str) -> Self {
-        let namespace = if self.namespace.is_empty() { namespace } else { &self.namespace };
-        Self { kind: self.kind, namespace: namespace.to_owned(), name: self.name.clone() }
-    }
-}
-
-impl fmt::Display for ObjectRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} {}/{}", self.kind, self.namespace, self.name)
-    }
-}
-
-/// What kind of object holds something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-pub enum ObjectKind {
-    /// What must not be shown.
-    Secret,
-    /// What everybody may see.
-    ConfigMap,
-}
-
-/// A Service port; granted (ReferenceGrant) by the time it is compiled.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct BackendRef {
-    /// Namespace of the Service. Default: that of the policy or route.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    #[schemars(transform = form(NAMESPACE))]
-    pub namespace: String,
-    /// Name of the Service.
-    #[schemars(transform = form(OBJECT_NAME))]
-    pub name: String,
-    /// Port of the Service.
-    #[schemars(range(min = 1))]
-    pub port: u16,
-}
-
-impl BackendRef {
-    /// The same with its namespace, as a policy of `namespace` means it.
-    #[must_use]
-    pub fn within(&self, namespace: &str) -> Self {
-        let namespace = if self.namespace.is_empty() { namespace } else { &self.namespace };
-        Self { namespace: namespace.to_owned(), name: self.name.clone(), port: self.port }
-    }
-}
-
-impl fmt::Display for BackendRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}:{}", self.namespace, self.name, self.port)
-    }
 }
 
 /// Why a policy cannot be compiled.

@@ -12,7 +12,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use policies::Chain;
+use policies::{Chain, Upstream, stable};
 use smallvec::SmallVec;
 
 use crate::upstream::Cluster;
@@ -39,7 +39,10 @@ impl Split {
     #[must_use]
     pub fn new(shares: Vec<(u32, Share)>) -> Self {
         let (weights, shares): (Vec<u32>, SmallVec<[Share; 1]>) = shares.into_iter().unzip();
-        Self { wheel: Wheel::new(&weights), shares }
+        Self {
+            wheel: Wheel::new(&weights, shares.iter().enumerate().map(|(at, share)| share.id(at))),
+            shares,
+        }
     }
 
     /// The share of the next request; `None` when there are no shares or all weigh 0.
@@ -48,10 +51,24 @@ impl Split {
         self.wheel.next().and_then(|share| self.shares.get(share))
     }
 
+    /// The share of all requests with this key, in every proxy. When weights change, or shares come and go, keys move only to
+    /// shares that get a greater part, and only as many as that takes. `None` as for [`pick`](Self::pick).
+    #[must_use]
+    pub fn pick_by(&self, key: u64) -> Option<&Share> {
+        self.wheel.of(key).and_then(|share| self.shares.get(share))
+    }
+
     /// All shares, for explanation and metrics.
     #[must_use]
     pub fn shares(&self) -> &[Share] {
         &self.shares
+    }
+}
+
+impl Share {
+    /// What keys know it by: its backend, wherever it stands in the list.
+    fn id(&self, at: usize) -> u64 {
+        self.target.as_ref().map_or(at as u64, |cluster| stable::hash(Upstream::name(&**cluster).as_bytes()))
     }
 }
 
@@ -70,12 +87,14 @@ enum Wheel {
 struct Turning {
     /// Where each share's places end.
     ends: SmallVec<[u64; 4]>,
+    /// What keys know the shares by.
+    ids: SmallVec<[u64; 4]>,
     step: u64,
     turn: AtomicU64,
 }
 
 impl Wheel {
-    fn new(weights: &[u32]) -> Self {
+    fn new(weights: &[u32], ids: impl Iterator<Item = u64>) -> Self {
         let divisor = weights.iter().fold(0, |divisor, &weight| gcd(divisor, u64::from(weight)));
         let mut weighted = weights.iter().enumerate().filter(|(_, weight)| **weight > 0);
         match (weighted.next(), weighted.next()) {
@@ -92,7 +111,20 @@ impl Wheel {
                 total
             })
             .collect();
-        Self::Turning(Box::new(Turning { ends, step: step(total), turn: AtomicU64::new(start()) }))
+        Self::Turning(Box::new(Turning {
+            ends,
+            ids: ids.take(weights.len()).collect(),
+            step: step(total),
+            turn: AtomicU64::new(start()),
+        }))
+    }
+
+    fn of(&self, key: u64) -> Option<usize> {
+        match self {
+            Self::Never => None,
+            Self::Always(only) => Some(*only),
+            Self::Turning(turning) => turning.of(key),
+        }
     }
 
     fn next(&self) -> Option<usize> {
@@ -115,6 +147,27 @@ impl Turning {
         };
         // A share of weight 0 ends where the one before it does, so it is never the first beyond `place`.
         Some(self.ends.partition_point(|end| *end <= place))
+    }
+}
+
+impl Turning {
+    /// Weighted rendezvous hashing (Schindelhauer, Schomaker 2005): each share draws a time that its weight makes short; the
+    /// first has the key. Others' weights are nothing to it, so a key moves only when its own share's shrinks, or another's
+    /// grows past it.
+    fn of(&self, key: u64) -> Option<usize> {
+        let mut first: Option<(f64, usize)> = None;
+        let mut before = 0;
+        for (at, (end, id)) in self.ends.iter().zip(&self.ids).enumerate() {
+            let weight = end - before;
+            before = *end;
+            // 53 bits between 0 and 1, without 0.
+            let draw = ((stable::mixed(key, *id) >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
+            let time = -draw.ln() / weight as f64;
+            if weight > 0 && first.is_none_or(|(least, _)| time < least) {
+                first = Some((time, at));
+            }
+        }
+        first.map(|(_, at)| at)
     }
 }
 

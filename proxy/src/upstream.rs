@@ -15,6 +15,7 @@ mod names;
 mod peer;
 mod pins;
 mod reach;
+mod session;
 pub(crate) mod trust;
 
 use std::net::SocketAddr;
@@ -25,6 +26,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use config::{Backend, BackendRef, Endpoints};
 use pingora_core::upstreams::peer::HttpPeer;
+use policies::session_persistence::tag;
 use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 
@@ -77,6 +79,8 @@ struct Load {
 #[derive(Debug)]
 struct Endpoint {
     address: SocketAddr,
+    /// As sessions name it.
+    tag: u64,
     prototype: HttpPeer,
     health: Arc<Health>,
     /// There when the policy asks for what Pingora cannot check.
@@ -131,7 +135,8 @@ impl Cluster {
 
     fn endpoint(&self, address: SocketAddr, health: Arc<Health>) -> Arc<Endpoint> {
         let pins = self.dialer.is_strict().then(Pins::default);
-        Arc::new(Endpoint { address, prototype: self.dialer.prototype(address), health, pins })
+        let tag = tag(&self.name, address);
+        Arc::new(Endpoint { address, tag, prototype: self.dialer.prototype(address), health, pins })
     }
 
     /// Replaces the endpoints; those that stay keep what was learned of them, those that go finish what they have.
@@ -188,6 +193,15 @@ impl Cluster {
         let endpoints = self.endpoints.load();
         let mean = self.load.mean.at(now, MEAN_HALF_LIFE);
         let endpoint = balance::choose(&endpoints, now, mean, entropy, tried).ok_or(NoEndpoint::None)?;
+        self.take(endpoint, now, takes)
+    }
+
+    fn take(
+        self: &Arc<Self>,
+        endpoint: &Arc<Endpoint>,
+        now: Millis,
+        takes: u32,
+    ) -> Result<Picked, NoEndpoint> {
         let in_use = self.load.in_use.fetch_add(takes, Ordering::Relaxed);
         if self.limit().is_some_and(|limit| in_use.saturating_add(takes) > limit) {
             self.load.in_use.fetch_sub(takes, Ordering::Relaxed);
@@ -342,6 +356,11 @@ impl Picked {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.endpoint.address
+    }
+
+    /// As sessions name it.
+    pub(crate) fn tag(&self) -> u64 {
+        self.endpoint.tag
     }
 
     /// Whose.

@@ -52,7 +52,7 @@ pub(crate) fn run(args: Controller) -> anyhow::Result<bool> {
 }
 
 /// SIGTERM or Ctrl-C.
-async fn signalled() -> std::io::Result<()> {
+pub(super) async fn signalled() -> std::io::Result<()> {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};

@@ -63,6 +63,11 @@ async fn serve(
 ) -> anyhow::Result<bool> {
     let mut interrupts = Interrupts::new()?;
     let loader = Loader::open(paths).map_err(|finding| anyhow!("{finding}"))?;
+    if !loader.unknowable().is_empty() {
+        let findings = loader.findings().into_iter().chain(loader.unknowable().iter().cloned());
+        let findings: Vec<String> = findings.map(|finding| finding.to_string()).collect();
+        bail!("does not start, since something may be open that was to be closed:\n{}", findings.join("\n"));
+    }
     let mut watch = (!args.no_watch).then(|| Watch::new(loader.directories())).transpose()?;
     let authority = Authority::new()?;
     let ca = CaFile::write(authority.pem())?;

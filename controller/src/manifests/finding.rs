@@ -33,11 +33,13 @@ pub enum Code {
     Contradiction,
     /// The same object is in two places.
     DuplicateObject,
+    /// On a fresh start: what does not load may protect something, and what cannot be told.
+    Unknowable,
 }
 
 impl Code {
     /// Every code, in order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Unreadable,
         Self::Syntax,
         Self::TooLarge,
@@ -50,6 +52,7 @@ impl Code {
         Self::NotAllowed,
         Self::Contradiction,
         Self::DuplicateObject,
+        Self::Unknowable,
     ];
 
     /// As printed: `FW0101` and up.
@@ -68,6 +71,7 @@ impl Code {
             Self::NotAllowed => "FW0110",
             Self::Contradiction => "FW0111",
             Self::DuplicateObject => "FW0112",
+            Self::Unknowable => "FW0113",
         }
     }
 }

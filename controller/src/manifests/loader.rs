@@ -2,7 +2,7 @@
 //!
 //! A file is cut into documents by text; a document whose text did not change keeps its typed objects, so an edit in a
 //! file of 5,000 documents parses one. A file that does not load is refused as a whole and what it said last serves
-//! on; other files are not touched.
+//! on; other files are not touched. One that has said nothing yet, on a fresh start, is [`stand_in`]'s.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +13,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::finding::{Code, Finding};
 use super::version::{Version, nothing, objects, parse, read_text, unreadable};
-use super::{Change, ChangeKind, Ignored, Reload};
+use super::{Change, ChangeKind, Ignored, Reload, stand_in};
 use crate::{Object, ObjectKey};
 
 #[derive(Debug)]
@@ -33,11 +33,13 @@ struct File {
 pub struct Loader {
     roots: Vec<PathBuf>,
     files: BTreeMap<PathBuf, File>,
+    unknowable: Vec<Finding>,
 }
 
 impl Loader {
     /// Loads directories (their `.yaml`, `.yml` and `.json` files, as `kubectl apply -f` does: not those of
-    /// sub-directories) and files. What does not load is a finding; ask [`Self::findings`].
+    /// sub-directories) and files. What does not load is a finding; ask [`Self::findings`]. Where that is a policy that
+    /// protects something, one that refuses stands in for it; where none can, ask [`Self::unknowable`].
     ///
     /// # Errors
     /// A root that is not there or cannot be read.
@@ -47,9 +49,31 @@ impl Loader {
                 if root.is_dir() { fs::read_dir(root).map(drop) } else { fs::File::open(root).map(drop) };
             readable.map_err(|e| unreadable(&Arc::new(root.clone()), &e))?;
         }
-        let mut loader = Self { roots: roots.to_vec(), files: BTreeMap::new() };
+        let mut loader = Self { roots: roots.to_vec(), files: BTreeMap::new(), unknowable: Vec::new() };
         loader.reload_all();
+        loader.stand_in();
         Ok(loader)
+    }
+
+    fn stand_in(&mut self) {
+        let mut served: FxHashSet<ObjectKey> = self.places().into_keys().collect();
+        for file in self.files.values_mut().filter(|file| !file.findings.is_empty()) {
+            let policies = match read_text(&file.path) {
+                Ok(text) => stand_in::of(&text.unwrap_or_default()),
+                Err(_) => Err(stand_in::Unknowable(0)),
+            };
+            match policies {
+                Ok(policies) => file.served = policies.without(&mut served),
+                Err(unknowable) => self.unknowable.push(unknowable.finding(&file.path)),
+            }
+        }
+    }
+
+    /// Files that did not load when they were opened, of which it cannot be told what they protect: what starts to serve
+    /// without them may be open where it was to be closed.
+    #[must_use]
+    pub fn unknowable(&self) -> &[Finding] {
+        &self.unknowable
     }
 
     /// The directories in which files of this loader appear and change.

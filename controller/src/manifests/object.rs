@@ -233,10 +233,8 @@ fn typed(entry: &Entry, mut node: Node) -> Result<(ObjectKey, Object, u32), Vec<
     })?;
     let dropped: Vec<Problem> = dropped
         .into_iter()
-        // The frame is checked above; sessionPersistence is refused as a whole in status, whatever its version.
-        .filter(|(_, _, path)| {
-            !matches!(path.as_str(), "apiVersion" | "kind") && !path.contains("sessionPersistence")
-        })
+        // The frame is checked above.
+        .filter(|(_, _, path)| !matches!(path.as_str(), "apiVersion" | "kind"))
         .map(|(line, column, path)| {
             let reason = "this build's Gateway API types do not have the field".into();
             at(line, column, Code::UnknownField, &path, reason, "remove it")

@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::finding::{Code, Finding};
 use super::object::{self, Parsed};
@@ -18,8 +18,8 @@ const MAX_FILE: u64 = 64 << 20;
 /// A document of a file.
 #[derive(Debug, Clone)]
 pub(super) struct Document {
-    start: usize,
-    end: usize,
+    pub(super) start: usize,
+    pub(super) end: usize,
     pub(super) line: u32,
     pub(super) parsed: Arc<Parsed>,
 }
@@ -40,6 +40,16 @@ impl Version {
             let first = document.line;
             document.parsed.objects.iter().map(move |(key, object, line)| (key, object, first + line - 1))
         })
+    }
+
+    /// Without the objects of these keys, which then are these, too.
+    pub(super) fn without(mut self, keys: &mut FxHashSet<ObjectKey>) -> Self {
+        for document in &mut self.documents {
+            let objects = document.parsed.objects.iter();
+            let objects = objects.filter(|(key, ..)| keys.insert(key.clone())).cloned().collect();
+            document.parsed = Arc::new(Parsed { objects, ignored: Vec::new() });
+        }
+        self
     }
 }
 

@@ -74,6 +74,7 @@ fn as_written(policy: &'static str) -> &'static str {
         "url_rewrite" => "filter URLRewrite",
         "response_headers" => "filter ResponseHeaderModifier",
         "mirror" => "filter RequestMirror",
+        "session_persistence" => "sessionPersistence",
         other => other,
     }
 }

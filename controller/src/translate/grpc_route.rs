@@ -4,7 +4,9 @@
 use config::{HttpMatch, HttpRule, Parent, PathMatch};
 use gateway_api::experimental::grpcroutes::{
     GrpcRouteRules, GrpcRouteRulesMatches, GrpcRouteRulesMatchesHeadersType as HeaderType,
-    GrpcRouteRulesMatchesMethod, GrpcRouteRulesMatchesMethodType as MethodType, GrpcRouteUseDefaultGateways,
+    GrpcRouteRulesMatchesMethod, GrpcRouteRulesMatchesMethodType as MethodType,
+    GrpcRouteRulesSessionPersistenceCookieConfigLifetimeType as LifetimeType,
+    GrpcRouteRulesSessionPersistenceType as SessionType, GrpcRouteUseDefaultGateways,
 };
 
 use super::backend_ref::Reference;
@@ -12,6 +14,7 @@ use super::filter::reference;
 use super::matching;
 use super::route::{Route, Verdict, parent_ref};
 use super::rule::{self, Backend, Context, Source};
+use super::session::session;
 use crate::api::GrpcRoute;
 use crate::resources::ObjectKind;
 use crate::status::ParentRef;
@@ -65,7 +68,7 @@ fn source(rule: &GrpcRouteRules) -> Source<'_> {
         backends: backends.collect(),
         timeouts: None,
         retry: None,
-        has_session_persistence: rule.session_persistence.is_some(),
+        session: session!(rule, SessionType, LifetimeType),
     }
 }
 

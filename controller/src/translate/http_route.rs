@@ -4,7 +4,9 @@ use config::{HttpMatch, HttpRule, Parent, PathMatch};
 use gateway_api::experimental::httproutes::{
     HttpRouteRules, HttpRouteRulesMatches, HttpRouteRulesMatchesHeadersType as HeaderType,
     HttpRouteRulesMatchesMethod as Method, HttpRouteRulesMatchesPathType as PathType,
-    HttpRouteRulesMatchesQueryParamsType as QueryType, HttpRouteUseDefaultGateways,
+    HttpRouteRulesMatchesQueryParamsType as QueryType,
+    HttpRouteRulesSessionPersistenceCookieConfigLifetimeType as LifetimeType,
+    HttpRouteRulesSessionPersistenceType as SessionType, HttpRouteUseDefaultGateways,
 };
 
 use super::backend_ref::Reference;
@@ -12,6 +14,7 @@ use super::filter::reference;
 use super::matching;
 use super::route::{Route, Verdict, parent_ref};
 use super::rule::{self, Backend, Context, RetrySource, Source};
+use super::session::session;
 use crate::api::HttpRoute;
 use crate::resources::ObjectKind;
 use crate::status::ParentRef;
@@ -48,7 +51,7 @@ impl Route for HttpRoute {
                 backends: Vec::new(),
                 timeouts: None,
                 retry: None,
-                has_session_persistence: false,
+                session: None,
             }],
             Some(rules) => rules.iter().map(source).collect(),
         };
@@ -82,7 +85,7 @@ fn source(rule: &HttpRouteRules) -> Source<'_> {
             attempts: retry.attempts,
             backoff: retry.backoff.as_deref(),
         }),
-        has_session_persistence: rule.session_persistence.is_some(),
+        session: session!(rule, SessionType, LifetimeType),
     }
 }
 

@@ -9,6 +9,7 @@ use super::backend_ref::{Backends, Cluster, Reference};
 use super::filter;
 use super::guarded::Guarded;
 use super::route::Verdict;
+use super::session::SessionSource;
 use crate::resources::ObjectKind;
 use crate::status::{Problem, condition_type, reason};
 
@@ -23,7 +24,7 @@ pub(crate) struct Source<'a> {
     /// `request`, `backendRequest`.
     pub(crate) timeouts: Option<(Option<&'a str>, Option<&'a str>)>,
     pub(crate) retry: Option<RetrySource<'a>>,
-    pub(crate) has_session_persistence: bool,
+    pub(crate) session: Option<SessionSource<'a>>,
 }
 
 /// A backend as the user wrote it.
@@ -89,7 +90,7 @@ pub(crate) fn all(sources: Vec<Source<'_>>, cx: &mut Context<'_, '_>) -> (Vec<Ht
     let (mut rules, mut names, mut invalid) = (Vec::with_capacity(count), Vec::new(), 0);
     for (index, source) in sources.into_iter().enumerate() {
         let name = source.name;
-        let translated = translate(source, &names, cx);
+        let translated = translate(index, source, &names, cx);
         names.extend(name);
         invalid += usize::from(translated.is_invalid);
         rules.extend(translated.rule);
@@ -101,7 +102,7 @@ pub(crate) fn all(sources: Vec<Source<'_>>, cx: &mut Context<'_, '_>) -> (Vec<Ht
 }
 
 /// Translates a rule. `names` are those of the rules before it.
-fn translate(source: Source<'_>, names: &[&str], cx: &mut Context<'_, '_>) -> Translated {
+fn translate(index: usize, source: Source<'_>, names: &[&str], cx: &mut Context<'_, '_>) -> Translated {
     let mut problems = Vec::new();
     if let Some(name) = source.name.filter(|name| names.contains(name)) {
         problems.push(Problem::unsupported(format!("name: {name:?} is used twice in this route")));
@@ -119,9 +120,6 @@ fn translate(source: Source<'_>, names: &[&str], cx: &mut Context<'_, '_>) -> Tr
         (1, [only]) => matches!(only.path, PathMatch::Prefix(_)),
         _ => false,
     };
-    if source.has_session_persistence {
-        problems.push(Problem::unsupported("sessionPersistence: not supported yet: remove it"));
-    }
     let mut filters = filter::translate(source.filters, has_one_prefix, cx);
     if filters.policies.redirect.is_some() && !source.backends.is_empty() {
         let message = "filters: RequestRedirect cannot be combined with backendRefs: keep one";
@@ -136,6 +134,15 @@ fn translate(source: Source<'_>, names: &[&str], cx: &mut Context<'_, '_>) -> Tr
     match source.retry.as_ref().map(retry) {
         Some(Ok(retry)) => filters.policies.retry = Some(retry),
         Some(Err(problem)) => set(problem),
+        None => {}
+    }
+    let place = source.name.map_or_else(|| index.to_string(), str::to_owned);
+    match source
+        .session
+        .map(|session| session.read(&format!("{}/{}/{}#{place}", cx.kind.as_str(), cx.namespace, cx.name)))
+    {
+        Some(Ok(session)) => filters.policies.session_persistence = Some(session),
+        Some(Err(problem)) => filters.problems.push(problem),
         None => {}
     }
     if let Err(problem) = filter::check(&filters.policies) {

@@ -15,15 +15,35 @@ use crate::{Answer, Call, Request, head};
 /// A service of the HTTP contract.
 #[derive(Debug)]
 pub(super) struct Service {
-    pub(super) prefix: Box<str>,
+    pub(super) target: Target,
     pub(super) told: Box<[HeaderName]>,
     pub(super) to_backend: Box<[HeaderName]>,
 }
 
+/// What the service is asked for.
+#[derive(Debug)]
+pub(super) enum Target {
+    /// Path and query of the request, after this.
+    Under(Box<str>),
+    /// Always this.
+    Instead(Uri),
+}
+
+impl Target {
+    fn of(&self, req: &Request) -> Option<Uri> {
+        match self {
+            Self::Under(prefix) => {
+                let target = req.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+                format!("{prefix}{target}").parse().ok()
+            }
+            Self::Instead(target) => Some(target.clone()),
+        }
+    }
+}
+
 impl Service {
     pub(super) fn ask(&self, req: &Request, body: Option<&Shown>, timeout: Duration) -> Option<Call> {
-        let target = req.uri.path_and_query().map_or("/", PathAndQuery::as_str);
-        let target: Uri = format!("{}{target}", self.prefix).parse().ok()?;
+        let target = self.target.of(req)?;
         let mut parts =
             http::Request::builder().method(req.method.clone()).uri(target).body(()).ok()?.into_parts().0;
         parts.version = Version::HTTP_11;

@@ -8,12 +8,12 @@
 mod body;
 mod cache;
 mod decision;
+mod extension;
 mod filter;
 mod grpc;
 mod http;
 mod proto;
 
-use std::collections::BTreeMap;
 use std::time;
 
 use ::http::{HeaderName, HeaderValue, StatusCode};
@@ -22,12 +22,13 @@ use serde::{Deserialize, Serialize};
 
 pub use self::body::BodyToExtAuth;
 use self::cache::Cache;
+pub use self::extension::ContextExtension;
 pub use self::filter::ExtAuthFilter;
 use self::filter::Service;
 use crate::edits::name;
 use crate::mode::Mode;
 use crate::schema::{Bounds, PATH_PREFIX, each, field_name, form, rule, within};
-use crate::{BackendRef, Duration, Invalid, Lookup, Policy};
+use crate::{BackendRef, Duration, Invalid, Lookup, ObjectRef, Policy};
 
 /// Names of fields in one list.
 const MOST_NAMES: usize = 64;
@@ -47,6 +48,10 @@ const TTL: Bounds = Bounds::new(time::Duration::from_millis(1), time::Duration::
 #[schemars(transform = rule(
     "!has(self.http) || !has(self.contextExtensions) || size(self.contextExtensions) == 0",
     "contextExtensions is of gRPC services only: leave it out, or use grpc",
+))]
+#[schemars(transform = rule(
+    "!has(self.http) || !has(self.bodyToExtAuth) || !has(self.bodyToExtAuth.packAsBytes) || !self.bodyToExtAuth.packAsBytes",
+    "packAsBytes is of gRPC services only: leave it out, or use grpc",
 ))]
 #[schemars(transform = rule(
     "!has(self.http) || has(self.bodyToExtAuth) || !has(self.headersToExtAuth) \
@@ -69,9 +74,12 @@ pub struct ExtAuth {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body_to_ext_auth: Option<BodyToExtAuth>,
     /// Constants that the service gets as `context_extensions`; only with `grpc`; up to 32.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = MOST_EXTENSIONS))]
-    pub context_extensions: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = MOST_EXTENSIONS),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub context_extensions: Vec<ContextExtension>,
     /// Time for the answer, connecting included; 1ms to 1m. Default 200ms.
     #[serde(default = "default_timeout")]
     #[schemars(transform = within(TIMEOUT))]
@@ -94,27 +102,47 @@ pub struct ExtAuth {
 /// A service that speaks `envoy.service.auth.v3.Authorization`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(transform = rule(ONE_BACKEND, "name one Service: as backendRef, or in backendRefs"))]
 pub struct GrpcService {
-    /// Where it is. It is balanced and connected to like any backend, by HTTP/2 and its BackendTLSPolicy.
-    pub backend_ref: BackendRef,
+    /// Where it is. It is balanced and connected to like any backend, by HTTP/2 and its BackendTLSPolicy. This or
+    /// `backendRefs`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend_ref: Option<BackendRef>,
+    /// The same as a list of one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1))]
+    pub backend_refs: Vec<BackendRef>,
 }
 
 /// A service that gets method, path, Host and some fields of the request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(transform = rule(ONE_BACKEND, "name one Service: as backendRef, or in backendRefs"))]
+#[schemars(transform = rule("!has(self.path) || !has(self.pathOverride)", "write one of path and pathOverride"))]
 pub struct HttpService {
-    /// Where it is. It is balanced and connected to like any backend, by its BackendTLSPolicy.
-    pub backend_ref: BackendRef,
+    /// Where it is. It is balanced and connected to like any backend, by its BackendTLSPolicy. This or `backendRefs`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend_ref: Option<BackendRef>,
+    /// The same as a list of one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1))]
+    pub backend_refs: Vec<BackendRef>,
     /// What comes before the path of the request, such as `/check`. Default: nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = form(PATH_PREFIX))]
     pub path: Option<String>,
+    /// What stands for path and query of the request, such as `/check`. Instead of `path`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = form(PATH_PREFIX), length(min = 1))]
+    pub path_override: Option<String>,
     /// Fields of its answer that the backend gets; up to 64. What clients send in them is removed, also where the answer
     /// has none. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = MOST_NAMES), transform = each(field_name))]
     pub headers_to_backend: Vec<String>,
 }
+
+const ONE_BACKEND: &str = "has(self.backendRef) != (has(self.backendRefs) && size(self.backendRefs) > 0)";
 
 /// Which answers are kept, and how long. Method, scheme, host, path with query and what the service gets of the body always
 /// tell requests apart; a service whose decision depends on more than these and `keys` must not be cached.
@@ -149,17 +177,39 @@ impl Policy for ExtAuth {
     type Filter = ExtAuthFilter;
 
     fn backends(&self) -> Vec<&BackendRef> {
-        let grpc = self.grpc.iter().map(|service| &service.backend_ref);
-        grpc.chain(self.http.iter().map(|service| &service.backend_ref)).collect()
+        let grpc =
+            self.grpc.iter().flat_map(|service| service.backend_ref.iter().chain(&service.backend_refs));
+        let http =
+            self.http.iter().flat_map(|service| service.backend_ref.iter().chain(&service.backend_refs));
+        grpc.chain(http).collect()
+    }
+
+    fn objects(&self) -> Vec<&ObjectRef> {
+        self.context_extensions.iter().filter_map(ContextExtension::object).collect()
     }
 
     fn compile(&self, lookup: &dyn Lookup) -> Result<ExtAuthFilter, Invalid> {
+        let at = match (&self.grpc, &self.http) {
+            (Some(_), None) => "grpc.backendRef",
+            (None, Some(_)) => "http.backendRef",
+            (None, None) => {
+                return Err(Invalid::field("grpc", "is missing, and so is http; name one service"));
+            }
+            (Some(_), Some(_)) => {
+                return Err(Invalid::field("http", "is there beside grpc; keep one of them"));
+            }
+        };
         let upstream = match self.backends()[..] {
             [backend] => lookup.backend(backend).ok_or_else(|| Invalid::BackendNotFound(backend.clone()))?,
-            [] => return Err(Invalid::field("grpc", "is missing, and so is http; name one service")),
-            _ => return Err(Invalid::field("http", "is there beside grpc; keep one of them")),
+            [] => return Err(Invalid::field(at, "is missing; name a Service")),
+            _ => {
+                return Err(Invalid::field(
+                    at,
+                    "and backendRefs name more than one Service; keep one of them",
+                ));
+            }
         };
-        let service = self.service(upstream.name())?;
+        let service = self.service(upstream.name(), lookup)?;
         let body = self.body_to_ext_auth.map(|body| body.compile(self.grpc.is_some())).transpose()?;
         let status = StatusCode::from_u16(self.status_on_error)
             .ok()
@@ -180,24 +230,20 @@ impl Policy for ExtAuth {
 
 impl ExtAuth {
     /// How the service is spoken to, which is `backend` (`namespace/name:port`).
-    fn service(&self, backend: &str) -> Result<Service, Invalid> {
+    fn service(&self, backend: &str, lookup: &dyn Lookup) -> Result<Service, Invalid> {
         let told =
             self.headers_to_ext_auth.as_ref().map(|list| names("headersToExtAuth", list)).transpose()?;
         if told.iter().flatten().any(|name| *name == body::PARTIAL) {
             let message = format!("names {}, which is the proxy's to say; leave it out", body::PARTIAL);
             return Err(Invalid::field("headersToExtAuth", message));
         }
-        let Some(HttpService { path, headers_to_backend, .. }) = &self.http else {
-            if self.context_extensions.len() > MOST_EXTENSIONS {
-                let message = format!("has more than {MOST_EXTENSIONS} entries");
-                return Err(Invalid::field("contextExtensions", message));
-            }
+        let Some(http) = &self.http else {
             return Ok(Service::Grpc(grpc::Service {
                 authority: authority(backend)
                     .ok_or_else(|| Invalid::field("grpc.backendRef", "is no name of a Service"))?,
                 told,
                 packs: self.body_to_ext_auth.is_some_and(|body| body.pack_as_bytes),
-                extensions: self.context_extensions.clone(),
+                extensions: extension::compile(&self.context_extensions, lookup)?,
             }));
         };
         if !self.context_extensions.is_empty() {
@@ -211,9 +257,9 @@ impl ExtAuth {
             return Err(Invalid::field("headersToExtAuth", message));
         }
         Ok(Service::Http(http::Service {
-            prefix: prefix(path.as_deref().unwrap_or_default())?,
+            target: http.target()?,
             told,
-            to_backend: names("http.headersToBackend", headers_to_backend)?,
+            to_backend: names("http.headersToBackend", &http.headers_to_backend)?,
         }))
     }
 }
@@ -249,15 +295,35 @@ fn names(field: &str, list: &[String]) -> Result<Box<[HeaderName]>, Invalid> {
     list.iter().enumerate().map(|(at, text)| name(&format!("{field}[{at}]"), text)).collect()
 }
 
-/// A prefix that a path can follow.
-fn prefix(path: &str) -> Result<Box<str>, Invalid> {
+impl HttpService {
+    fn target(&self) -> Result<http::Target, Invalid> {
+        match (&self.path, &self.path_override) {
+            (None, None) => Ok(http::Target::Under("".into())),
+            (Some(prefix), None) => {
+                Ok(http::Target::Under(path("http.path", prefix)?.trim_end_matches('/').into()))
+            }
+            (None, Some(instead)) => {
+                let instead = path("http.pathOverride", instead)?;
+                let target = instead.parse().ok().filter(|_| !instead.is_empty());
+                Ok(http::Target::Instead(target.ok_or_else(|| {
+                    Invalid::field("http.pathOverride", "is empty; write one such as /check, or leave it out")
+                })?))
+            }
+            (Some(_), Some(_)) => {
+                Err(Invalid::field("http.pathOverride", "is there beside path; keep one of them"))
+            }
+        }
+    }
+}
+
+fn path<'a>(field: &str, path: &'a str) -> Result<&'a str, Invalid> {
     let is_path = path.is_empty()
         || (path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic() && !b"?#%\\".contains(&b)));
     if !is_path {
         let message = format!("{path:?} is no path: write one such as /check, without query and escapes");
-        return Err(Invalid::field("http.path", message));
+        return Err(Invalid::field(field, message));
     }
-    Ok(path.trim_end_matches('/').into())
+    Ok(path)
 }
 
 #[cfg(test)]

@@ -38,6 +38,14 @@ impl Lookup for Scene {
     fn backend(&self, _: &BackendRef) -> Option<Arc<dyn Upstream>> {
         Some(Arc::new(Backend))
     }
+
+    fn material(&self, object: &ObjectRef) -> Option<Arc<crate::Material>> {
+        let material = [
+            ("tenant".to_owned(), Bytes::from_static(b"a")),
+            ("raw".to_owned(), Bytes::from_static(b"\xff")),
+        ];
+        (object.name == "tenants").then(|| Arc::new(crate::Material(material.into())))
+    }
 }
 
 fn framed(message: &impl Message) -> Bytes {
@@ -268,16 +276,33 @@ impl Net for Admits {
 fn policy() -> ExtAuth {
     let backend_ref = BackendRef { namespace: "authz".into(), name: "opa".into(), port: 9191 };
     ExtAuth {
-        grpc: Some(GrpcService { backend_ref }),
+        grpc: Some(GrpcService { backend_ref: Some(backend_ref), backend_refs: Vec::new() }),
         http: None,
         headers_to_ext_auth: None,
         body_to_ext_auth: None,
-        context_extensions: [("route".to_owned(), "cart".to_owned())].into(),
+        context_extensions: serde_json::from_value(serde_json::json!([
+            { "name": "route", "type": "Value", "value": "cart" },
+            { "name": "tenant", "valueRef": { "kind": "ConfigMap", "name": "tenants", "key": "tenant" } },
+        ]))
+        .unwrap(),
         timeout: default_timeout(),
         fail_open: false,
         status_on_error: default_status(),
         cache: None,
         mode: Mode::Enforce,
+    }
+}
+
+#[test]
+fn a_constant_has_to_be_there_as_text() {
+    for (key, says) in [
+        ("none", "contextExtensions[1].valueRef.key: ConfigMap /tenants has no key \"none\""),
+        ("raw", "contextExtensions[1].valueRef.key: \"raw\" in ConfigMap /tenants is no text"),
+    ] {
+        let mut policy = policy();
+        policy.context_extensions[1].value_ref.as_mut().unwrap().key = key.into();
+        assert_eq!(policy.compile(&Scene).unwrap_err().to_string(), says);
+        assert_eq!(policy.objects().len(), 1);
     }
 }
 
@@ -339,6 +364,7 @@ fn the_service_is_told_what_envoy_tells() {
     assert_eq!(source.address, "192.0.2.1");
     assert_eq!(attributes.destination.unwrap().address.unwrap().socket_address.unwrap().port, 443);
     assert_eq!(attributes.context_extensions["route"], "cart");
+    assert_eq!(attributes.context_extensions["tenant"], "a");
     let asked = attributes.request.unwrap();
     assert!(asked.time.unwrap().seconds > 1_700_000_000);
     let http = asked.http.unwrap();

@@ -9,7 +9,7 @@ use pingora_core::protocols::http::ServerSession;
 use pingora_error::Result;
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
-use policies::{Chain, Net, Reply, Request};
+use policies::{Chain, Context, Net, Reply, Request};
 
 use super::ahead::{Ahead, Announced, Stop};
 use super::forward::Hop;
@@ -170,7 +170,7 @@ async fn consult(
     ahead.run(chain, req, policy, &mut ctx.rule_state).await?;
     let fails = |reason| Err(text(StatusCode::INTERNAL_SERVER_ERROR, reason).into());
     let Action::Forward(split) = &rule.action else { return fails("rule_invalid") };
-    let Some((index, picked)) = pick(split) else { return fails("no_backend") };
+    let Some((index, picked)) = pick(split, policy) else { return fails("no_backend") };
     *share = Some(index);
     if picked.target.is_err() {
         return fails("invalid_backend");
@@ -219,7 +219,14 @@ fn route(ctx: &mut RequestContext, req: &Request) -> Result<(), Reply> {
     Ok(())
 }
 
-fn pick(split: &Split) -> Option<(usize, &Share)> {
+/// GEP-1619: "a persistent session takes precedence over traffic split weights", also over one of 0.
+fn pick<'s>(split: &'s Split, policy: &Context) -> Option<(usize, &'s Share)> {
+    if let Some(tag) = policy.session.and_then(|session| session.wanted) {
+        let has = |share: &Share| share.target.as_ref().is_ok_and(|cluster| cluster.has_tagged(tag));
+        if let Some(found) = split.shares().iter().enumerate().find(|(_, share)| has(share)) {
+            return Some(found);
+        }
+    }
     let picked = split.pick()?;
     let index = split.shares().iter().position(|share| std::ptr::eq(share, picked))?;
     Some((index, picked))

@@ -95,13 +95,18 @@ pub(super) fn pick(ctx: &mut RequestContext) -> Result<(), Reply> {
         return Err(text(StatusCode::INTERNAL_SERVER_ERROR, "invalid_backend"));
     };
     let now = Instant::now();
-    let picked = cluster.pick_at(millis(now), entropy(), &ctx.upstream.tried, 1).map_err(|none| {
+    let (at, tried) = (millis(now), &ctx.upstream.tried);
+    let of_session = ctx.policy.session.and_then(|session| cluster.pick_tagged(at, session.wanted?, tried));
+    let picked = of_session.unwrap_or_else(|| cluster.pick_at(at, entropy(), tried, 1)).map_err(|none| {
         let reason = match none {
             NoEndpoint::None => "no_endpoints",
             NoEndpoint::Full => "connection_limit",
         };
         text(StatusCode::SERVICE_UNAVAILABLE, reason)
     })?;
+    if let Some(session) = &mut ctx.policy.session {
+        session.got = Some(picked.tag());
+    }
     ctx.upstream.tried.push(picked.address());
     ctx.upstream.picked = Some(picked);
     ctx.upstream.picked_at = Some(now);

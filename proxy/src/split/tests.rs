@@ -4,8 +4,12 @@ use proptest::prelude::*;
 
 use super::*;
 
+fn wheel(weights: &[u32]) -> Wheel {
+    Wheel::new(weights, (0..).map(|at| stable::hash(format!("ns/v{at}:80").as_bytes())))
+}
+
 fn picks(weights: &[u32], count: u64) -> Vec<usize> {
-    let wheel = Wheel::new(weights);
+    let wheel = wheel(weights);
     (0..count).map(|_| wheel.next().expect("some weight")).collect()
 }
 
@@ -114,8 +118,8 @@ fn weight_zero_is_never_picked() {
 
 #[test]
 fn nothing_is_picked_when_there_is_no_weight() {
-    assert_eq!(Wheel::new(&[]).next(), None);
-    assert_eq!(Wheel::new(&[0, 0]).next(), None);
+    assert_eq!(wheel(&[]).next(), None);
+    assert_eq!(wheel(&[0, 0]).next(), None);
     assert!(Split::new(Vec::new()).pick().is_none());
 }
 
@@ -134,7 +138,7 @@ fn a_split_picks_the_share_it_was_given() {
 #[test]
 fn threads_together_are_exact() {
     let weights = [6u32, 3, 1];
-    let wheel = Wheel::new(&weights);
+    let wheel = wheel(&weights);
     let counts: Vec<[u64; 3]> = thread::scope(|scope| {
         let turns: Vec<_> = (0..4)
             .map(|_| {
@@ -158,4 +162,30 @@ fn splits_do_not_all_start_with_the_same_share() {
     let firsts: Vec<usize> = (0..100).map(|_| picks(&[50, 50], 1)[0]).collect();
     let first = firsts.iter().filter(|s| **s == 0).count();
     assert!((20..=80).contains(&first), "{first} of 100");
+}
+
+proptest! {
+    #[test]
+    fn keys_move_only_to_a_share_that_grows(weights in some_weights(), grown: prop::sample::Index, by in 1u32..100) {
+        let grown = grown.index(weights.len());
+        let mut more = weights.clone();
+        more[grown] += by;
+        let (before, after) = (wheel(&weights), wheel(&more));
+        for key in 0..500 {
+            let key = stable::hash(&u64::to_be_bytes(key));
+            let (was, is) = (before.of(key), after.of(key));
+            prop_assert!(was == is || is == Some(grown), "{was:?} to {is:?} of {weights:?}");
+        }
+    }
+}
+
+#[test]
+fn keys_are_shared_by_weight() {
+    let wheel = wheel(&[90, 0, 10, 100]);
+    let mut counts = [0; 4];
+    (0..20_000u64).for_each(|key| counts[wheel.of(stable::hash(&key.to_be_bytes())).unwrap()] += 1);
+    for (count, due) in counts.iter().zip([9_000i32, 0, 1_000, 10_000]) {
+        // Four times the root of n p (1 - p).
+        assert!((count - due).abs() <= 290, "{counts:?}");
+    }
 }

@@ -21,6 +21,7 @@ mod opa;
 mod rate_limit;
 mod replies;
 mod retries;
+mod sessions;
 mod streams;
 mod timeouts;
 mod tls;

@@ -88,7 +88,7 @@ async fn open_policy_agent_decides() {
         http::Response::new(full(format!("{} {} {}", field("x-source"), field("x-route"), field("x-role"))))
     })
     .await;
-    let policy = "{extAuth: {grpc: {backendRef: {name: opa, port: 80}}, contextExtensions: {route: shop}, timeout: 10s}}";
+    let policy = "{extAuth: {grpc: {backendRef: {name: opa, port: 80}}, contextExtensions: [{name: route, value: shop}], timeout: 10s}}";
     let mesh =
         Mesh::start(&(guarded(policy, &[origin.address]) + &backend("opa", "h2c", &[opa.address]))).await;
 

@@ -159,19 +159,23 @@ fn retry() -> Schema {
 
 /// Of v1.6 and, where it differs, of v1.5. No build implements it yet: status says so.
 fn session_persistence() -> Schema {
-    let lifetime = || opt("lifetimeType", Schema::Enum(&["Permanent", "Session"]));
     object([
         opt("type", Schema::Enum(&["Cookie", "Header"])).or(|| Value::text("Cookie")),
         opt("absoluteTimeout", duration()),
         opt("idleTimeout", duration()),
         opt("sessionName", text(0, 128)),
-        opt("cookieConfig", object([lifetime()])),
-        opt(
-            "cookie",
-            object([opt("name", formatted(1, 256, &HEADER_NAME)), opt("path", text(0, 1024)), lifetime()]),
-        ),
-        opt("header", object([req("name", formatted(1, 256, &HEADER_NAME))])),
+        opt("cookieConfig", object([opt("lifetimeType", Schema::Enum(&["Permanent", "Session"]))])),
     ])
+    .rule(|node, report| {
+        let is_permanent =
+            node.path(&["cookieConfig", "lifetimeType"]).and_then(Node::as_str) == Some("Permanent");
+        if is_permanent && !node.has("absoluteTimeout") {
+            report.broken(node, "absoluteTimeout", "is missing, and lifetimeType is Permanent", "add it");
+        }
+        if node.has("cookieConfig") && node.text_of("type") == "Header" {
+            report.broken(node, "cookieConfig", "goes with type Cookie only", "remove it");
+        }
+    })
 }
 
 fn path_value(node: &Node, report: &mut Report<'_>) {

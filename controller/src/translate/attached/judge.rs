@@ -111,6 +111,7 @@ fn judge_as<S: Parts>(
     let mut problems = Vec::new();
     let targets = targets(&policy, installation, &mut problems);
     let layer: Layer<S> = layer(&policy.spec(), &mut problems);
+    problems.extend(policy.spec().does_not_load.map(|why| Problem::accepted(reason::INVALID, why)));
     let (mut objects, mut backends, mut inputs) = (Vec::new(), Vec::new(), Vec::new());
     for set in [&layer.defaults, &layer.overrides] {
         objects.extend(set.objects().into_iter().map(|object| object.within(namespace)));

@@ -10,6 +10,7 @@ fn endpoints(latencies_ms: &[u32]) -> Vec<Arc<Endpoint>> {
         let address = address(at);
         let health = Arc::new(Health::new(0, *latency as f32 * 1_000.0));
         Arc::new(Endpoint {
+            tag: 0,
             address,
             prototype: HttpPeer::new(address, false, String::new()),
             health,
