@@ -299,3 +299,17 @@ fn an_invalid_client_traffic_policy_is_a_finding() {
         assert!(text.contains(part), "{part}\n{text}");
     }
 }
+
+#[test]
+fn the_examples_of_splits_hold() {
+    let dir = tempfile::tempdir().unwrap();
+    let (edge, _) = EDGE.rsplit_once("---").unwrap();
+    let backends = ["basket-v1", "basket-v2", "shop-v1", "shop-v2"].map(|name| {
+        format!("apiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: demo}}\nspec: {{ports: [{{port: 80}}]}}\n")
+    });
+    let splits = examples(include_str!("../../docs/traffic-splitting.md"));
+    assert!(splits.contains("sessionPersistence:"));
+    fs::write(dir.path().join("edge.yaml"), [edge, &splits, &backends.join("---\n")].join("---\n")).unwrap();
+    let found = fairway(&["validate"], dir.path());
+    assert_eq!(found.status.code(), Some(0), "{}", stdout(&found));
+}

@@ -15,10 +15,11 @@ mod limits;
 pub mod proto;
 mod serve;
 
+pub use crate::unit::Unit;
 pub use counters::Counters;
 pub use decide::{Asked, decide};
 pub use file::{BadFile, File};
-pub use limits::{Limits, Rule, Unit};
+pub use limits::{Limits, Rule};
 pub use serve::Service;
 
 #[cfg(test)]

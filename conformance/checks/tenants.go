@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"fmt"
@@ -151,7 +152,7 @@ func (t *tenancy) traffic(ctx context.Context, want wantTraffic) string {
 	if want.TLS {
 		client = load.HTTPS1(address, t.authority.roots())
 	}
-	answer, err := client.Fresh().Get(ctx, want.Host, "/")
+	answer, err := client.Fresh().Get(ctx, want.Host, cmp.Or(want.Path, "/"))
 	switch {
 	case want.Refused && err != nil:
 		return ""

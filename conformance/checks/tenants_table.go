@@ -35,6 +35,7 @@ type wantStatus struct {
 type wantTraffic struct {
 	Port    int
 	Host    string
+	Path    string // and query; none is /
 	TLS     bool
 	Code    int
 	By      string // the tenant whose backend answers

@@ -195,29 +195,9 @@ pub struct PerUnit {
     /// 0 admits nothing.
     #[prost(uint64, tag = "1")]
     pub requests: u64,
-    /// `type.v3.RateLimitUnit`.
-    #[prost(enumeration = "Unit", tag = "2")]
+    /// `type.v3.RateLimitUnit`: 0, or that of a [`Unit`](crate::rls::Unit).
+    #[prost(int32, tag = "2")]
     pub unit: i32,
-}
-
-/// `type.v3.RateLimitUnit`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Enumeration)]
-#[repr(i32)]
-pub enum Unit {
-    /// Not said.
-    Unknown = 0,
-    /// A second.
-    Second = 1,
-    /// A minute.
-    Minute = 2,
-    /// An hour.
-    Hour = 3,
-    /// A day.
-    Day = 4,
-    /// Thirty days.
-    Month = 5,
-    /// 365 days.
-    Year = 6,
 }
 
 /// `type.v3.TokenBucket`.

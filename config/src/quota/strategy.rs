@@ -2,7 +2,8 @@
 
 use policies::lease::{Limit, MICRO, Mode, Share};
 
-use super::proto::{Blanket, Count, PerUnit, Rule, Span, Strategy, TokenBucket, Unit};
+use super::proto::{Blanket, Count, PerUnit, Rule, Span, Strategy, TokenBucket};
+use crate::unit::Unit;
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -59,16 +60,7 @@ pub(super) fn decode(limit: &Limit, strategy: Option<&Strategy>) -> Option<Share
 }
 
 fn nanos_of(unit: i32) -> Option<u64> {
-    let seconds = match Unit::try_from(unit).ok()? {
-        Unit::Unknown => return None,
-        Unit::Second => 1,
-        Unit::Minute => 60,
-        Unit::Hour => 3_600,
-        Unit::Day => 86_400,
-        Unit::Month => 30 * 86_400,
-        Unit::Year => 365 * 86_400,
-    };
-    Some(seconds * SECOND)
+    Unit::numbered(unit).map(|unit| unit.seconds() * SECOND)
 }
 
 #[cfg(test)]

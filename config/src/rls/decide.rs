@@ -7,8 +7,9 @@ use std::sync::Arc;
 use smallvec::{SmallVec, smallvec};
 
 use super::counters::Counters;
-use super::limits::{Limits, Rule, Unit};
+use super::limits::{Limits, Rule};
 use super::proto::{Code, Descriptor, DescriptorStatus, RateLimit, Request, Response, Span};
+use crate::unit::Unit;
 
 /// Bytes of keys and values of one descriptor.
 const LONGEST: usize = 16 << 10;

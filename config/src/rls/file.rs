@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::limits::{Limits, Node, Rule, Unit};
+use super::limits::{Limits, Node, Rule};
+use crate::unit::Unit;
 
 /// How deep descriptors may lie in each other.
 const DEEPEST: usize = 32;

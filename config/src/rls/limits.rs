@@ -6,55 +6,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::proto::Entry;
-
-/// A unit of time. Months have 30 days, and years 365.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(i32)]
-pub enum Unit {
-    /// A second.
-    Second = 1,
-    /// A minute.
-    Minute = 2,
-    /// An hour.
-    Hour = 3,
-    /// A day.
-    Day = 4,
-    /// 30 days.
-    Month = 5,
-    /// 365 days.
-    Year = 6,
-    /// Seven days.
-    Week = 7,
-}
-
-impl Unit {
-    /// All there are, with their names.
-    const ALL: [(Self, &'static str, u64); 7] = [
-        (Self::Second, "second", 1),
-        (Self::Minute, "minute", 60),
-        (Self::Hour, "hour", 3_600),
-        (Self::Day, "day", 86_400),
-        (Self::Month, "month", 30 * 86_400),
-        (Self::Year, "year", 365 * 86_400),
-        (Self::Week, "week", 7 * 86_400),
-    ];
-
-    /// By name, in any case.
-    pub(super) fn named(name: &str) -> Option<Self> {
-        Self::ALL.iter().find(|(_, known, _)| known.eq_ignore_ascii_case(name)).map(|(unit, ..)| *unit)
-    }
-
-    /// By its number in messages.
-    pub(super) fn numbered(number: i32) -> Option<Self> {
-        Self::ALL.iter().map(|(unit, ..)| *unit).find(|unit| *unit as i32 == number)
-    }
-
-    /// How long it is.
-    #[must_use]
-    pub fn seconds(self) -> u64 {
-        Self::ALL.iter().find(|(unit, ..)| *unit == self).map_or(1, |(.., seconds)| *seconds)
-    }
-}
+use crate::unit::Unit;
 
 /// A limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
