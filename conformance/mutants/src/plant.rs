@@ -23,6 +23,7 @@ struct Source {
 /// Below the scratch folder.
 pub const TREE: &str = "tree";
 const TARGET: &str = "target";
+const PROGRAMS: &str = "programs";
 
 pub fn plant(scratch: &Path, chosen: &[PathBuf]) -> Result<()> {
     let package =
@@ -172,12 +173,21 @@ fn build(scratch: &Path, package: &Path) -> Result<()> {
         String::from_utf8_lossy(&output.stdout)
     );
     let messages = String::from_utf8(output.stdout)?;
-    let programs: Vec<String> = messages
+    let built = messages
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
         .filter(|message| message["profile"]["test"] == true)
-        .filter_map(|message| message["executable"].as_str().map(str::to_owned))
-        .collect();
+        .filter_map(|message| message["executable"].as_str().map(PathBuf::from));
+    // Apart from what cargo may build anew.
+    let folder = std::path::absolute(scratch.join(PROGRAMS))?;
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder)?;
+    let mut programs = Vec::new();
+    for program in built {
+        let copy = folder.join(program.file_name().unwrap_or_default());
+        std::fs::copy(&program, &copy)?;
+        programs.push(copy);
+    }
     results::write_programs(scratch, package, &programs)
 }
 

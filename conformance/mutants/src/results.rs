@@ -118,8 +118,9 @@ pub fn append_outcome(scratch: &Path, id: u32, outcome: &Outcome) -> Result<()> 
     Ok(writeln!(file, "{id}\t{outcome}")?)
 }
 
-pub fn write_programs(scratch: &Path, package: &Path, programs: &[String]) -> Result<()> {
-    let lines = programs.iter().map(|program| format!("{}\t{program}\n", package.display()));
+pub fn write_programs(scratch: &Path, package: &Path, programs: &[PathBuf]) -> Result<()> {
+    let line = |program: &PathBuf| format!("{}\t{}\n", package.display(), program.display());
+    let lines = programs.iter().map(line);
     Ok(std::fs::write(scratch.join(PROGRAMS), lines.collect::<String>())?)
 }
 

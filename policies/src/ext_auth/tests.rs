@@ -134,6 +134,7 @@ fn a_grpc_status_that_is_not_ok_is_a_failure_wherever_it_stands() {
 
 #[test]
 fn a_refusal_has_the_services_status_fields_and_body() {
+    let raw = Header { key: "x-r".into(), value: Bytes::new(), raw_value: Bytes::from_static(b"raw") };
     let denied = Denied {
         status: Some(HttpStatus { code: 429 }),
         headers: vec![
@@ -141,6 +142,7 @@ fn a_refusal_has_the_services_status_fields_and_body() {
             option("content-length", "9"),
             option("set-cookie", "a"),
             option("set-cookie", "b"),
+            HeaderOption { header: Some(raw), append: None, append_action: 0 },
         ],
         body: Bytes::from_static(b"slow down"),
     };
@@ -148,7 +150,7 @@ fn a_refusal_has_the_services_status_fields_and_body() {
     assert_eq!(reply.status, 429);
     let fields: Vec<_> =
         reply.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
-    assert_eq!(fields, [("retry-after", "7"), ("set-cookie", "a"), ("set-cookie", "b")]);
+    assert_eq!(fields, [("retry-after", "7"), ("set-cookie", "a"), ("set-cookie", "b"), ("x-r", "raw")]);
     assert_eq!(reply.body, "slow down");
     for code in [0, 100, 200, 204, 299, 600, 1 << 20, -1] {
         let denied = Denied { status: Some(HttpStatus { code }), ..Denied::default() };
@@ -255,6 +257,8 @@ struct Admits {
     asked: AtomicUsize,
     message: parking_lot::Mutex<Vec<(Request, CheckRequest)>>,
     fails: bool,
+    /// What it says of the request and its response.
+    allowed: Allowed,
 }
 
 impl Net for Admits {
@@ -268,7 +272,7 @@ impl Net for Admits {
         let body = call.body.unwrap();
         assert_eq!(usize::try_from(u32::from_be_bytes(body[1..5].try_into().unwrap())), Ok(body.len() - 5));
         self.message.lock().push((call.head, CheckRequest::decode(body.slice(5..)).unwrap()));
-        let admits = Ok(answer(framed(&coded(0, None)), "0"));
+        let admits = Ok(answer(framed(&coded(0, Some(Said::Ok(self.allowed.clone())))), "0"));
         Box::pin(std::future::ready(if self.fails { Err(Unanswered::Failed) } else { admits }))
     }
 }
@@ -324,8 +328,16 @@ fn ask_with(
         port: 443,
         ..Context::default()
     };
-    let mut state = Default::default();
-    match filter.request(req, &mut ctx, &mut state) {
+    decide(filter, req, &mut ctx, &mut Default::default())
+}
+
+fn decide(
+    filter: &ExtAuthFilter,
+    req: &mut Request,
+    ctx: &mut Context,
+    state: &mut filter::Told,
+) -> Result<(), Reply> {
+    match filter.request(req, ctx, state) {
         Verdict::Continue => Ok(()),
         Verdict::Reply(reply) => Err(reply),
         Verdict::Wait(decision) => {
@@ -344,6 +356,26 @@ fn request(target: &str, fields: &[(&'static str, &str)]) -> Request {
         req.append_header(*name, *value).unwrap();
     }
     req
+}
+
+#[test]
+fn the_response_is_changed_as_the_service_says_whether_it_was_asked_or_remembered() {
+    let allowed = Allowed { response_headers_to_add: vec![option("X-Told", "a")], ..Allowed::default() };
+    let net = Arc::new(Admits { allowed, ..Admits::default() });
+    let filter = kept::kept(policy(), &["Cookie"]).compile(&Scene).unwrap();
+    for _ in 0..2 {
+        let mut ctx = Context { net: Some(net.clone()), ..Context::default() };
+        let mut state = filter::Told::default();
+        let mut rsp = Response::build(200, None).unwrap();
+        decide(&filter, &mut request("/", &[]), &mut ctx, &mut state).unwrap();
+        filter.response(&mut rsp, &ctx, &state);
+        assert_eq!(values(&rsp.headers, "x-told"), ["a"]);
+    }
+    assert_eq!(net.asked.load(Ordering::Relaxed), 1);
+    // Who was not admitted gets nothing of it.
+    let mut rsp = Response::build(200, None).unwrap();
+    filter.response(&mut rsp, &Context::default(), &filter::Told::default());
+    assert!(values(&rsp.headers, "x-told").is_empty());
 }
 
 #[test]

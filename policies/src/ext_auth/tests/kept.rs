@@ -3,7 +3,7 @@
 use super::bodies::{comes, shown};
 use super::*;
 
-fn kept(policy: ExtAuth, keys: &[&str]) -> ExtAuth {
+pub(super) fn kept(policy: ExtAuth, keys: &[&str]) -> ExtAuth {
     let settings = CacheSettings {
         ttl: Duration(time::Duration::from_mins(1)),
         keys: keys.iter().map(|key| (*key).to_owned()).collect(),
