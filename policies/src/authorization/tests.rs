@@ -81,7 +81,7 @@ fn conditions_together_cost_what_one_may_four_times() {
 }
 
 #[test]
-fn names_of_claims_and_paths_are_as_long_as_they_may_be_and_no_longer() {
+fn names_are_as_long_as_they_may_be_and_no_longer() {
     let claim = |name: &str| {
         compile(&rules(1, |_| {
             format!(
@@ -91,6 +91,18 @@ fn names_of_claims_and_paths_are_as_long_as_they_may_be_and_no_longer() {
     };
     assert!(claim("a.b.c.d.e.f.g.h").is_ok() && claim("a.b.c.d.e.f.g.h.i").is_err());
     assert!(claim(&"a".repeat(256)).is_ok() && claim(&"a".repeat(257)).is_err());
+    let service = |length: usize| {
+        compile(&rules(1, |_| {
+            format!("{{action: Allow, operation: {{grpc: [{{service: {}}}]}}}}", "a".repeat(length))
+        }))
+    };
+    assert!(service(1024).is_ok() && service(1025).is_err());
+    let namespace = |length: usize| {
+        compile(&rules(1, |_| {
+            format!("{{action: Allow, principal: {{namespaces: [{}]}}}}", "a".repeat(length))
+        }))
+    };
+    assert!(namespace(253).is_ok() && namespace(254).is_err());
     let path = |length: usize| {
         compile(&rules(1, |_| {
             format!("{{action: Allow, operation: {{paths: [{{value: /{}}}]}}}}", "a".repeat(length - 1))
@@ -173,6 +185,11 @@ fn a_policy_is_written_as_it_was_read() {
     assert!(written.contains("mode") && written.contains("clientCIDRs"), "{written}");
     let none = serde_saphyr::to_string(&Authorization::default()).unwrap();
     assert_eq!(none.trim(), "defaultAction: Deny");
+    let defaults = "{rules: [{action: Allow, principal: {jwt: {provider: p, claims: [{name: a, valueType: String, values: [b]}]}}, \
+        operation: {paths: [{type: PathPrefix, value: /a}]}}]}";
+    let read: Authorization = serde_saphyr::from_str(defaults).unwrap();
+    let written = serde_saphyr::to_string(&read).unwrap();
+    assert!(!written.contains("valueType") && !written.contains("PathPrefix"), "{written}");
 }
 
 #[test]
