@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -24,8 +25,12 @@ struct Program {
     takes: Duration,
 }
 
-/// Time for any tests.
-const ALWAYS: Duration = Duration::from_secs(15);
+/// Time of a processor for any tests.
+const ALWAYS: Duration = Duration::from_secs(20);
+
+/// How processes end that took longer.
+const SIGKILL: i32 = 9;
+const SIGXCPU: i32 = 24;
 
 /// A thread without a name, of some test.
 const NOBODY: &str = "?";
@@ -75,7 +80,7 @@ fn baseline(scratch: &Path, rows: &[Row], path: PathBuf, folder: PathBuf) -> Res
     let trace = std::path::absolute(scratch.join("trace.tsv"))?;
     let _ = std::fs::remove_file(&trace);
     let start = Instant::now();
-    let status = command(&path, &folder)
+    let status = command(&path, &folder, Duration::from_mins(10))
         .env("MUTANT_TRACE", &trace)
         .stdout(Stdio::null())
         .status()
@@ -151,7 +156,7 @@ fn module(file: &str) -> String {
 
 fn tested(scratch: &Path, program: &Program, id: u32, tests: &[&String], most: Duration) -> Result<Outcome> {
     let output = scratch.join("output.txt");
-    let mut child = command(&program.path, &program.folder)
+    let mut child = command(&program.path, &program.folder, most)
         .arg("--exact")
         .args(tests)
         .env("MUTANT", id.to_string())
@@ -159,31 +164,34 @@ fn tested(scratch: &Path, program: &Program, id: u32, tests: &[&String], most: D
         .stderr(Stdio::null())
         .spawn()
         .with_context(|| program.path.display().to_string())?;
-    let end = Instant::now() + most;
+    // What waits for ever takes no processor.
+    let end = Instant::now() + most * 10;
     let status = loop {
         if let Some(status) = child.try_wait()? {
             break status;
         }
         if Instant::now() > end {
             child.kill()?;
-            child.wait()?;
-            return Ok(Outcome::Late);
         }
         std::thread::sleep(Duration::from_millis(3));
     };
     if status.success() {
         return Ok(Outcome::Survived);
     }
+    if matches!(status.signal(), Some(SIGKILL | SIGXCPU)) {
+        return Ok(Outcome::Late);
+    }
     let said = String::from_utf8_lossy(&std::fs::read(output)?).into_owned();
     let failed = said.lines().find_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"));
     Ok(failed.map_or(Outcome::Crashed, |test| Outcome::Caught(test.to_owned())))
 }
 
-/// What never ends shall not eat the machine's memory either.
-fn command(program: &Path, folder: &Path) -> Command {
+/// `most`: time of a processor, which other work on the machine does not take. What never ends shall not eat its memory either.
+fn command(program: &Path, folder: &Path, most: Duration) -> Command {
+    let limits = format!("ulimit -v 4000000; ulimit -t {}; exec \"$@\"", most.as_secs());
     let mut command = Command::new("sh");
     command
-        .args(["-c", "ulimit -v 4000000; exec \"$@\"", "sh"])
+        .args(["-c", &limits, "sh"])
         .arg(program)
         .arg("--test-threads=2")
         // The same cases for every mutant; what fails is not written down for the next.

@@ -76,3 +76,13 @@ fn a_policy_has_as_many_secrets_and_keys_as_it_may_and_no_more() {
     assert!(filter(&keys(MOST)).is_ok());
     assert!(filter(&keys(MOST + 1)).unwrap_err().to_string().contains("hold more than 10000 keys"));
 }
+
+#[test]
+fn a_key_is_looked_for_in_as_many_places_as_may_be_and_no_more() {
+    let places = |count: usize| {
+        let names = (0..count).map(|n| format!("x-{n}")).collect();
+        Places::compile("extractFrom", &[ExtractFrom { params: names, ..ExtractFrom::default() }])
+    };
+    assert!(places(16).is_ok());
+    assert!(places(17).unwrap_err().to_string().contains("names 17 places; name 1 to 16"));
+}

@@ -4,6 +4,7 @@
 use ring::hmac;
 use serde_json::{Value, json};
 
+use super::super::alg::{Alg, PublicKey};
 use super::super::jws::{decode, encode};
 use super::signer::{Signer, set};
 use super::{Fault, ISSUER, NOW, bearer, claims, compile, decide, filter, request};
@@ -38,6 +39,14 @@ fn each_accepted_algorithm_verifies_its_own_tokens_and_no_others() {
             assert_eq!(decide(&filter, &bearer(&token)), want, "{} by a key of {}", signer.alg, holder.alg);
         }
     }
+}
+
+#[test]
+fn a_key_verifies_nothing_by_an_algorithm_that_is_not_of_its_kind() {
+    let rsa = PublicKey::Rsa { n: vec![1; 256].into(), e: vec![1, 0, 1].into() };
+    let point = PublicKey::Point(vec![4; 65].into());
+    assert!(!rsa.verifies(Alg::Es256, b"message", b"signature"));
+    assert!(!point.verifies(Alg::Rs256, b"message", b"signature"));
 }
 
 #[test]

@@ -124,6 +124,7 @@ fn claims_become_fields_and_what_clients_send_of_them_goes() {
         { "claim": "realm", "header": "X-Realm" },
         { "claim": "age", "header": "X-Age" },
         { "claim": "admin", "header": "X-Admin" },
+        { "claim": "verified", "header": "X-Verified" },
         { "claim": "a.b.c", "header": "X-Dotted" },
         { "claim": "nothing", "header": "X-Nothing" },
         { "claim": "missing.at.all", "header": "X-Missing" },
@@ -132,7 +133,7 @@ fn claims_become_fields_and_what_clients_send_of_them_goes() {
     let token = lasting(
         &signer,
         &json!({
-            "sub": "ann", "realm": { "roles": ["a", "b"] }, "age": 41.5, "admin": false, "a.b": { "c": "dots" }, "nothing": null,
+            "sub": "ann", "realm": { "roles": ["a", "b"] }, "age": 41.5, "admin": false, "verified": true, "a.b": { "c": "dots" }, "nothing": null,
         }),
     );
     let mut req = bearer(&token);
@@ -147,6 +148,7 @@ fn claims_become_fields_and_what_clients_send_of_them_goes() {
         ("x-realm", vec!["eyJyb2xlcyI6WyJhIiwiYiJdfQ"]),
         ("x-age", vec!["41.5"]),
         ("x-admin", vec!["false"]),
+        ("x-verified", vec!["true"]),
         ("x-dotted", vec!["dots"]),
         ("x-nothing", vec![]),
         ("x-missing", vec![]),
@@ -212,6 +214,9 @@ fn a_token_can_be_taken_away_before_it_is_forwarded() {
     assert_eq!(run(&strips(true), &mut req).0, None);
     assert_eq!(field(&req, "cookie"), ["a=b; c=d"]);
     assert_eq!(field(&req, "authorization"), ["Basic YTpi"]);
+    let mut req = request(&[("cookie", &format!("; a=b;; s={token};"))]);
+    assert_eq!(run(&strips(true), &mut req).0, None);
+    assert_eq!(field(&req, "cookie"), ["a=b"]);
     let mut req = request(&[("cookie", &format!("s={token}"))]);
     assert_eq!(run(&strips(true), &mut req).0, None);
     assert_eq!(field(&req, "cookie").len(), 0);
@@ -247,4 +252,16 @@ fn answers_say_that_a_token_is_wanted_and_no_more() {
         assert_eq!(reply.headers, [(http::header::WWW_AUTHENTICATE, challenge.parse().unwrap())]);
         assert!(reply.body.is_empty());
     }
+}
+
+#[test]
+fn what_stands_before_a_token_has_64_characters_at_most() {
+    let signer = Signer::ed(Some("k"));
+    let read = |length: usize| {
+        let headers = json!([{ "name": "x-jwt", "valuePrefix": "p".repeat(length) }]);
+        let policy = policy(&[&signer], &json!({ "extractFrom": { "headers": headers } }));
+        let policy: super::Jwt = serde_json::from_value(policy).unwrap();
+        policy.compile(&super::World::default())
+    };
+    assert!(read(64).is_ok() && read(65).is_err());
 }

@@ -130,3 +130,21 @@ fn a_lookup_that_fetches_nothing_lets_nobody_in() {
     assert!(!waited);
     assert_eq!(reply.unwrap().reason, "jwks_unavailable");
 }
+
+/// Whose keys verify a token is not yet whose token it is, also when it is remembered.
+#[test]
+fn of_two_issuers_with_the_same_keys_each_has_its_own_tokens() {
+    let signer = Signer::ed(Some("k"));
+    let fetched = Arc::new(Fetched::default());
+    fetched.now.store(keys(&[&signer]));
+    let provider = |name: &str| json!({ "name": name, "issuer": name, "remoteJWKS": { "uri": "https://issuer.test/keys" } });
+    let policy = json!({ "providers": [provider("one"), provider("two")] });
+    let policy: Jwt = serde_json::from_value(policy).unwrap();
+    let filter = policy.compile(&World { keys: Some(fetched), ..World::default() }).unwrap();
+    for issuer in ["two", "one", "two", "one"] {
+        let token = signer.token(&claims(&json!({ "iss": issuer, "exp": 1_u64 << 40 })));
+        let mut ctx = Context::default();
+        assert!(matches!(filter.request(&mut bearer(&token), &mut ctx, &mut ()), Verdict::Continue));
+        assert_eq!(&*ctx.caller.tokens[0].provider, issuer);
+    }
+}
