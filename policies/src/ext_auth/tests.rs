@@ -455,7 +455,9 @@ fn the_service_is_told_the_version_and_the_first_uri_of_the_certificate_or_its_f
 fn lists_are_as_long_as_they_may_be_and_no_longer() {
     let said = |policy: ExtAuth| policy.compile(&Scene).map(drop).map_err(|invalid| invalid.to_string());
     let names = |count: usize| (0..count).map(|n| format!("x-{n}")).collect::<Vec<_>>();
-    let extensions = |count| names(count).into_iter().map(|name| (name.clone(), name)).collect();
+    let extension =
+        |name: String| ContextExtension { name, kind: None, value: Some("a".into()), value_ref: None };
+    let extensions = |count| names(count).into_iter().map(extension).collect();
     assert!(said(ExtAuth { context_extensions: extensions(32), ..policy() }).is_ok());
     let refused = said(ExtAuth { context_extensions: extensions(33), ..policy() }).unwrap_err();
     assert_eq!(refused, "contextExtensions: has more than 32 entries");
