@@ -49,6 +49,25 @@ fn a_key_verifies_nothing_by_an_algorithm_that_is_not_of_its_kind() {
     assert!(!point.verifies(Alg::Rs256, b"message", b"signature"));
 }
 
+/// The signature is the key's, and the header says that it is by something else.
+#[test]
+fn a_token_that_names_another_algorithm_than_its_keys_is_refused() {
+    let signer = Signer::es256(Some("k"));
+    let filter = filter(&[&signer], &json!({}));
+    assert_eq!(decide(&filter, &bearer(&with_head(&signer, &json!({ "alg": "ES256" })))), Ok(1));
+    for alg in ["ES384", "RS256", "EdDSA"] {
+        let token = with_head(&signer, &json!({ "alg": alg }));
+        assert_eq!(decide(&filter, &bearer(&token)), Err(Fault::Invalid), "{alg}");
+    }
+}
+
+#[test]
+fn json_is_read_as_it_is_written() {
+    let text = r#"{"a":[-1,0,18446744073709551615,1.5,null,true,"b",{}]}"#;
+    let read = super::super::json::object(text.as_bytes()).unwrap();
+    assert_eq!(Value::Object(read).to_string(), text);
+}
+
 #[test]
 fn an_unsigned_token_is_none() {
     let signer = Signer::es256(Some("k"));

@@ -148,3 +148,21 @@ fn keys_are_used_for_five_minutes_asked_for_again_after_a_second_and_kept_for_a_
     let seconds = [remote.cached(), remote.failed(), remote.stale()].map(|time| time.as_secs());
     assert_eq!(seconds, [300, 1, 86_400]);
 }
+
+#[test]
+fn a_policy_is_written_without_what_is_the_default() {
+    let written = |text: &Value| {
+        let policy: Jwt = serde_json::from_value(text.clone()).unwrap();
+        serde_json::to_value(policy).unwrap()
+    };
+    let provider = json!({ "name": "p", "issuer": ISSUER, "localJWKS": { "inline": "{}" } });
+    let plain = json!({ "providers": [provider] });
+    assert_eq!(written(&plain), plain);
+    let mut other = plain.clone();
+    other["mode"] = json!("Shadow");
+    other["providers"][0]["type"] = json!("ServiceAccount");
+    assert_eq!(written(&other), other);
+    other["mode"] = json!("Enforce");
+    other["providers"][0]["type"] = json!("JWT");
+    assert_eq!(written(&other), plain);
+}

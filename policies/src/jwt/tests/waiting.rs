@@ -12,8 +12,8 @@ use serde_json::json;
 use super::super::claims::Verified;
 use super::signer::{Signer, set};
 use super::{
-    Context, Filter, ISSUER, Jwt, JwtFilter, KeySet, Keys, NOW, Policy, Reply, Request, Verdict, World, bearer,
-    claims,
+    Context, Filter, ISSUER, Jwt, JwtFilter, KeySet, Keys, NOW, Policy, Reply, Request, Verdict, World,
+    bearer, claims,
 };
 
 /// Keys that a fetch replaces at once.
