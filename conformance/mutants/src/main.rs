@@ -16,6 +16,9 @@ mod results;
 mod run;
 mod values;
 
+#[cfg(test)]
+mod tests;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
