@@ -142,12 +142,16 @@ mod tests {
             ("::1/128", &["::1"], &["::", "::2", "0.0.0.1"]),
             ("2001:db8::/32", &["2001:db8::", "2001:db8:ffff::1"], &["2001:db9::"]),
             ("::ffff:10.0.0.0/104", &["10.1.2.3"], &["11.0.0.0"]),
+            ("::ffff:10.0.0.0/96", &["0.0.0.0", "255.255.255.255"], &["::1", "::fffe:a00:1"]),
+            // More than what is mapped: IPv6.
+            ("::ffff:10.0.0.0/95", &["::fffe:a00:1"], &["10.0.0.0", "::ffff:10.0.0.1", "::fffd:a00:1"]),
         ] {
             let set = set(&[range]);
             inside.iter().for_each(|ip| assert!(set.contains(ip.parse().unwrap()), "{ip} in {range}"));
             outside.iter().for_each(|ip| assert!(!set.contains(ip.parse().unwrap()), "{ip} in {range}"));
         }
         assert!(!CidrSet::default().contains("10.0.0.1".parse().unwrap()));
+        assert!(CidrSet::default().is_empty() && !set(&["::1/128"]).is_empty());
     }
 
     #[test]

@@ -77,6 +77,16 @@ mod tests {
     }
 
     #[test]
+    fn a_table_has_as_many_places_as_it_is_given_and_at_least_one() {
+        for (given, has) in [(0, 1), (1, 1), (2, 2)] {
+            let memo = Memo::new(given);
+            assert_eq!(memo.places.len(), has);
+            memo.put(keyed(&[b"a"]), Instant::now() + Duration::from_secs(60), 7);
+            assert_eq!(memo.get(&keyed(&[b"a"]), Instant::now()), Some(7));
+        }
+    }
+
+    #[test]
     fn a_full_table_forgets_and_mistakes_nothing_for_another() {
         let memo = Memo::new(16);
         let now = Instant::now();

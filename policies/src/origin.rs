@@ -219,6 +219,7 @@ mod tests {
             ("https://b.test", Https, "a.test", false),
             ("https://a.test.b.test", Https, "a.test", false),
             ("https://[::1]:8080", Https, "[::1]:8080", true),
+            ("https://[::1]8080", Https, "[::1]", false),
             ("null", Https, "a.test", false),
             ("null", Https, "", false),
             ("", Https, "", false),

@@ -10,6 +10,7 @@ mod body;
 mod caller;
 mod service;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -144,6 +145,14 @@ impl Policies {
         guards.inherit(&chain.guards());
         Ok(chain.guarded(guards))
     }
+
+    /// Backends and objects that policies say they point at: what the translator checks grants of, and publishes.
+    fn references(&self) -> BTreeSet<String> {
+        let (native, security, traffic) = (&self.native, &self.security, &self.traffic);
+        let backends = native.backends().into_iter().chain(security.backends()).chain(traffic.backends());
+        let objects = native.objects().into_iter().chain(security.objects()).chain(traffic.objects());
+        backends.map(ToString::to_string).chain(objects.map(ToString::to_string)).collect()
+    }
 }
 
 fn snake(name: &str) -> String {
@@ -157,15 +166,27 @@ fn snake(name: &str) -> String {
 }
 
 /// Has every backend, save those in the namespace `nowhere`, and these objects.
-struct Scene<'t>(&'t Objects);
+struct Scene<'t> {
+    objects: &'t Objects,
+    /// What was looked up.
+    asked: RefCell<BTreeSet<String>>,
+}
+
+impl<'t> Scene<'t> {
+    fn new(objects: &'t Objects) -> Self {
+        Self { objects, asked: RefCell::default() }
+    }
+}
 
 impl Lookup for Scene<'_> {
     fn backend(&self, backend: &BackendRef) -> Option<Arc<dyn Upstream>> {
+        self.asked.borrow_mut().insert(backend.to_string());
         (backend.namespace != "nowhere").then(|| Arc::new(Backend(backend.to_string())) as Arc<dyn Upstream>)
     }
 
     fn material(&self, object: &ObjectRef) -> Option<Arc<Material>> {
-        let entries = self.0.get(&object.to_string())?;
+        self.asked.borrow_mut().insert(object.to_string());
+        let entries = self.objects.get(&object.to_string())?;
         let entries = entries.iter().map(|(key, value)| (key.clone(), value.clone().into())).collect();
         Some(Arc::new(Material(entries)))
     }
@@ -190,12 +211,12 @@ fn every_row_of_every_table_holds() {
         rows += table.rows.len() + table.invalid.len();
         for row in &table.rows {
             let policies = row.policies.as_ref().unwrap_or(&table.policies);
-            for difference in run(policies, &Scene(&table.objects), row) {
+            for difference in run(policies, &Scene::new(&table.objects), row) {
                 writeln!(failures, "{}: {}: {difference}", file.display(), row.it).unwrap();
             }
         }
         for Broken { policies, says } in &table.invalid {
-            let said = match policies.compile(&Scene(&table.objects)) {
+            let said = match policies.compile(&Scene::new(&table.objects)) {
                 Ok(_) => "compiles".into(),
                 Err((policy, invalid)) => format!("{policy}: {invalid}"),
             };
@@ -206,6 +227,24 @@ fn every_row_of_every_table_holds() {
     }
     assert!(failures.is_empty(), "\n{failures}");
     assert!(rows >= 60, "only {rows} rows were found");
+}
+
+#[test]
+fn policies_look_up_what_they_say_they_point_at_and_nothing_else() {
+    let mut seen = BTreeSet::new();
+    for file in tables() {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let table: Table = serde_saphyr::from_str(&text).unwrap();
+        for policies in table.rows.iter().map(|row| row.policies.as_ref().unwrap_or(&table.policies)) {
+            let scene = Scene::new(&table.objects);
+            policies.compile(&scene).unwrap();
+            let asked = scene.asked.into_inner();
+            assert_eq!(asked, policies.references(), "{}", file.display());
+            seen.extend(asked);
+        }
+    }
+    let kinds = ["Secret ", "authz/"];
+    assert!(kinds.iter().all(|kind| seen.iter().any(|name| name.starts_with(kind))), "{seen:?}");
 }
 
 #[test]

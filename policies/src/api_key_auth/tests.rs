@@ -16,10 +16,14 @@ impl Lookup for Keys {
 }
 
 fn filter(keys: &[(String, String)]) -> Result<ApiKeyFilter, Invalid> {
+    filter_of(keys, 1)
+}
+
+fn filter_of(keys: &[(String, String)], secrets: usize) -> Result<ApiKeyFilter, Invalid> {
     let entries = keys.iter().map(|(client, key)| (client.clone(), key.clone().into())).collect();
     let object = ObjectRef { kind: ObjectKind::Secret, namespace: "a".into(), name: "b".into() };
     let policy = ApiKeyAuth {
-        credential_refs: vec![object],
+        credential_refs: vec![object; secrets],
         extract_from: vec![ExtractFrom { headers: vec!["x-key".into()], ..ExtractFrom::default() }],
         forward_client_id_header: None,
         sanitize: false,
@@ -62,4 +66,23 @@ fn a_key_is_as_long_as_it_may_be_and_no_longer() {
     assert!(compiled.client(longest.as_bytes()).is_some());
     assert!(compiled.client(format!("{longest}k").as_bytes()).is_none());
     assert!(filter(&[("bff".into(), format!("{longest}k"))]).is_err());
+}
+
+#[test]
+fn a_policy_has_as_many_secrets_and_keys_as_it_may_and_no_more() {
+    let keys = |count: usize| (0..count).map(|n| (format!("c{n}"), format!("k{n}"))).collect::<Vec<_>>();
+    assert!(filter_of(&keys(1), MOST_REFS).is_ok());
+    assert!(filter_of(&keys(1), MOST_REFS + 1).unwrap_err().to_string().contains("names 17 Secrets"));
+    assert!(filter(&keys(MOST)).is_ok());
+    assert!(filter(&keys(MOST + 1)).unwrap_err().to_string().contains("hold more than 10000 keys"));
+}
+
+#[test]
+fn a_key_is_looked_for_in_as_many_places_as_may_be_and_no_more() {
+    let places = |count: usize| {
+        let names = (0..count).map(|n| format!("x-{n}")).collect();
+        Places::compile("extractFrom", &[ExtractFrom { params: names, ..ExtractFrom::default() }])
+    };
+    assert!(places(16).is_ok());
+    assert!(places(17).unwrap_err().to_string().contains("names 17 places; name 1 to 16"));
 }

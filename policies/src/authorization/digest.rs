@@ -48,9 +48,15 @@ mod tests {
 
     #[test]
     fn what_is_no_digest_is_refused() {
-        for text in
-            ["", "e3", &HEX[1..], &format!("{HEX}0"), &HEX.replace('e', "g"), &format!("+{}", &HEX[1..])]
-        {
+        for text in [
+            "",
+            "e3",
+            &HEX[1..],
+            &format!("{HEX}0"),
+            &HEX.replace('e', "g"),
+            &HEX.replace("b855", "b85g"),
+            &format!("+{}", &HEX[1..]),
+        ] {
             assert_eq!(hex(text), None, "{text}");
         }
         let colons = |between: &str| {

@@ -37,7 +37,7 @@ impl<'a> Readings<'a> {
         Some(Self { plain: Cow::Owned(plain), slashed })
     }
 
-    fn each(&self) -> impl Iterator<Item = &[u8]> {
+    pub(super) fn each(&self) -> impl Iterator<Item = &[u8]> {
         std::iter::once(&*self.plain).chain(self.slashed.as_deref())
     }
 }

@@ -139,6 +139,36 @@ fn the_same_name_is_always_checked_against_the_same_hash() {
     assert!((8..56).contains(&first), "{first} of 64 go to the first");
 }
 
+#[test]
+fn a_fast_hash_is_not_checked_away_from_the_worker() {
+    let (filter, bench) = filter("a:{SHA}VBPuJHI7uixaa6LQGWx4s+5GKNE=", 0);
+    assert_eq!(ask(&filter, "a:myPassword").unwrap(), "a");
+    assert_eq!(reason(ask(&filter, "a:wrong")), "basic_auth_invalid");
+    assert_eq!(reason(ask(&filter, "nobody:myPassword")), "basic_auth_invalid");
+    assert_eq!(bench.done.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn a_name_is_as_long_as_it_may_be_and_no_longer() {
+    let file = |length: usize| format!("{}:{{SHA}}VBPuJHI7uixaa6LQGWx4s+5GKNE=", "n".repeat(length));
+    assert!(Users::parse(file(255).as_bytes()).is_ok() && Users::parse(file(256).as_bytes()).is_err());
+}
+
+#[test]
+fn what_is_too_long_or_has_control_characters_is_nonsense() {
+    let field = |credentials: &str| format!("Basic {}", BASE64_STANDARD.encode(credentials)).into_bytes();
+    for credentials in ["a:b\n", "a\0:b", "a:\u{7f}", "\t:"] {
+        assert_eq!(parse(&field(credentials)), Sent::Nonsense, "{credentials:?}");
+    }
+    // Spaces after the scheme count, too.
+    let padded = |length: usize| {
+        let rest = BASE64_STANDARD.encode("a:b");
+        format!("Basic {}{rest}", " ".repeat(length - 6 - rest.len())).into_bytes()
+    };
+    assert!(matches!(parse(&padded(1024)), Sent::Basic(_)));
+    assert_eq!(parse(&padded(1025)), Sent::Nonsense);
+}
+
 proptest! {
     #[test]
     fn no_field_makes_parsing_panic(value in prop::collection::vec(any::<u8>(), 0..64)) {

@@ -117,3 +117,20 @@ fn only<'r>(req: &'r Request, name: &HeaderName) -> Said<'r> {
         (Some(_), Some(_)) => Said::Unclear,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// HTTP/1.0 has requests without Host; the table's all have one.
+    #[test]
+    fn a_request_that_names_no_host_has_no_origin_of_its_own() {
+        let filter = CsrfFilter { trusted: Origins::compile("a", &[]).unwrap(), mode: Mode::Enforce };
+        let mut req = Request::build("POST", b"/", None).unwrap();
+        assert!(filter.is_own_or_trusted(&req, &Context::default()), "it is from no browser");
+        req.insert_header("Origin", "http://a.test").unwrap();
+        assert!(!filter.is_own_or_trusted(&req, &Context::default()));
+        req.insert_header("Host", "a.test").unwrap();
+        assert!(filter.is_own_or_trusted(&req, &Context::default()));
+    }
+}

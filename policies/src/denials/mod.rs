@@ -111,5 +111,8 @@ mod tests {
         let mut own = Reply::new(StatusCode::FORBIDDEN, "ip_denied");
         own.body = Bytes::from_static(b"go away");
         assert_eq!(Body::Problem.dress(own.clone()), own);
+        let plain = HeaderValue::from_static("text/plain");
+        let typed = Reply::new(StatusCode::FORBIDDEN, "ip_denied").with(header::CONTENT_TYPE, plain);
+        assert_eq!(Body::Problem.dress(typed.clone()), typed);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Poll, Waker};
 
-use ::http::HeaderMap;
+use ::http::{HeaderMap, Version};
 use bytes::{BufMut, Bytes, BytesMut};
 use proptest::prelude::*;
 use prost::Message;
@@ -18,6 +18,7 @@ use super::proto::{
     Said, Status,
 };
 use super::*;
+use crate::caller::PeerName;
 use crate::{
     Answer, Call, Context, Filter, Incoming, Net, Reply, Request, Response, Scheme, Unanswered, Upstream,
     Verdict,
@@ -109,9 +110,18 @@ fn what_is_not_one_whole_message_admits_nobody() {
     let good = framed(&coded(0, None));
     let compressed = [&[1][..], &good[1..]].concat();
     let two = [&good[..], &good[..]].concat();
-    for body in
-        [&b""[..], &good[..4], &good[..good.len() - 1], &compressed, &two, b"\0\0\0\0\x01\xff", b"\0\0\0\0\0"]
-    {
+    // A part of a message, that is one by itself.
+    let cut = [&[0, 0, 0, 0, good[4] + 1][..], &good[5..]].concat();
+    for body in [
+        &cut[..],
+        b"",
+        &good[..4],
+        &good[..good.len() - 1],
+        &compressed,
+        &two,
+        b"\0\0\0\0\x01\xff",
+        b"\0\0\0\0\0",
+    ] {
         let read = grpc::read(&answer(Bytes::copy_from_slice(body), "0"));
         assert!(matches!(read, Err(Failed::Unusable)), "{body:?}: {read:?}");
     }
@@ -134,6 +144,7 @@ fn a_grpc_status_that_is_not_ok_is_a_failure_wherever_it_stands() {
 
 #[test]
 fn a_refusal_has_the_services_status_fields_and_body() {
+    let raw = Header { key: "x-r".into(), value: Bytes::new(), raw_value: Bytes::from_static(b"raw") };
     let denied = Denied {
         status: Some(HttpStatus { code: 429 }),
         headers: vec![
@@ -141,6 +152,7 @@ fn a_refusal_has_the_services_status_fields_and_body() {
             option("content-length", "9"),
             option("set-cookie", "a"),
             option("set-cookie", "b"),
+            HeaderOption { header: Some(raw), append: None, append_action: 0 },
         ],
         body: Bytes::from_static(b"slow down"),
     };
@@ -148,8 +160,12 @@ fn a_refusal_has_the_services_status_fields_and_body() {
     assert_eq!(reply.status, 429);
     let fields: Vec<_> =
         reply.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
-    assert_eq!(fields, [("retry-after", "7"), ("set-cookie", "a"), ("set-cookie", "b")]);
+    assert_eq!(fields, [("retry-after", "7"), ("set-cookie", "a"), ("set-cookie", "b"), ("x-r", "raw")]);
     assert_eq!(reply.body, "slow down");
+    for code in [300, 599] {
+        let denied = Denied { status: Some(HttpStatus { code }), ..Denied::default() };
+        assert_eq!(i32::from(refuses(says(&coded(7, Some(Said::Denied(denied))))).status.as_u16()), code);
+    }
     for code in [0, 100, 200, 204, 299, 600, 1 << 20, -1] {
         let denied = Denied { status: Some(HttpStatus { code }), ..Denied::default() };
         assert_eq!(refuses(says(&coded(7, Some(Said::Denied(denied))))).status, 403, "{code}");
@@ -160,6 +176,7 @@ fn a_refusal_has_the_services_status_fields_and_body() {
 fn admitted(allowed: Allowed) -> Result<(Request, Response), Failed> {
     let Decision::Allow(changes) = says(&coded(0, Some(Said::Ok(allowed))))? else { panic!("refused") };
     let mut req = Request::build("GET", b"/", None).unwrap();
+    req.insert_header("Host", "a.test").unwrap();
     let mut rsp = Response::build(200, None).unwrap();
     for value in ["1", "2"] {
         req.append_header("X-A", value).unwrap();
@@ -206,6 +223,7 @@ fn fields_are_set_appended_and_removed_as_envoy_does() {
     let remove = ["X-A", "host", ":path", "content-length", "b a d"].map(String::from).to_vec();
     let (req, rsp) = admitted(Allowed { headers_to_remove: remove, ..Allowed::default() }).unwrap();
     assert!(values(&req.headers, "x-a").is_empty());
+    assert_eq!(values(&req.headers, "host"), ["a.test"]);
     assert_eq!(values(&rsp.headers, "x-a"), ["1", "2"]);
     let raw = Header { key: "x-r".into(), value: Bytes::new(), raw_value: Bytes::from_static(b"raw") };
     let raw = HeaderOption { header: Some(raw), append: None, append_action: 0 };
@@ -241,6 +259,7 @@ fn what_frames_a_message_or_cannot_be_sent_makes_an_answer_unusable() {
         assert!(refused(Allowed { response_headers_to_add: response, ..Allowed::default() }), "{key}");
     }
     let refused = |allowed| matches!(admitted(allowed), Err(Failed::Unusable));
+    assert!(!refused(Allowed { headers: vec![option("x-a", "b"); 128], ..Allowed::default() }));
     assert!(refused(Allowed { headers: vec![option("x-a", "b"); 129], ..Allowed::default() }));
     assert!(refused(Allowed { headers: vec![HeaderOption::default()], ..Allowed::default() }));
     let unknown = HeaderOption { append_action: 4, ..option("x-a", "b") };
@@ -255,6 +274,8 @@ struct Admits {
     asked: AtomicUsize,
     message: parking_lot::Mutex<Vec<(Request, CheckRequest)>>,
     fails: bool,
+    /// What it says of the request and its response.
+    allowed: Allowed,
 }
 
 impl Net for Admits {
@@ -266,9 +287,10 @@ impl Net for Admits {
         self.asked.fetch_add(1, Ordering::Relaxed);
         assert!(call.is_grpc);
         let body = call.body.unwrap();
+        assert_eq!(body[0], 0, "it is not compressed");
         assert_eq!(usize::try_from(u32::from_be_bytes(body[1..5].try_into().unwrap())), Ok(body.len() - 5));
         self.message.lock().push((call.head, CheckRequest::decode(body.slice(5..)).unwrap()));
-        let admits = Ok(answer(framed(&coded(0, None)), "0"));
+        let admits = Ok(answer(framed(&coded(0, Some(Said::Ok(self.allowed.clone())))), "0"));
         Box::pin(std::future::ready(if self.fails { Err(Unanswered::Failed) } else { admits }))
     }
 }
@@ -324,8 +346,16 @@ fn ask_with(
         port: 443,
         ..Context::default()
     };
-    let mut state = Default::default();
-    match filter.request(req, &mut ctx, &mut state) {
+    decide(filter, req, &mut ctx, &mut Default::default())
+}
+
+fn decide(
+    filter: &ExtAuthFilter,
+    req: &mut Request,
+    ctx: &mut Context,
+    state: &mut filter::Told,
+) -> Result<(), Reply> {
+    match filter.request(req, ctx, state) {
         Verdict::Continue => Ok(()),
         Verdict::Reply(reply) => Err(reply),
         Verdict::Wait(decision) => {
@@ -347,6 +377,26 @@ fn request(target: &str, fields: &[(&'static str, &str)]) -> Request {
 }
 
 #[test]
+fn the_response_is_changed_as_the_service_says_whether_it_was_asked_or_remembered() {
+    let allowed = Allowed { response_headers_to_add: vec![option("X-Told", "a")], ..Allowed::default() };
+    let net = Arc::new(Admits { allowed, ..Admits::default() });
+    let filter = kept::kept(policy(), &["Cookie"]).compile(&Scene).unwrap();
+    for _ in 0..2 {
+        let mut ctx = Context { net: Some(net.clone()), ..Context::default() };
+        let mut state = filter::Told::default();
+        let mut rsp = Response::build(200, None).unwrap();
+        decide(&filter, &mut request("/", &[]), &mut ctx, &mut state).unwrap();
+        filter.response(&mut rsp, &ctx, &state);
+        assert_eq!(values(&rsp.headers, "x-told"), ["a"]);
+    }
+    assert_eq!(net.asked.load(Ordering::Relaxed), 1);
+    // Who was not admitted gets nothing of it.
+    let mut rsp = Response::build(200, None).unwrap();
+    filter.response(&mut rsp, &Context::default(), &filter::Told::default());
+    assert!(values(&rsp.headers, "x-told").is_empty());
+}
+
+#[test]
 fn the_service_is_told_what_envoy_tells() {
     let (filter, net) = (policy().compile(&Scene).unwrap(), Arc::new(Admits::default()));
     let mut req = request(
@@ -357,11 +407,13 @@ fn the_service_is_told_what_envoy_tells() {
     let (head, message) = net.message.lock().pop().unwrap();
     assert_eq!(head.uri, "/envoy.service.auth.v3.Authorization/Check");
     assert_eq!(head.headers["host"], "opa.authz:9191");
+    assert_eq!(head.version, Version::HTTP_2);
     assert_eq!(head.headers["content-type"], "application/grpc");
+    assert_eq!(head.headers["te"], "trailers");
     assert_eq!(head.headers["grpc-timeout"], "200m");
     let attributes = message.attributes.unwrap();
     let source = attributes.source.unwrap().address.unwrap().socket_address.unwrap();
-    assert_eq!(source.address, "192.0.2.1");
+    assert_eq!((&*source.address, source.port), ("192.0.2.1", 0));
     assert_eq!(attributes.destination.unwrap().address.unwrap().socket_address.unwrap().port, 443);
     assert_eq!(attributes.context_extensions["route"], "cart");
     assert_eq!(attributes.context_extensions["tenant"], "a");
@@ -373,6 +425,55 @@ fn the_service_is_told_what_envoy_tells() {
     assert_eq!(http.headers["cookie"], "a=b,c=d");
     assert_eq!(http.headers[":path"], "/a?b=c");
     assert_eq!(http.headers[":authority"], "a.test");
+}
+
+#[test]
+fn the_service_is_told_the_version_and_the_first_uri_of_the_certificate_or_its_first_name() {
+    let (filter, net) = (policy().compile(&Scene).unwrap(), Arc::new(Admits::default()));
+    let mut told = |names: Option<Vec<PeerName>>, version| {
+        let peer = names.map(|names| Arc::new(crate::caller::Peer { names, ..Default::default() }));
+        let mut ctx = Context { net: Some(net.clone()), ..Context::default() };
+        ctx.caller.peer = peer;
+        let mut req = request("/", &[]);
+        req.set_version(version);
+        decide(&filter, &mut req, &mut ctx, &mut Default::default()).unwrap();
+        let attributes = net.message.lock().pop().unwrap().1.attributes.unwrap();
+        let protocol = attributes.request.unwrap().http.unwrap().protocol;
+        (attributes.source.unwrap().principal, protocol)
+    };
+    let mut principal = |names: Vec<PeerName>| told(Some(names), Version::HTTP_11).0;
+    let uri = |name: &str| PeerName::Uri(name.into());
+    let dns = |name: &str| PeerName::Dns(name.into());
+    assert_eq!(principal(vec![dns("a.test"), uri("spiffe://td/a"), uri("spiffe://td/b")]), "spiffe://td/a");
+    assert_eq!(principal(vec![PeerName::Email("a@a.test".into()), dns("a.test"), dns("b.test")]), "a.test");
+    assert_eq!(principal(vec![PeerName::Email("a@a.test".into())]), "");
+    assert_eq!(told(None, Version::HTTP_11), (String::new(), "HTTP/1.1".into()));
+    assert_eq!(told(None, Version::HTTP_2), (String::new(), "HTTP/2".into()));
+}
+
+#[test]
+fn lists_are_as_long_as_they_may_be_and_no_longer() {
+    let said = |policy: ExtAuth| policy.compile(&Scene).map(drop).map_err(|invalid| invalid.to_string());
+    let names = |count: usize| (0..count).map(|n| format!("x-{n}")).collect::<Vec<_>>();
+    let extension =
+        |name: String| ContextExtension { name, kind: None, value: Some("a".into()), value_ref: None };
+    let extensions = |count| names(count).into_iter().map(extension).collect();
+    assert!(said(ExtAuth { context_extensions: extensions(32), ..policy() }).is_ok());
+    let refused = said(ExtAuth { context_extensions: extensions(33), ..policy() }).unwrap_err();
+    assert_eq!(refused, "contextExtensions: has more than 32 entries");
+    assert!(said(ExtAuth { headers_to_ext_auth: Some(names(64)), ..policy() }).is_ok());
+    let refused = said(ExtAuth { headers_to_ext_auth: Some(names(65)), ..policy() }).unwrap_err();
+    assert_eq!(refused, "headersToExtAuth: has more than 64 names");
+    let entries = |max_entries| {
+        let mut policy = kept::kept(policy(), &["Cookie"]);
+        policy.cache.as_mut().unwrap().max_entries = max_entries;
+        said(policy)
+    };
+    assert!(entries(1).is_ok() && entries(65_536).is_ok());
+    assert!(entries(0).is_err() && entries(65_537).is_err());
+    for (status, fits) in [(399, false), (400, true), (599, true), (600, false)] {
+        assert_eq!(said(ExtAuth { status_on_error: status, ..policy() }).is_ok(), fits, "{status}");
+    }
 }
 
 #[test]

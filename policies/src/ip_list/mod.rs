@@ -116,3 +116,16 @@ impl Filter for IpDenyFilter {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_holds_as_many_ranges_as_it_may_and_no_more() {
+        let ranges = |count: usize| vec!["10.0.0.0/8".to_owned(); count];
+        assert!(compile(&ranges(MOST)).is_ok());
+        let refused = compile(&ranges(MOST + 1)).unwrap_err();
+        assert_eq!(refused.to_string(), "cidrs: holds 1001 ranges; write 1 to 1000");
+    }
+}

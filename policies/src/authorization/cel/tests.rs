@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::caller::Token;
+use crate::caller::{Peer, PeerName, Token};
 use crate::{Context, Request};
 
 fn cost(text: &str) -> Result<usize, String> {
@@ -76,6 +76,76 @@ fn what_is_too_long_too_deep_or_too_dear_is_refused() {
             .unwrap_err()
             .contains("at most 5000")
     );
+}
+
+/// Each form as deep as it may be, and once more. The parser's own limit is out of the way: it counts otherwise.
+#[test]
+fn every_part_of_another_is_deeper_than_that() {
+    let read = |text: &str| {
+        let tree = PrattParser::new().max_recursion_depth(500).error_recovery_limit(0).parse(text).unwrap();
+        check::condition(&tree)
+    };
+    for (open, core, close, deepest) in [
+        ("'a' in [", "'a'", "]", 15),
+        ("[", "1", "] == 1", 15),
+        ("(true && ", "true", ")", 31),
+        ("(", "true", " && true)", 31),
+        ("(", "true", " || true)", 31),
+        ("!(", "true", ")", 31),
+        ("(", "true", " ? true : true)", 31),
+        ("(true ? ", "true", " : true)", 31),
+        ("(true ? true : ", "true", ")", 31),
+        ("(", "true", " in [true])", 30),
+        ("('a' in jwt.p[", "'a'", "])", 16),
+        ("-(", "1", ") == 1", 15),
+        ("(", "true", " == true)", 31),
+        ("(true == ", "true", ")", 31),
+        ("(size(", "'a'", ") == 1)", 15),
+        ("(", "'a'", ".size() == 1)", 15),
+        ("", "'a'", ".startsWith('a')", 31),
+        ("'a'.startsWith(", "'a'", ")", 31),
+        ("(jwt.p[", "'a'", "] == 1)", 16),
+        ("[", "1", "].exists(x, true)", 15),
+        ("[1].exists(x, ", "true", ")", 15),
+    ] {
+        let nested = |times: usize| format!("{}{core}{}", open.repeat(times), close.repeat(times));
+        let found = (1..40).take_while(|times| read(&nested(*times)).is_ok()).last();
+        let refused = read(&nested(found.unwrap_or(0) + 1));
+        assert_eq!(found, Some(deepest), "{open} {close} {refused:?}");
+    }
+}
+
+#[test]
+fn a_variable_is_known_where_its_macro_is_and_nowhere_else() {
+    assert!(cost("[1].exists(x, x == 1 && [2].all(y, y > x))").is_ok());
+    for text in [
+        "[1].exists(x, x == 1) && x == 1",
+        "x == 1 && [1].exists(x, x == 1)",
+        "[1].exists(x, [2].all(y, y > x) && y == 2)",
+        "[x].exists(x, x == 1)",
+    ] {
+        assert!(cost(text).unwrap_err().contains("is not known: use request, source and jwt"), "{text}");
+    }
+}
+
+#[test]
+fn what_is_no_function_here_is_refused_whatever_its_arguments() {
+    for text in [
+        "f()",
+        "f(1)",
+        "f(1, 2)",
+        "f(1, 2, 3)",
+        "'a'.f()",
+        "'a'.f('b')",
+        "'a'.f('b', 'c')",
+        "startsWith('a', 'b')",
+    ] {
+        let text = format!("{text} == 1");
+        assert!(
+            cost(&text).unwrap_err().contains("is no function here, or not with these arguments"),
+            "{text}"
+        );
+    }
 }
 
 /// On the stack of a thread that has a fourth of what threads have by default.
@@ -179,6 +249,19 @@ fn a_claim_has_100_elements_and_256_values_at_most() {
     let lists = |lists: usize, length: usize| json!({"a": vec![vec![1; length]; lists]});
     assert_eq!(holds("jwt.p.a.size() == 3", lists(3, 84)), Ok(true));
     assert_eq!(holds("jwt.p.a.size() == 3", lists(3, 85)), Err(Failed));
+}
+
+#[test]
+fn an_identity_that_no_certificate_proves_is_none() {
+    let req = Request::build("GET", b"/a", None).unwrap();
+    let reads = Expression::read("has(source.principal)", "when").unwrap();
+    for digests in [None, Some(([7; 32], [8; 32]))] {
+        let names = vec![PeerName::Uri("spiffe://td/a".to_owned())];
+        let peer = Peer { names, digests, workload: None };
+        let mut ctx = Context::default();
+        ctx.caller.peer = Some(Arc::new(peer));
+        assert_eq!(reads.holds(View { req: &req, ctx: &ctx }), Ok(digests.is_some()));
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::bodies::{comes, shown};
 use super::*;
 
-fn kept(policy: ExtAuth, keys: &[&str]) -> ExtAuth {
+pub(super) fn kept(policy: ExtAuth, keys: &[&str]) -> ExtAuth {
     let settings = CacheSettings {
         ttl: Duration(time::Duration::from_mins(1)),
         keys: keys.iter().map(|key| (*key).to_owned()).collect(),
@@ -28,6 +28,9 @@ fn an_answer_is_kept_for_those_who_ask_the_same_and_no_failure_is() {
         ("/", &[("Authorization", "b")]),
         ("/", &[("X-Tenant", "a")]),
         ("/", &[("Authorization", "a"), ("X-Tenant", "")]),
+        ("/", &[("X-Tenant", "b"), ("X-Tenant", "c")]),
+        ("/", &[("Authorization", "b"), ("X-Tenant", "c")]),
+        ("/", &[("Authorization", "b"), ("Authorization", "c")]),
         ("/", &[("Authorization", "a"), ("Authorization", "a")]),
         ("/?a", &[("Authorization", "a")]),
         ("/b", &[("Authorization", "a")]),

@@ -4,6 +4,7 @@
 use ring::hmac;
 use serde_json::{Value, json};
 
+use super::super::alg::{Alg, PublicKey};
 use super::super::jws::{decode, encode};
 use super::signer::{Signer, set};
 use super::{Fault, ISSUER, NOW, bearer, claims, compile, decide, filter, request};
@@ -38,6 +39,33 @@ fn each_accepted_algorithm_verifies_its_own_tokens_and_no_others() {
             assert_eq!(decide(&filter, &bearer(&token)), want, "{} by a key of {}", signer.alg, holder.alg);
         }
     }
+}
+
+#[test]
+fn a_key_verifies_nothing_by_an_algorithm_that_is_not_of_its_kind() {
+    let rsa = PublicKey::Rsa { n: vec![1; 256].into(), e: vec![1, 0, 1].into() };
+    let point = PublicKey::Point(vec![4; 65].into());
+    assert!(!rsa.verifies(Alg::Es256, b"message", b"signature"));
+    assert!(!point.verifies(Alg::Rs256, b"message", b"signature"));
+}
+
+/// The signature is the key's, and the header says that it is by something else.
+#[test]
+fn a_token_that_names_another_algorithm_than_its_keys_is_refused() {
+    let signer = Signer::es256(Some("k"));
+    let filter = filter(&[&signer], &json!({}));
+    assert_eq!(decide(&filter, &bearer(&with_head(&signer, &json!({ "alg": "ES256" })))), Ok(1));
+    for alg in ["ES384", "RS256", "EdDSA"] {
+        let token = with_head(&signer, &json!({ "alg": alg }));
+        assert_eq!(decide(&filter, &bearer(&token)), Err(Fault::Invalid), "{alg}");
+    }
+}
+
+#[test]
+fn json_is_read_as_it_is_written() {
+    let text = r#"{"a":[-1,0,18446744073709551615,1.5,null,true,"b",{}]}"#;
+    let read = super::super::json::object(text.as_bytes()).unwrap();
+    assert_eq!(Value::Object(read).to_string(), text);
 }
 
 #[test]

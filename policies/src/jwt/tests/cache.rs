@@ -58,6 +58,35 @@ fn an_expired_token_makes_place_first() {
 }
 
 #[test]
+fn of_two_tokens_in_the_places_of_a_third_the_one_that_expires_first_makes_place() {
+    // The last slot there is, and another.
+    let at = |tail: u8, exp: i64| {
+        let mut digest = [0; 32];
+        digest[..4].copy_from_slice(&[0x0f, 0xff, 0, 1]);
+        digest[31] = tail;
+        let claims = json!({ "exp": exp });
+        Arc::new(Verified::new(digest, 1, claims.as_object().unwrap().clone()).unwrap())
+    };
+    for (first, second, now, gone) in [
+        (NOW + 5, NOW + 9, NOW, 0),
+        (NOW + 9, NOW + 5, NOW, 1),
+        (NOW + 5, NOW + 9, NOW + 6, 0),
+        (NOW + 9, NOW + 5, NOW + 6, 1),
+    ] {
+        let cache = Cache::default();
+        let both = [at(1, first), at(2, second)];
+        both.iter().for_each(|one| cache.put(one.clone(), NOW));
+        assert!(both.iter().all(|one| cache.get(&one.digest).is_some()), "there is room for two");
+        let third = at(3, NOW + 100);
+        cache.put(third.clone(), now);
+        assert!(cache.get(&third.digest).is_some());
+        let held: Vec<usize> = (0..2).filter(|at| cache.get(&both[*at].digest).is_some()).collect();
+        assert_eq!(held, [1 - gone], "{first} {second} {now}");
+        assert_eq!(cache.bytes(), 2 * third.weight);
+    }
+}
+
+#[test]
 fn a_cached_token_expires_and_is_for_whom_it_is_for() {
     let signer = Signer::ed(Some("k"));
     let filter = filter(&[&signer], &json!({}));

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::super::KeySet;
+use super::super::jws::encode;
 use super::signer::Signer;
 
 fn parse(keys: &Value) -> Result<usize, String> {
@@ -87,6 +88,30 @@ fn what_cannot_verify_is_left_out() {
     ] {
         assert_eq!(parse(&json!([good.jwk(), useful])), Ok(2), "{useful}");
     }
+}
+
+#[test]
+fn an_rsa_key_has_2048_to_8192_bits_and_an_odd_exponent_of_17_to_32() {
+    let rsa = Signer::rsa("RS256", Some("a"));
+    let read = |n: usize, e: &[u8]| {
+        parse(&json!([changed(&rsa, &json!({ "n": encode(&vec![0xff; n]), "e": encode(e) }))])).is_ok()
+    };
+    assert!(read(256, &[1, 0, 1]) && read(1024, &[1, 0, 1]));
+    assert!(!read(255, &[1, 0, 1]) && !read(1025, &[1, 0, 1]));
+    assert!(read(256, &[0, 0, 1, 0, 1]) && read(256, &[0xff, 0xff, 0xff, 0xff]));
+    assert!(!read(256, &[0xff, 0xff]) && !read(256, &[1, 0, 4]) && !read(256, &[1, 0, 0, 0, 1]));
+}
+
+#[test]
+fn a_set_of_nothing_usable_says_why_of_the_first() {
+    let rsa = Signer::rsa("RS256", Some("a"));
+    let (no_modulus, unknown) = (changed(&rsa, &json!({ "n": "" })), json!({ "kty": "new" }));
+    assert_eq!(
+        parse(&json!([no_modulus, unknown])),
+        Err("no key that can verify signatures: keys[0] has no n in base64url".into())
+    );
+    assert_eq!(parse(&json!([])), Err("no key that can verify signatures".into()));
+    assert!(!KeySet::parse(json!({ "keys": [rsa.jwk()] }).to_string().as_bytes()).unwrap().is_empty());
 }
 
 /// RFC 8725 section 3.1: a key is used with one algorithm.

@@ -76,8 +76,10 @@ fn revoked_tokens_are_lines_of_all_keys_or_of_one() {
         compile(&policy, &held).unwrap_err(),
         "revocation[0].key: ConfigMap ns/there has no key \"wed\""
     );
-    let many: String = (0..100_001).map(|number| format!("{number}\n")).collect();
+    let many = |count: u32| -> String { (0..count).map(|number| format!("{number}\n")).collect() };
     policy["revocation"] = json!([{ "valueRef": there("there") }]);
+    assert!(compile(&policy, &[("all", &many(100_000))]).is_ok());
+    let many = many(100_001);
     assert!(compile(&policy, &[("all", &many)]).unwrap_err().starts_with("revocation: lists 100001 tokens"));
 }
 
@@ -97,4 +99,70 @@ fn a_policy_names_everything_it_needs() {
     assert_eq!(objects, ["ConfigMap ns/keys", "ConfigMap ns/list"]);
     let backends: Vec<String> = policy.backends().iter().map(ToString::to_string).collect();
     assert_eq!(backends, ["ns/one:443", "ns/two:443", "ns/three:443"]);
+}
+
+#[test]
+fn one_issuer_may_have_two_providers_if_their_tokens_are_in_different_places() {
+    let signer = Signer::ed(Some("k"));
+    let keys = set(&[&signer]);
+    let provider = |name: &str, headers: &[&str]| {
+        let headers: Vec<Value> = headers.iter().map(|name| json!({ "name": name })).collect();
+        json!({ "name": name, "issuer": ISSUER, "localJWKS": { "inline": keys }, "extractFrom": { "headers": headers } })
+    };
+    let both = |one: &[&str], two: &[&str]| {
+        compile(&json!({ "providers": [provider("one", one), provider("two", two)] }), &[]).map(drop)
+    };
+    assert_eq!(both(&["x-a"], &["x-b"]), Ok(()));
+    for (one, two) in [(&["x-a"][..], &["x-a"][..]), (&["x-a"], &["x-b", "x-a"]), (&["x-b", "x-a"], &["x-a"])]
+    {
+        assert!(both(one, two).unwrap_err().starts_with("providers[1].issuer: is that of one too"));
+    }
+}
+
+#[test]
+fn keys_are_fetched_from_four_backends_at_most_and_an_inline_set_has_no_key() {
+    let backends = |count: usize| {
+        let refs: Vec<Value> =
+            (0..count).map(|n| json!({ "namespace": "ns", "name": format!("b{n}"), "port": 443 })).collect();
+        let remote = json!({ "uri": "https://a.test/", "backendRefs": refs });
+        compile(&json!({ "providers": [{ "name": "p", "issuer": ISSUER, "remoteJWKS": remote }] }), &[])
+            .map(drop)
+    };
+    assert_eq!(backends(4), Ok(()));
+    assert_eq!(
+        backends(5),
+        Err("providers[0].remoteJWKS.backendRefs: names more than 4: keep up to 4".to_owned())
+    );
+    let local = json!({ "inline": set(&[&Signer::ed(None)]), "key": "a" });
+    let refused =
+        compile(&json!({ "providers": [{ "name": "p", "issuer": ISSUER, "localJWKS": local }] }), &[]);
+    assert_eq!(
+        refused.unwrap_err(),
+        "providers[0].localJWKS: needs either inline (alone) or valueRef, as type says"
+    );
+}
+
+#[test]
+fn keys_are_used_for_five_minutes_asked_for_again_after_a_second_and_kept_for_a_day() {
+    let remote: super::RemoteJwks = serde_json::from_value(json!({ "uri": "https://a.test/" })).unwrap();
+    let seconds = [remote.cached(), remote.failed(), remote.stale()].map(|time| time.as_secs());
+    assert_eq!(seconds, [300, 1, 86_400]);
+}
+
+#[test]
+fn a_policy_is_written_without_what_is_the_default() {
+    let written = |text: &Value| {
+        let policy: Jwt = serde_json::from_value(text.clone()).unwrap();
+        serde_json::to_value(policy).unwrap()
+    };
+    let provider = json!({ "name": "p", "issuer": ISSUER, "localJWKS": { "inline": "{}" } });
+    let plain = json!({ "providers": [provider] });
+    assert_eq!(written(&plain), plain);
+    let mut other = plain.clone();
+    other["mode"] = json!("Shadow");
+    other["providers"][0]["type"] = json!("ServiceAccount");
+    assert_eq!(written(&other), other);
+    other["mode"] = json!("Enforce");
+    other["providers"][0]["type"] = json!("JWT");
+    assert_eq!(written(&other), plain);
 }

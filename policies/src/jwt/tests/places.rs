@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::signer::{Signer, set};
-use super::{Fault, Request, bearer, claims, compile, decide, filter, policy, request, run};
+use super::{Fault, Policy as _, Request, bearer, claims, compile, decide, filter, policy, request, run};
 
 /// Valid for ever, as far as this machine's clock is concerned.
 fn lasting(signer: &Signer, changes: &Value) -> String {
@@ -124,6 +124,7 @@ fn claims_become_fields_and_what_clients_send_of_them_goes() {
         { "claim": "realm", "header": "X-Realm" },
         { "claim": "age", "header": "X-Age" },
         { "claim": "admin", "header": "X-Admin" },
+        { "claim": "verified", "header": "X-Verified" },
         { "claim": "a.b.c", "header": "X-Dotted" },
         { "claim": "nothing", "header": "X-Nothing" },
         { "claim": "missing.at.all", "header": "X-Missing" },
@@ -132,7 +133,7 @@ fn claims_become_fields_and_what_clients_send_of_them_goes() {
     let token = lasting(
         &signer,
         &json!({
-            "sub": "ann", "realm": { "roles": ["a", "b"] }, "age": 41.5, "admin": false, "a.b": { "c": "dots" }, "nothing": null,
+            "sub": "ann", "realm": { "roles": ["a", "b"] }, "age": 41.5, "admin": false, "verified": true, "a.b": { "c": "dots" }, "nothing": null,
         }),
     );
     let mut req = bearer(&token);
@@ -147,6 +148,7 @@ fn claims_become_fields_and_what_clients_send_of_them_goes() {
         ("x-realm", vec!["eyJyb2xlcyI6WyJhIiwiYiJdfQ"]),
         ("x-age", vec!["41.5"]),
         ("x-admin", vec!["false"]),
+        ("x-verified", vec!["true"]),
         ("x-dotted", vec!["dots"]),
         ("x-nothing", vec![]),
         ("x-missing", vec![]),
@@ -212,6 +214,9 @@ fn a_token_can_be_taken_away_before_it_is_forwarded() {
     assert_eq!(run(&strips(true), &mut req).0, None);
     assert_eq!(field(&req, "cookie"), ["a=b; c=d"]);
     assert_eq!(field(&req, "authorization"), ["Basic YTpi"]);
+    let mut req = request(&[("cookie", &format!("; a=b;; s={token};"))]);
+    assert_eq!(run(&strips(true), &mut req).0, None);
+    assert_eq!(field(&req, "cookie"), ["a=b"]);
     let mut req = request(&[("cookie", &format!("s={token}"))]);
     assert_eq!(run(&strips(true), &mut req).0, None);
     assert_eq!(field(&req, "cookie").len(), 0);
@@ -247,4 +252,46 @@ fn answers_say_that_a_token_is_wanted_and_no_more() {
         assert_eq!(reply.headers, [(http::header::WWW_AUTHENTICATE, challenge.parse().unwrap())]);
         assert!(reply.body.is_empty());
     }
+}
+
+#[test]
+fn names_of_places_and_what_stands_before_a_token_are_as_long_as_they_may_be() {
+    let signer = Signer::ed(Some("k"));
+    let read = |places: Value| {
+        let policy = policy(&[&signer], &json!({ "extractFrom": places }));
+        let policy: super::Jwt = serde_json::from_value(policy).unwrap();
+        policy.compile(&super::World::default())
+    };
+    let prefix =
+        |length: usize| read(json!({ "headers": [{ "name": "x-jwt", "valuePrefix": "p".repeat(length) }] }));
+    assert!(prefix(64).is_ok() && prefix(65).is_err());
+    for list in ["cookies", "params"] {
+        let name = |length: usize| read(json!({ list: ["n".repeat(length)] }));
+        assert!(name(1).is_ok() && name(128).is_ok());
+        assert!(name(0).is_err() && name(129).is_err());
+    }
+}
+
+#[test]
+fn callers_are_told_in_the_order_of_providers_and_the_first_ones_claim_counts() {
+    let signers = [Signer::ed(Some("one")), Signer::ed(Some("two")), Signer::ed(Some("three"))];
+    let provider = |at: usize, header: &str| {
+        let name = ["one", "two", "three"][at];
+        json!({
+            "name": name, "issuer": name, "localJWKS": { "inline": set(&[&signers[at]]) },
+            "extractFrom": { "headers": [{ "name": header }] },
+            "claimToHeaders": [{ "claim": "sub", "header": "X-User" }],
+        })
+    };
+    // The first place is that of two of them.
+    let providers = [provider(0, "x-a"), provider(1, "x-b"), provider(2, "x-a")];
+    let filter = compile(&json!({ "providers": providers }));
+    let token = |at: usize, name: &str| lasting(&signers[at], &json!({ "iss": name, "sub": name }));
+    let (two, three) = (token(1, "two"), token(2, "three"));
+    let mut req = request(&[("x-a", &three), ("x-b", &two)]);
+    let (reply, ctx) = run(&filter, &mut req);
+    assert_eq!(reply, None);
+    let names: Vec<&str> = ctx.caller.tokens.iter().map(|token| &*token.provider).collect();
+    assert_eq!(names, ["two", "three"]);
+    assert_eq!(field(&req, "x-user"), ["two"]);
 }

@@ -9,10 +9,11 @@ use std::task::{Context as Task, Poll, Waker};
 use arc_swap::ArcSwapOption;
 use serde_json::json;
 
+use super::super::claims::Verified;
 use super::signer::{Signer, set};
 use super::{
-    Context, Filter, ISSUER, Jwt, JwtFilter, KeySet, Keys, Policy, Reply, Request, Verdict, World, bearer,
-    claims,
+    Context, Filter, ISSUER, Jwt, JwtFilter, KeySet, Keys, NOW, Policy, Reply, Request, Verdict, World,
+    bearer, claims,
 };
 
 /// Keys that a fetch replaces at once.
@@ -129,4 +130,62 @@ fn a_lookup_that_fetches_nothing_lets_nobody_in() {
     let (waited, reply) = run(&filter, &mut lasting(&Signer::ed(Some("a"))));
     assert!(!waited);
     assert_eq!(reply.unwrap().reason, "jwks_unavailable");
+}
+
+/// Whose keys verify a token is not yet whose token it is, also when it is remembered.
+#[test]
+fn of_two_issuers_with_the_same_keys_each_has_its_own_tokens() {
+    let signer = Signer::ed(Some("k"));
+    let fetched = Arc::new(Fetched::default());
+    fetched.now.store(keys(&[&signer]));
+    let provider = |name: &str| json!({ "name": name, "issuer": name, "remoteJWKS": { "uri": "https://issuer.test/keys" } });
+    let policy = json!({ "providers": [provider("one"), provider("two")] });
+    let policy: Jwt = serde_json::from_value(policy).unwrap();
+    let filter = policy.compile(&World { keys: Some(fetched), ..World::default() }).unwrap();
+    for issuer in ["two", "one", "two", "one"] {
+        let token = signer.token(&claims(&json!({ "iss": issuer, "exp": 1_u64 << 40 })));
+        let mut ctx = Context::default();
+        assert!(matches!(filter.request(&mut bearer(&token), &mut ctx, &mut ()), Verdict::Continue));
+        assert_eq!(&*ctx.caller.tokens[0].provider, issuer);
+    }
+}
+
+#[test]
+fn who_waited_for_a_key_is_told_of_as_who_did_not() {
+    let signer = Signer::ed(Some("a"));
+    let fetched = Arc::new(Fetched { next: keys(&[&signer]).into(), ..Fetched::default() });
+    let filter = remote(&fetched, "Enforce");
+    for waits in [true, false] {
+        let (mut req, mut ctx) = (lasting(&signer), Context::default());
+        let waited = match filter.request(&mut req, &mut ctx, &mut ()) {
+            Verdict::Continue => false,
+            Verdict::Reply(reply) => panic!("{reply:?}"),
+            Verdict::Wait(decision) => {
+                let decided = pin!(decision).poll(&mut Task::from_waker(Waker::noop()));
+                assert!(matches!(decided, Poll::Ready(Ok(()))));
+                true
+            }
+        };
+        assert_eq!(waited, waits);
+        assert_eq!(ctx.caller.tokens[0].claims["sub"], "ann");
+    }
+}
+
+/// A signature costs more than a look, so what is remembered is believed; here it is something else than what is signed.
+#[test]
+fn what_was_verified_is_remembered_and_not_verified_again() {
+    let signer = Signer::ed(Some("a"));
+    let set = keys(&[&signer]).unwrap();
+    let fetched = Arc::new(Fetched { now: Some(set.clone()).into(), ..Fetched::default() });
+    let filter = remote(&fetched, "Enforce");
+    assert_eq!(run(&filter, &mut lasting(&signer)), (false, None));
+    assert!(set.verified.bytes() > 0);
+
+    let token = signer.token(&claims(&json!({ "sub": "bob" })));
+    let digest = ring::digest::digest(&ring::digest::SHA256, token.as_bytes()).as_ref().try_into().unwrap();
+    let kept = claims(&json!({ "sub": "eve", "exp": 4_102_444_800_i64 })).as_object().unwrap().clone();
+    set.verified.put(Arc::new(Verified::new(digest, 1, kept).unwrap()), NOW);
+    let mut ctx = Context::default();
+    assert!(matches!(filter.request(&mut bearer(&token), &mut ctx, &mut ()), Verdict::Continue));
+    assert_eq!(ctx.caller.tokens[0].claims["sub"], "eve");
 }

@@ -45,6 +45,22 @@ fn a_serviceaccounts_token_says_which_workload_calls() {
 }
 
 #[test]
+fn names_of_workloads_have_253_characters_at_most() {
+    let signer = Signer::es256(Some("k"));
+    let filter = filter(&[&signer], &accounts());
+    for (namespace, account, want) in
+        [(253, 253, Ok(1)), (254, 253, Err(Fault::Invalid)), (253, 254, Err(Fault::Invalid))]
+    {
+        let (namespace, account) = ("n".repeat(namespace), "a".repeat(account));
+        let changes = json!({
+            "sub": format!("system:serviceaccount:{namespace}:{account}"),
+            "kubernetes.io": { "namespace": namespace, "serviceaccount": { "name": account } },
+        });
+        assert_eq!(decide(&filter, &bearer(&token(&signer, &changes))), want);
+    }
+}
+
+#[test]
 fn a_token_that_is_no_serviceaccounts_is_refused() {
     let signer = Signer::es256(Some("k"));
     let filter = filter(&[&signer], &accounts());
