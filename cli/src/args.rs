@@ -43,6 +43,7 @@ pub(crate) enum Command {
     Check(Check),
     Status(Status),
     Rls(Rls),
+    Limits(Limits),
 }
 
 /// Serve manifests from files: gateway and waypoint in this process, live.
@@ -64,7 +65,7 @@ pub(crate) struct Standalone {
     /// The same, as `kubectl apply` writes it.
     #[arg(short, long = "file", value_name = "DIR")]
     pub(crate) files: Vec<PathBuf>,
-    /// Where /livez, /readyz, /metrics and /config are served; `off` for nowhere. Loopback only.
+    /// Where /livez, /readyz, /metrics, /config and /limits are served; `off` for nowhere. Loopback only.
     #[arg(long, default_value = "127.0.0.1:15000", value_name = "ADDRESS", value_parser = admin)]
     pub(crate) admin: Admin,
     /// One JSON line per request: `off`, `stdout` or a file.
@@ -265,7 +266,7 @@ pub(crate) struct Controller {
     /// Where to serve configuration to proxies.
     #[arg(long, default_value = "[::]:15010", value_name = "ADDRESS")]
     pub(crate) listen: SocketAddr,
-    /// Where to serve /livez, /readyz and /metrics.
+    /// Where to serve /livez, /readyz, /metrics and /limits.
     #[arg(long, default_value = "127.0.0.1:15011", value_name = "ADDRESS")]
     pub(crate) admin: SocketAddr,
     /// Image of proxies. Default: that of this release.
@@ -381,6 +382,29 @@ pub(crate) struct Status {
     /// Look again every two seconds, and print what changed.
     #[arg(short, long)]
     pub(crate) watch: bool,
+    /// Form.
+    #[arg(short, long, default_value = "text", value_name = "FORM")]
+    pub(crate) output: Explanation,
+}
+
+/// Show global rate limits: used, leased to whom, denied, and what holds where shares are not renewed.
+///
+/// Asks admin ports: those of proxies say what they decided and by what, that of the controller that leads says who has which
+/// share. A standalone process is all of them. Nothing is changed.
+///
+/// Exit code 0: shown. 1: a proxy has to do without its quota server. 2: somebody cannot be asked.
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+Examples:
+  fairway limits                                 of a standalone process
+  fairway limits -o json | jq '.server.limits'
+  kubectl -n fairway-system port-forward deploy/fairway-controller 15011 &
+  kubectl -n shop port-forward deploy/edge 15000 &
+  fairway limits http://127.0.0.1:15011 http://127.0.0.1:15000")]
+pub(crate) struct Limits {
+    /// Admin ports, of proxies and of controllers.
+    #[arg(value_name = "URL", default_value = "http://127.0.0.1:15000")]
+    pub(crate) urls: Vec<http::Uri>,
     /// Form.
     #[arg(short, long, default_value = "text", value_name = "FORM")]
     pub(crate) output: Explanation,

@@ -4,6 +4,7 @@ pub(crate) mod check;
 pub(crate) mod controller;
 pub(crate) mod explain;
 pub(crate) mod install;
+pub(crate) mod limits;
 pub(crate) mod rls;
 pub(crate) mod standalone;
 pub(crate) mod status;

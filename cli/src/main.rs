@@ -38,6 +38,7 @@ fn main() -> ExitCode {
         Command::Check(args) => commands::check::run(&args),
         Command::Status(args) => commands::status::run(&args),
         Command::Rls(args) => commands::rls::run(&args),
+        Command::Limits(args) => commands::limits::run(&args),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

@@ -10,6 +10,7 @@
 mod control;
 mod demo;
 mod echo;
+mod quota;
 mod report;
 mod show;
 mod split;
@@ -17,4 +18,5 @@ mod watch;
 
 pub(crate) use control::{Control, Live, Roles};
 pub(crate) use demo::Pods;
+pub(crate) use quota::Quotas;
 pub(crate) use watch::Watch;

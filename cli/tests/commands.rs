@@ -210,6 +210,7 @@ fn the_examples_of_limits_hold_and_are_explained() {
             2,
             "from BackendTrafficPolicy/demo/payments overrides, not from BackendTrafficPolicy/demo/edge defaults\n",
         ),
+        (include_str!("../../docs/global-limits.md"), 1, "from BackendTrafficPolicy/demo/edge defaults\n"),
         (include_str!("../../docs/rate-limits.md"), 1, "from BackendTrafficPolicy/demo/plans defaults\n"),
     ] {
         let dir = tempfile::tempdir().unwrap();

@@ -330,3 +330,74 @@ fn what_cannot_start_says_why() {
     assert!(refused(&["standalone", dir, "--admin", "192.0.2.1:1"]).contains("is no loopback address"));
     assert!(refused(&["standalone", dir, "--waypoint-ports", "9-1"]).contains("FROM-TO"));
 }
+
+/// A limit of the captured Service, and a way to it through the Gateway.
+const LIMITS: &str = "apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: edge, namespace: basket}
+spec:
+  parentRefs: [{name: edge, namespace: demo, sectionName: http}]
+  hostnames: [cart.example.com]
+  rules: [{backendRefs: [{name: cart, port: 80}]}]
+---
+apiVersion: fairway.dev/v1alpha1
+kind: BackendTrafficPolicy
+metadata: {name: cart, namespace: basket}
+spec:
+  targetRefs: [{group: \"\", kind: Service, name: cart}]
+  rateLimit:
+    global: {rules: [{name: all, shared: true, limit: {requests: 60, unit: Hour}}]}
+";
+
+#[test]
+fn gateway_and_waypoint_hold_one_limit_together_and_it_is_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    copy_of("quickstart", dir.path());
+    let hostname = "      hostname: \"*.example.com\"\n    - name: https";
+    let open = hostname.replace("    - name", "      allowedRoutes: {namespaces: {from: All}}\n    - name");
+    edit(&dir.path().join("gateway.yaml"), hostname, &open);
+    fs::write(dir.path().join("limits.yaml"), LIMITS).unwrap();
+    let running = Running::start(dir.path(), &["--no-watch"]);
+    let curls = running.curls();
+    let through_waypoint = curls.iter().find(|curl| curl.ends_with("/cart")).unwrap().clone();
+    let through_gateway =
+        curls[0].replace("shop.example.com", "cart.example.com").replace("/catalog'", "/cart'");
+    let mut admitted = [0, 0];
+    for _ in 0..50 {
+        for (count, curl) in admitted.iter_mut().zip([&through_gateway, &through_waypoint]) {
+            let answer = shell(curl);
+            assert!(answer.contains(" 200") || answer.contains(" 429"), "{answer}");
+            *count += usize::from(answer.contains(" 200"));
+        }
+    }
+    let sum = admitted[0] + admitted[1];
+    assert!((40..=60).contains(&sum) && admitted.iter().all(|one| *one >= 10), "{admitted:?}");
+
+    let admin = running.seen.iter().find_map(|line| line.strip_prefix("admin: ")).unwrap();
+    let admin = admin.split("/metrics").next().unwrap();
+    let limits = |more: &[&str]| {
+        let out = fairway().args(["limits", admin]).args(more).output().unwrap();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8(out.stdout).unwrap()
+    };
+    let text = limits(&[]);
+    for part in [
+        "quota server: 2 proxies, ",
+        "gateway: quota server connected, ",
+        "waypoint: quota server connected, ",
+        "basket/cart/all  60 in 3600s, 60 at once",
+        "2 active",
+        "gateway/standalone/gateway (gateway)",
+        "waypoint/standalone/waypoint (waypoint)",
+    ] {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+    let json: serde_json::Value = serde_json::from_str(&limits(&["-o", "json"])).unwrap();
+    let shown = &json["proxies"][0]["limits"]["BackendTrafficPolicy/basket/cart/all"];
+    assert_eq!((shown["requests"].as_u64(), shown["proxies"].as_u64()), (Some(60), Some(2)));
+    assert_eq!(shown["admitted"].as_u64(), u64::try_from(admitted[0]).ok());
+
+    let refused = fairway().args(["limits", "http://127.0.0.1:1"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("cannot be asked for /limits"));
+}

@@ -92,7 +92,9 @@ async fn controller(files: &Path) -> (Hub, SocketAddr, watch::Sender<Arc<ServerT
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let hub = Hub::new();
-    let server = Server { hub: hub.clone(), tls, authenticate: Arc::new(FakeTokens), issue: authority };
+    let quotas = config::quota::Quotas::new(hub.clone(), true);
+    let server =
+        Server { hub: hub.clone(), quotas, tls, authenticate: Arc::new(FakeTokens), issue: authority };
     tokio::spawn(server.serve(listener));
     (hub, address, keep)
 }

@@ -9,6 +9,7 @@
 mod accept;
 mod attached;
 mod backend;
+mod backoff;
 mod document;
 #[doc(hidden)]
 pub mod fuzzing;

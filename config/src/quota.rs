@@ -32,21 +32,30 @@
 //! has ended, and each new share is taken for a full bucket.
 
 mod allot;
+mod book;
 mod client;
 mod divide;
+mod drive;
 mod holding;
 mod id;
 pub mod proto;
 mod record;
+mod serve;
 mod server;
 mod strategy;
+pub mod view;
 
-pub use client::{Client, ClientOptions};
+pub use book::{Book, Entry, Everybody, Rights, limit_name};
+pub use client::{Client, ClientCounts, ClientOptions};
+pub use drive::{Driver, Here, Line, QuotaState, Tables, Way};
 pub use holding::Holding;
 pub use id::{BadBucket, Id};
 pub use record::Record;
-pub use server::{BadReport, Limits, Memory, Name, Records, Server, ServerCounts, ServerOptions};
+pub use serve::{QuotaCounts, Quotas, Refused, Session};
+pub use server::{BadReport, Limited, Limits, Memory, Name, Records, Server, ServerCounts, ServerOptions};
 
+/// The domain of all our buckets.
+pub const DOMAIN: &str = "fairway";
 /// Messages in a second that either side sends the other: at once when it was quiet, never more than this.
 const PER_SECOND: u64 = 5;
 /// Buckets in a message.

@@ -29,7 +29,9 @@ pub mod scope;
 mod server;
 pub(crate) mod wire;
 
-pub use client::{BadUrl, ClientOptions, ClientState, Controlled, SnapshotFile, client, read_snapshot};
+pub use client::{
+    BadUrl, ClientOptions, ClientState, Controlled, ControllerWay, SnapshotFile, client, read_snapshot,
+};
 pub use hub::{Hub, ProxyState};
 pub use server::{Server, ServerTls, TlsError};
 

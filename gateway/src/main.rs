@@ -14,7 +14,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES)]
 struct Args {
-    /// Address of the admin port: /livez, /readyz, /metrics, /config.
+    /// Address of the admin port: /livez, /readyz, /metrics, /config, /limits.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:15000")]
     admin: SocketAddr,
     #[command(flatten)]

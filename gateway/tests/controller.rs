@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use config::identity::{Authenticate, Authority, GatewayRef, Identity, ProxyId, Refusal, Role};
+use config::quota::Quotas;
 use config::xds::{Hub, Server, ServerTls};
 use config::{
     Action, Backend, BackendRef, Endpoint, Endpoints, Generation, HttpRoute, HttpRule, Key, Kind, Listener,
@@ -54,7 +55,9 @@ async fn controller(files: &Path) -> Controller {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let hub = Hub::new();
-    let server = Server { hub: hub.clone(), tls, authenticate: Arc::new(FakeTokens), issue: authority };
+    let quotas = Quotas::new(hub.clone(), true);
+    let server =
+        Server { hub: hub.clone(), quotas, tls, authenticate: Arc::new(FakeTokens), issue: authority };
     Controller { hub, address, task: tokio::spawn(server.serve(listener)), _tls: keep }
 }
 

@@ -11,7 +11,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use fairway_policies::lease::{Expired, Grant, Limit, Size, Table, Terms};
 
 fn terms(limit: Limit) -> Terms {
-    Terms { limit, proxies: 8, reuse: 0, expired: Expired::Closed }
+    Terms { limit, proxies: 8, reuse: 0, expired: Expired::Closed, is_lost: false }
 }
 
 /// With all of the limit leased to it.

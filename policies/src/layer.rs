@@ -21,6 +21,9 @@ pub trait Parts: Inherit + PartialEq + fmt::Debug + Serialize + DeserializeOwned
     /// Every Secret and ConfigMap any of them points at.
     fn objects(&self) -> Vec<&ObjectRef>;
 
+    /// What whoever wrote them should know although nothing is wrong.
+    fn notes(&self) -> Vec<String>;
+
     /// Compiles those that are set.
     ///
     /// # Errors

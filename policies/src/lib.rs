@@ -66,7 +66,7 @@ pub use material::Material;
 pub use offload::{AtOnce, Offload, Work};
 pub use policy::{
     Answer, Call, Context, Filter, Invalid, Lookup, Net, Policy, Reply, Request, Response, Scheme,
-    Unanswered, Upstream, Verdict, written,
+    Unanswered, Upstream, Verdict, monotonic, written,
 };
 pub use reference::{BackendRef, KeyRef, ObjectKind, ObjectRef};
 pub use schema::DURATION;

@@ -44,6 +44,11 @@ pub trait Policy: Clone + PartialEq + Serialize + DeserializeOwned + JsonSchema 
         Vec::new()
     }
 
+    /// What whoever wrote it should know although nothing is wrong: whole sentences, for its status.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Does all parsing and lookup once, off the request path.
     ///
     /// # Errors
@@ -248,6 +253,18 @@ pub trait Lookup {
         Arc::new(crate::rate_limit::Counters::new(keys))
     }
 
+    /// The buckets of one limit of the policy that all proxies hold together, by these terms. The same for the same limit,
+    /// whatever else changes; the default forgets, and nobody leases anything.
+    fn leased(
+        &self,
+        _limit: &str,
+        is_keyed: bool,
+        terms: crate::lease::Terms,
+    ) -> Arc<crate::rate_limit::Leased> {
+        let now = crate::rate_limit::nanos(self.clock()());
+        Arc::new(crate::rate_limit::Leased::new(now, is_keyed, terms))
+    }
+
     /// Tells the time since some moment before this.
     fn clock(&self) -> fn() -> std::time::Duration {
         monotonic
@@ -260,7 +277,7 @@ pub trait Lookup {
 }
 
 /// Time since this was first asked.
-fn monotonic() -> std::time::Duration {
+pub fn monotonic() -> std::time::Duration {
     static START: std::sync::LazyLock<std::time::Instant> = std::sync::LazyLock::new(std::time::Instant::now);
     START.elapsed()
 }

@@ -123,6 +123,10 @@ macro_rules! registry {
         fn objects(&self) -> Vec<&$crate::ObjectRef> {
             self.objects()
         }
+
+        fn notes(&self) -> Vec<String> {
+            self.notes()
+        }
     };
 
     (@compile $self:ident $lookup:ident $name:ident) => {
@@ -166,6 +170,14 @@ macro_rules! registry {
                 let mut refs = Vec::new();
                 $( if let Some(policy) = &self.$name { refs.extend($crate::Policy::backends(policy)); } )*
                 refs
+            }
+
+            /// What whoever wrote them should know although nothing is wrong.
+            #[must_use]
+            pub fn notes(&self) -> Vec<String> {
+                let mut notes = Vec::new();
+                $( if let Some(policy) = &self.$name { notes.extend($crate::Policy::notes(policy)); } )*
+                notes
             }
 
             /// Every Secret and ConfigMap any policy points at.

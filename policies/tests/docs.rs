@@ -10,13 +10,14 @@ use fairway_policies::{BackendRef, Lookup, Material, ObjectRef, Parts, SecurityS
 use serde_json::{Map, Value};
 
 /// Pages, and how many policies each shows.
-const PAGES: [(&str, usize); 9] = [
+const PAGES: [(&str, usize); 10] = [
     ("api-key-auth", 1),
     ("backend-traffic-policy", 2),
     ("basic-auth", 1),
     ("csrf", 1),
     ("denials", 1),
     ("ext-auth", 3),
+    ("global-limits", 1),
     ("ip-lists", 1),
     ("jwt", 4),
     ("rate-limits", 2),

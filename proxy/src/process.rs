@@ -56,7 +56,7 @@ pub async fn run(
 ) -> Result<(), Error> {
     let status = Status::new(telemetry.clone(), proxy.resources());
     let _admin = match admin {
-        Some((address, exposure)) => Some(admin::serve(address, exposure, vec![status.clone()]).await?),
+        Some((address, exposure)) => Some(admin::serve(address, exposure, vec![status.clone()], None).await?),
         None => None,
     };
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;

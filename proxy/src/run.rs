@@ -6,12 +6,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use config::quota::{Driver, QuotaState, Way};
 use config::source::{Answer, Source};
 use config::{Rejection, Resources, Update};
 use parking_lot::Mutex;
 use pingora_core::server::configuration::ServerConf;
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::call::Net;
 use crate::compile::Compiler;
@@ -21,6 +22,7 @@ use crate::engine::Engine;
 use crate::ingress::admission::Admission;
 use crate::ingress::serve::Server;
 use crate::keys::KeyStore;
+use crate::limits::{LimitStore, Shown};
 use crate::listeners::{Listeners, Seats};
 use crate::overload::{Load, Overload};
 use crate::snapshot::{Bind, Reader, Snapshot, Writer};
@@ -48,6 +50,8 @@ pub struct Options {
     pub max_connections: usize,
     /// Bytes of memory the process may have. Default: what its control group may.
     pub max_memory: Option<u64>,
+    /// To the quota server. Default: there is none, and this proxy holds global limits by itself.
+    pub quota: Option<Arc<dyn Way>>,
 }
 
 impl Options {
@@ -62,6 +66,7 @@ impl Options {
             trusts_clients: false,
             max_connections: 50_000,
             max_memory: None,
+            quota: None,
         }
     }
 }
@@ -100,7 +105,9 @@ impl Proxy {
         // On this runtime, not on the workers': it is nobody's request.
         let keys = KeyStore::start(Handle::current(), Net::new(4));
         telemetry.follow_keys(keys.clone());
-        let kept = Kept { keys, limits: Arc::default() };
+        let limits = Arc::new(LimitStore::default());
+        let quota = lease(&options, &limits, &telemetry);
+        let kept = Kept { keys, limits };
         let compiler = Arc::new(Mutex::new(Compiler::with(telemetry.clone(), kept)));
         let (stop, stopped) = oneshot::channel();
         // Each worker has its own: what it shares, it shares with nobody.
@@ -119,6 +126,7 @@ impl Proxy {
             writer,
             listeners: Listeners::new(seats, telemetry, reader.clone(), options.drain),
             addresses: addresses.clone(),
+            quota,
             _workers: workers,
             _overload: overload,
         };
@@ -153,6 +161,27 @@ impl Proxy {
     }
 }
 
+/// Starts what renews shares of limits; it ends with the sender, and says when it has given back what it had.
+fn lease(
+    options: &Options,
+    limits: &Arc<LimitStore>,
+    telemetry: &Telemetry,
+) -> oneshot::Sender<oneshot::Sender<()>> {
+    let (state, shown) = watch::channel(QuotaState::default());
+    telemetry.follow_limits(Shown { store: limits.clone(), state: shown });
+    let store = limits.clone();
+    let driver = Driver {
+        way: options.quota.clone(),
+        tables: Box::new(move || store.tables()),
+        changed: limits.changed(),
+        clock: policies::monotonic,
+        state,
+    };
+    let (stop, stopped) = oneshot::channel();
+    tokio::spawn(driver.run(stopped));
+    stop
+}
+
 /// Connections of one address where nothing is said.
 const PER_ADDRESS: usize = 1000;
 
@@ -174,8 +203,7 @@ fn server(
     reader: Reader,
     runtime: &Handle,
 ) -> io::Result<Server> {
-    let &Options { role: _, drain: _, max_connections: _, max_memory: _, idle_upstreams, trusts_clients } =
-        options;
+    let &Options { idle_upstreams, trusts_clients, .. } = options;
     let conf = ServerConf {
         threads: 1,
         upstream_keepalive_pool_size: idle_upstreams.max(1),
@@ -201,6 +229,7 @@ struct Owner {
     writer: Writer,
     listeners: Listeners,
     addresses: Arc<Mutex<Vec<(Bind, SocketAddr)>>>,
+    quota: oneshot::Sender<oneshot::Sender<()>>,
     _workers: Workers,
     _overload: Arc<Overload>,
 }
@@ -226,6 +255,10 @@ impl Owner {
         match done {
             Some(done) => {
                 self.listeners.close(&self.current).await;
+                let (gave_back, given_back) = oneshot::channel();
+                if self.quota.send(gave_back).is_ok() {
+                    let _ = given_back.await;
+                }
                 let _ = done.send(());
             }
             None => self.listeners.cut(),

@@ -20,6 +20,8 @@ mod trace;
 
 use std::sync::{Arc, OnceLock};
 
+use config::quota::QuotaState;
+use config::quota::view::ProxyView;
 use config::xds::ClientState;
 use config::{BackendRef, Rejection};
 use policies::Request;
@@ -40,6 +42,7 @@ use self::retained::{Activity, Retained};
 use self::stats::ConfigStats;
 pub(crate) use self::stats::fresh;
 use crate::keys::KeyStore;
+use crate::limits::Shown;
 use crate::overload::Overload;
 use crate::rule::RuleName;
 
@@ -61,6 +64,8 @@ pub struct Telemetry {
     overload: OnceLock<Arc<Overload>>,
     /// Set once a proxy runs.
     keys: OnceLock<Arc<KeyStore>>,
+    /// Set once a proxy runs.
+    limits: OnceLock<Shown>,
     log: Option<Log>,
     exporter: Option<Exporter>,
     /// New traces are sampled when 64 random bits are below it.
@@ -141,6 +146,21 @@ impl Telemetry {
     /// Shows how keys of token issuers are. The first call holds.
     pub(crate) fn follow_keys(&self, keys: Arc<KeyStore>) {
         _ = self.keys.set(keys);
+    }
+
+    /// Shows limits that are held together with other proxies. The first call holds.
+    pub(crate) fn follow_limits(&self, limits: Shown) {
+        _ = self.limits.set(limits);
+    }
+
+    /// What there is to tell of them; `None` before a proxy runs. Costs a look at each key.
+    pub(crate) fn limits(&self) -> Option<ProxyView> {
+        self.limits.get().map(|limits| limits.view(self.role))
+    }
+
+    /// How the role and its quota server get on; `None` before a proxy runs.
+    pub(crate) fn quota(&self) -> Option<QuotaState> {
+        self.limits.get().map(|limits| limits.state.borrow().clone())
     }
 
     /// What is short; `None` before a proxy runs.

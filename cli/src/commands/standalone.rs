@@ -4,7 +4,6 @@ use std::fs;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use config::source;
@@ -21,7 +20,7 @@ use crate::args::{Admin, Standalone};
 use crate::certificates::Authority;
 use crate::input::local_options;
 use crate::output;
-use crate::standalone::{Control, Live, Pods, Roles, Watch};
+use crate::standalone::{Control, Live, Pods, Quotas, Roles, Watch};
 
 pub(crate) fn run(args: &Standalone) -> anyhow::Result<bool> {
     log();
@@ -73,16 +72,21 @@ async fn serve(
     let ca = CaFile::write(authority.pem())?;
     let settings =
         Settings { access_log: args.access_log.clone(), otlp: args.otlp_endpoint.clone(), sampling: None };
-    let (gateway, gateway_live) = start(gateway::options(), gateway::start, &settings, workers, args.drain)?;
-    let (waypoint, waypoint_live) =
-        start(waypoint::options(), waypoint::start, &settings, workers, args.drain)?;
+    let quotas = Quotas::start();
+    let options = |options: proxy::Options| {
+        let quota = Some(quotas.way(options.role));
+        proxy::Options { drain: args.drain, quota, ..options }
+    };
+    let (gateway, gateway_live) = start(options(gateway::options()), gateway::start, &settings, workers)?;
+    let (waypoint, waypoint_live) = start(options(waypoint::options()), waypoint::start, &settings, workers)?;
     let roles: Roles = [gateway_live, waypoint_live];
     let statuses = roles.iter().map(|role| role.status.clone()).collect();
     let telemetries: Vec<Arc<Telemetry>> = vec![gateway.telemetry.clone(), waypoint.telemetry.clone()];
     let admin = match args.admin {
         Admin::Off => None,
         Admin::At(address) => {
-            let admin = admin::serve(address, admin::Exposure::Loopback, statuses).await;
+            let quotas = Some(quotas.server.clone());
+            let admin = admin::serve(address, admin::Exposure::Loopback, statuses, quotas).await;
             Some(admin.context("choose another address with --admin, or off")?)
         }
     };
@@ -91,10 +95,11 @@ async fn serve(
         controller_namespace: args.controller_namespace.clone(),
         ..local_options()
     };
-    let mut control = Control::new(loader, authority, Pods::new(pods.handle().clone()), options, roles);
+    let pods = Pods::new(pods.handle().clone());
+    let mut control = Control::new(loader, authority, pods, options, roles, quotas);
     control.start(&ca.path()).await?;
     if let Some(admin) = &admin {
-        output::line(&format!("admin: http://{}/metrics, /config, /readyz", admin.address()));
+        output::line(&format!("admin: http://{}/metrics, /config, /limits, /readyz", admin.address()));
     }
     let what = if watch.is_some() { "watching for changes; " } else { "" };
     output::line(&format!("ready; {what}Ctrl-C drains"));
@@ -134,13 +139,11 @@ struct Started {
 }
 
 fn start(
-    mut options: proxy::Options,
+    options: proxy::Options,
     start: fn(proxy::Options, Workers, Arc<Telemetry>, source::Source) -> std::io::Result<Proxy>,
     settings: &Settings,
     workers: &Workers,
-    drain: Duration,
 ) -> anyhow::Result<(Started, Live)> {
-    options.drain = drain;
     let telemetry = Telemetry::new(options.role, settings)?;
     let (publisher, source) = source::channel();
     let proxy = start(options, workers.clone(), telemetry.clone(), source)

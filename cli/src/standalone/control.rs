@@ -13,6 +13,7 @@ use proxy::admin;
 use tokio::time::Instant;
 
 use super::demo::Pods;
+use super::quota::Quotas;
 use super::report::{self, Flip};
 use super::show;
 use super::split::Splitter;
@@ -68,6 +69,7 @@ pub(crate) struct Control {
     translator: Translator,
     splitter: Splitter,
     roles: Roles,
+    quotas: Quotas,
     version: u64,
     served: config::Resources,
     statuses: Statuses,
@@ -83,6 +85,7 @@ impl Control {
         pods: Pods,
         options: Options,
         roles: Roles,
+        quotas: Quotas,
     ) -> Self {
         Self {
             loader,
@@ -91,6 +94,7 @@ impl Control {
             translator: Translator::new(options),
             splitter: Splitter::default(),
             roles,
+            quotas,
             version: 0,
             served: config::Resources::new(),
             statuses: Statuses::default(),
@@ -165,6 +169,8 @@ impl Control {
         let parts = self.splitter.split(&update, &translation.resources);
         let is_first = self.version == 1;
         let told: Vec<bool> = parts.iter().map(|part| is_first || !part.is_empty()).collect();
+        // Before anybody asks for a share.
+        self.quotas.apply(&update);
         // Both work at the same time.
         for ((role, part), _) in self.roles.iter_mut().zip(parts).zip(&told).filter(|(_, told)| **told) {
             role.tell(part).await?;

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-use policies::lease::{Attention, Bucket, Grant, Stance, Table, Usage};
+use policies::lease::{Attention, Bucket, Grant, Stance, Table, Terms, Usage};
 
 use super::id::Id;
-use super::proto::{Action, Assign, BucketUsage, LeaseUsage, Reports, Response, Span};
+use super::proto::{Action, Assign, BucketUsage, Crowd, LeaseUsage, Reports, Response, Span};
 use super::{PER_MESSAGE, Pace, strategy};
 
 const SECOND: u64 = 1_000_000_000;
@@ -37,7 +37,7 @@ pub struct ClientOptions {
 
 impl Default for ClientOptions {
     fn default() -> Self {
-        Self { domain: "fairway".into(), interval: SECOND, idle: 10 * SECOND, buckets: 100_000 }
+        Self { domain: super::DOMAIN.into(), interval: SECOND, idle: 10 * SECOND, buckets: 100_000 }
     }
 }
 
@@ -84,6 +84,9 @@ pub struct Client {
     sent: VecDeque<(u64, u64)>,
     pace: Pace,
     swept: u64,
+    /// How many proxies may use each limit, as far as was told.
+    crowds: BTreeMap<Arc<str>, u32>,
+    is_lost: bool,
     counts: ClientCounts,
 }
 
@@ -103,6 +106,8 @@ impl Client {
             sent: VecDeque::new(),
             pace: Pace::new(),
             swept: 0,
+            crowds: BTreeMap::new(),
+            is_lost: false,
             counts: ClientCounts::default(),
         }
     }
@@ -120,6 +125,7 @@ impl Client {
     /// The tables to look after, by the names of their limits. What is left of others is given back.
     pub fn look_after(&mut self, now: u64, tables: BTreeMap<Arc<str>, Arc<Table>>) {
         self.tables = tables;
+        self.agree(now);
         for (id, watch) in &mut self.watches {
             let is_there = id
                 .limit()
@@ -131,6 +137,29 @@ impl Client {
                 self.due.remove(&(watch.due, id.clone()));
                 watch.due = now;
                 self.due.insert((now, id.clone()));
+            }
+        }
+    }
+
+    /// Whether it has been so long without a stream that tables do without: see [`Terms::is_lost`].
+    pub fn lost(&mut self, now: u64, is_lost: bool) {
+        self.is_lost = is_lost;
+        self.agree(now);
+    }
+
+    /// Whether there is something to look after.
+    pub fn is_idle(&self) -> bool {
+        self.tables.is_empty() && self.watches.is_empty()
+    }
+
+    /// Tells tables what only we know.
+    fn agree(&self, now: u64) {
+        for (limit, table) in &self.tables {
+            let terms = table.terms();
+            let proxies = self.crowds.get(limit).map_or(terms.proxies, |proxies| (*proxies).max(1));
+            let agreed = Terms { proxies, is_lost: self.is_lost, ..terms };
+            if agreed != terms {
+                table.update(now, agreed);
             }
         }
     }
@@ -276,6 +305,16 @@ impl Client {
     /// Does what the server says.
     pub fn apply(&mut self, now: u64, response: &Response) {
         self.seen += 1;
+        if !response.crowds.is_empty() {
+            // Of limits that are not here yet, too; they are as many as the server has told of.
+            for Crowd { limit, proxies, is_least } in response.crowds.iter().take(PER_MESSAGE) {
+                let known = self.crowds.get(limit.as_str()).copied().filter(|_| *is_least);
+                let known = known
+                    .or_else(|| Some(self.tables.get(limit.as_str())?.terms().proxies).filter(|_| *is_least));
+                self.crowds.insert(limit.as_str().into(), known.unwrap_or(0).max(*proxies));
+            }
+            self.agree(now);
+        }
         let sent = match response.sequence {
             0 => Some(now),
             sequence => self

@@ -65,7 +65,7 @@ impl Id {
         Ok(Self(Arc::new(pairs.iter().map(|(name, value)| (name.clone(), value.clone())).collect())))
     }
 
-    pub(super) fn encode(&self) -> BucketId {
+    pub(crate) fn encode(&self) -> BucketId {
         BucketId { bucket: self.0.iter().map(|(name, value)| (name.clone(), value.clone())).collect() }
     }
 }

@@ -94,6 +94,23 @@ pub struct Response {
     /// Ours: the last [`Reports::sequence`] of the client that was seen.
     #[prost(uint64, tag = "1000")]
     pub sequence: u64,
+    /// Ours: who shares limits with whom, where that is new.
+    #[prost(message, repeated, tag = "1001")]
+    pub crowds: Vec<Crowd>,
+}
+
+/// Ours: how many proxies may use a limit, so that each knows what an equal part is before it needs one.
+#[derive(Clone, PartialEq, Message)]
+pub struct Crowd {
+    /// The limit.
+    #[prost(string, tag = "1")]
+    pub limit: String,
+    /// How many.
+    #[prost(uint32, tag = "2")]
+    pub proxies: u32,
+    /// There may be more: the server has just started, and not all have found it. Who knows of more keeps to that.
+    #[prost(bool, tag = "3")]
+    pub is_least: bool,
 }
 
 /// `RateLimitQuotaResponse.BucketAction`.

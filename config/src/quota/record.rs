@@ -25,6 +25,10 @@ pub struct Record {
     /// Tokens admitted and refused, as reported.
     allowed: u64,
     denied: u64,
+    /// How long clients go on with a lease that has ended.
+    pub(super) reuse: u64,
+    /// Clients that may come for a share, where that is known.
+    pub(super) proxies: Option<u32>,
 }
 
 impl Record {
@@ -42,7 +46,19 @@ impl Record {
             is_due: true,
             allowed: 0,
             denied: 0,
+            reuse: 0,
+            proxies: None,
         }
+    }
+
+    /// Whether only what clients had is given away.
+    pub fn is_learning(&self, now: u64) -> bool {
+        now < self.learns_until
+    }
+
+    /// What is limited.
+    pub fn limit(&self) -> &Limit {
+        &self.limit
     }
 
     /// Who has how much.
@@ -99,12 +115,17 @@ impl Record {
     pub(super) fn advance(&mut self, now: u64) {
         let (capacity, out) = (self.capacity(now), self.out());
         let elapsed = now.saturating_sub(self.at);
+        let was_learning = self.at < self.learns_until;
         self.at = self.at.max(now);
         let free = capacity.rate.saturating_sub(out.rate);
         let gained = u128::from(free) * u128::from(elapsed) + u128::from(self.carry);
         let per = u128::from(self.limit.per());
         self.carry = u64::try_from(gained % per).unwrap_or_default();
         self.level = self.level.saturating_add(i64::try_from(gained / per).unwrap_or(i64::MAX));
+        if was_learning && self.at >= self.learns_until && self.claimed == Share::default() {
+            // Nobody had anything of it: it is as one that is new now, but for what was admitted without a lease.
+            self.level = self.level.saturating_add(signed(self.limit.whole().burst));
+        }
         self.cap();
         let limit = self.limit;
         for holding in self.holders.values_mut() {

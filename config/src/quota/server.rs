@@ -8,7 +8,9 @@ use policies::lease::{Limit, Mode, Share};
 use super::allot::{Round, Told};
 use super::holding::{Rules, Said, SaidOfLease};
 use super::id::{BadBucket, Id};
-use super::proto::{Abandon, Action, Assign, BucketAction, BucketUsage, Lease, Reports, Response, Span};
+use super::proto::{
+    Abandon, Action, Assign, BucketAction, BucketUsage, Crowd, Lease, Reports, Response, Span,
+};
 use super::record::Record;
 use super::{PER_MESSAGE, Pace, strategy};
 
@@ -21,23 +23,41 @@ const LONGEST_WINDOW: u64 = 60 * SECOND;
 pub struct ServerOptions {
     /// How long a lease holds, in nanoseconds. Default: a minute. Who cannot be heard keeps its share so long.
     pub ttl: u64,
-    /// How long clients go on with one that has ended, in nanoseconds; the greatest of all
-    /// [`Terms::reuse`](policies::lease::Terms::reuse). Default: 0.
+    /// How long clients go on with one that has ended, in nanoseconds, whatever [`Limited::reuse`] says. Default: 0.
     pub reuse: u64,
     /// Buckets that are kept. Default: 100,000. Clients of others stay without an assignment.
     pub buckets: usize,
+    /// Whether clients may have leases of a server before this one. Default: true.
+    pub learns: bool,
 }
 
 impl Default for ServerOptions {
     fn default() -> Self {
-        Self { ttl: 60 * SECOND, reuse: 0, buckets: 100_000 }
+        Self { ttl: 60 * SECOND, reuse: 0, buckets: 100_000, learns: true }
+    }
+}
+
+/// What is to be held, and by whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limited {
+    /// How much.
+    pub limit: Limit,
+    /// [`Terms::reuse`](policies::lease::Terms::reuse) of its clients, in nanoseconds.
+    pub reuse: u64,
+    /// How many clients may come for a share. `None`: all there are.
+    pub proxies: Option<u32>,
+}
+
+impl From<Limit> for Limited {
+    fn from(limit: Limit) -> Self {
+        Self { limit, reuse: 0, proxies: None }
     }
 }
 
 /// What is limited, and to how much: the configuration.
 pub trait Limits {
     /// The limit of a bucket; `None` when there is none, so that clients keep to what they know of it.
-    fn limit(&self, domain: &str, id: &Id) -> Option<Limit>;
+    fn limit(&self, domain: &str, id: &Id) -> Option<Limited>;
 }
 
 /// Where records are kept. Each change is one call, so that a store which servers share can make it atomic.
@@ -51,17 +71,25 @@ pub trait Records {
 /// A bucket, and the domain it is in.
 pub type Name = (Arc<str>, Id);
 
-/// Records in memory.
+/// Records in memory. One limit may have four times as many as there are places left: whoever makes keys up fills four fifths
+/// of it, two of them four ninths each, and there always is a place for somebody else's.
 #[derive(Debug)]
 pub struct Memory {
     records: HashMap<Name, Record>,
+    /// How many there are of each limit.
+    counts: HashMap<Box<str>, usize>,
     most: usize,
 }
 
 impl Memory {
     /// At most so many.
     pub fn new(most: usize) -> Self {
-        Self { records: HashMap::new(), most }
+        Self { records: HashMap::new(), counts: HashMap::new(), most }
+    }
+
+    fn has_place(&self, id: &Id) -> bool {
+        let of_limit = self.counts.get(id.limit().unwrap_or_default()).copied().unwrap_or(0);
+        of_limit < self.most.saturating_sub(self.records.len()).saturating_mul(4)
     }
 
     /// Each record.
@@ -76,14 +104,23 @@ impl Records for Memory {
             change(record);
             return true;
         }
-        let Some(mut record) = new.filter(|_| self.records.len() < self.most) else { return false };
+        let Some(mut record) = new.filter(|_| self.has_place(&name.1)) else { return false };
         change(&mut record);
         self.records.insert(name.clone(), record);
+        *self.counts.entry(name.1.limit().unwrap_or_default().into()).or_default() += 1;
         true
     }
 
     fn retain(&mut self, keep: &mut dyn FnMut(&Name, &mut Record) -> bool) {
-        self.records.retain(|name, record| keep(name, record));
+        let Self { records, counts, .. } = self;
+        records.retain(|name, record| {
+            let is_kept = keep(name, record);
+            if !is_kept && let Some(count) = counts.get_mut(name.1.limit().unwrap_or_default()) {
+                *count = count.saturating_sub(1);
+            }
+            is_kept
+        });
+        counts.retain(|_, count| *count > 0);
     }
 }
 
@@ -124,11 +161,16 @@ struct Stream {
     pace: Pace,
     sent: u64,
     outbox: Vec<BucketAction>,
+    crowds: Vec<Crowd>,
     /// [`Reports::sequence`] when the oldest in the outbox was put there: leases are counted from that.
     answers: u64,
 }
 
 impl Stream {
+    fn has_nothing(&self) -> bool {
+        self.outbox.is_empty() && self.crowds.is_empty()
+    }
+
     /// The stream, and the message that what is put into the outbox now goes out in.
     fn next_message(&self) -> (u64, u64) {
         (self.number, self.sent + 1 + (self.outbox.len() / PER_MESSAGE) as u64)
@@ -186,9 +228,17 @@ impl<R: Records> Server<R> {
             pace: Pace::new(),
             sent: 0,
             outbox: Vec::new(),
+            crowds: Vec::new(),
             answers: 0,
         };
         self.streams.insert(client.into(), stream);
+    }
+
+    /// Tells a client how many may use limits, where that is new. It may be told before it has said anything.
+    pub fn tell(&mut self, client: &str, crowds: impl IntoIterator<Item = Crowd>) {
+        if let Some(stream) = self.streams.get_mut(client) {
+            stream.crowds.extend(crowds);
+        }
     }
 
     /// A client's stream is over. What it has stays its own until it ends.
@@ -234,18 +284,20 @@ impl<R: Records> Server<R> {
     }
 
     fn take_in(&mut self, now: u64, name: Name, client: &Arc<str>, said: &Said, limits: &dyn Limits) {
-        let Some(limit) = limits.limit(&name.0, &name.1) else {
+        let Some(limited) = limits.limit(&name.0, &name.1) else {
             self.counts.unknown += 1;
             // Those who know the limit keep to an equal part of it; others to what they were configured with. To admit or
             // to refuse everything would be an answer of somebody who does not know the question.
             let abandon = Action::Abandon(Abandon { is_unknown: true });
             return self.put(client, &name.1, abandon);
         };
-        let rules = self.rules();
-        let learns_until = self.learns_until(&limit);
+        let Limited { limit, reuse, proxies } = limited;
+        let rules = rules(&self.options, reuse);
+        let learns_until = self.learns_until(&limit, rules);
         let new = Record::new(now, limit, learns_until);
         let is_kept = self.records.change(&name, Some(new), &mut |record| {
             record.limit_to(now, limit);
+            (record.reuse, record.proxies) = (reuse, proxies);
             record.report(now, client, said, rules);
         });
         if is_kept {
@@ -255,16 +307,15 @@ impl<R: Records> Server<R> {
         }
     }
 
-    fn rules(&self) -> Rules {
-        Rules { ttl: self.options.ttl, counts_for: self.options.ttl.saturating_add(self.options.reuse) }
-    }
-
-    fn learns_until(&self, limit: &Limit) -> u64 {
+    fn learns_until(&self, limit: &Limit, rules: Rules) -> u64 {
+        if !self.options.learns {
+            return self.started;
+        }
         let window = match limit.mode() {
             Mode::TokenBucket => 0,
             Mode::SlidingWindow => limit.per().min(LONGEST_WINDOW),
         };
-        self.started.saturating_add(self.rules().counts_for).saturating_add(window)
+        self.started.saturating_add(rules.counts_for).saturating_add(window)
     }
 
     fn put(&mut self, client: &Arc<str>, id: &Id, action: Action) {
@@ -294,21 +345,22 @@ impl<R: Records> Server<R> {
         }
         let mut out = Vec::new();
         for (client, stream) in &mut self.streams {
-            if stream.outbox.is_empty() || !stream.pace.is_ready(now) {
+            if stream.has_nothing() || !stream.pace.is_ready(now) {
                 continue;
             }
             stream.pace.sent(now);
             stream.sent += 1;
             let rest = stream.outbox.split_off(stream.outbox.len().min(PER_MESSAGE));
             let actions = std::mem::replace(&mut stream.outbox, rest);
-            out.push((Arc::clone(client), Response { actions, sequence: stream.answers }));
+            let crowds = std::mem::take(&mut stream.crowds);
+            out.push((Arc::clone(client), Response { actions, sequence: stream.answers, crowds }));
         }
         self.counts.sent += out.len() as u64;
         out
     }
 
     fn divide(&mut self, now: u64, name: &Name) {
-        let (rules, mut version) = (self.rules(), self.version);
+        let (options, mut version) = (self.options, self.version);
         let (mut told, mut limit) = (Vec::new(), None);
         let streams = &self.streams;
         let domain = &name.0;
@@ -316,6 +368,8 @@ impl<R: Records> Server<R> {
         let hears = |client: &str| streams.get(client).filter(is_here).map(Stream::next_message);
         let clients = streams.values().filter(is_here).count() as u64;
         self.records.change(name, None, &mut |record| {
+            let rules = rules(&options, record.reuse);
+            let clients = record.proxies.map_or(clients, u64::from);
             let mut round =
                 Round { now, rules, clients, hears: &hears, version: &mut version, told: Vec::new() };
             record.allot(&mut round);
@@ -327,7 +381,7 @@ impl<R: Records> Server<R> {
         for Told { client, share, tokens, version } in told {
             let lease = Lease { version, rate: share.rate, burst: share.burst, tokens };
             let assign = Assign {
-                time_to_live: Some(Span::of(rules.ttl)),
+                time_to_live: Some(Span::of(options.ttl)),
                 strategy: Some(strategy::encode(&limit, share)),
                 lease: Some(lease),
             };
@@ -338,11 +392,15 @@ impl<R: Records> Server<R> {
     /// When [`poll`](Self::poll) has something to do, unless a report comes before.
     pub fn next(&self) -> u64 {
         let sweep = self.swept.saturating_add(SECOND);
-        let waiting = self.streams.values().filter(|stream| !stream.outbox.is_empty());
+        let waiting = self.streams.values().filter(|stream| !stream.has_nothing());
         let ready = waiting.map(|stream| stream.pace.next()).min();
         let due = if self.due.is_empty() { None } else { Some(0) };
         [Some(sweep), ready, due].into_iter().flatten().min().unwrap_or(sweep)
     }
+}
+
+fn rules(options: &ServerOptions, reuse: u64) -> Rules {
+    Rules { ttl: options.ttl, counts_for: options.ttl.saturating_add(reuse.max(options.reuse)) }
 }
 
 fn said(after: (u64, u64), usage: &BucketUsage) -> Said {

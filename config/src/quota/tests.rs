@@ -5,12 +5,14 @@ use policies::lease::{Expired, Limit, MICRO, Share, Stance, Table, Terms};
 use prost::Message;
 
 use super::proto::{
-    Abandon, Action, Assign, Blanket, BucketAction, BucketId, BucketUsage, Count, Lease, LeaseUsage, Reports,
-    Response, Rule, Span, Strategy, TokenBucket,
+    Abandon, Action, Assign, Blanket, BucketAction, BucketId, BucketUsage, Count, Crowd, Lease, LeaseUsage,
+    Reports, Response, Rule, Span, Strategy, TokenBucket,
 };
 use super::*;
 
 mod client;
+mod hostile;
+mod serve;
 mod server;
 
 const MS: u64 = 1_000_000;
@@ -19,8 +21,8 @@ const SECOND: u64 = 1_000 * MS;
 struct Configured(Limit);
 
 impl Limits for Configured {
-    fn limit(&self, domain: &str, id: &Id) -> Option<Limit> {
-        id.limit().filter(|limit| *limit == "l" && domain == "fairway").map(|_| self.0)
+    fn limit(&self, domain: &str, id: &Id) -> Option<Limited> {
+        id.limit().filter(|limit| *limit == "l" && domain == "fairway").map(|_| self.0.into())
     }
 }
 
@@ -29,7 +31,7 @@ fn limit() -> Limit {
 }
 
 fn terms() -> Terms {
-    Terms { limit: limit(), proxies: 2, reuse: 0, expired: Expired::Closed }
+    Terms { limit: limit(), proxies: 2, reuse: 0, expired: Expired::Closed, is_lost: false }
 }
 
 fn client() -> (Client, Arc<Table>) {
@@ -68,7 +70,11 @@ fn assign(version: u64, rate: u64, ttl: Option<u64>, sequence: u64) -> Response 
 }
 
 fn respond(action: Action, sequence: u64) -> Response {
-    Response { actions: vec![BucketAction { bucket_id: Some(id()), action: Some(action) }], sequence }
+    Response {
+        actions: vec![BucketAction { bucket_id: Some(id()), action: Some(action) }],
+        sequence,
+        crowds: Vec::new(),
+    }
 }
 
 /// What a client that knows leases says.

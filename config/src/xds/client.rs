@@ -6,11 +6,11 @@
 //!
 //! Trust bundle and token are read again for every connection, because both are rotated in place.
 
-mod backoff;
 pub(in crate::xds) mod certify;
 pub(in crate::xds) mod dial;
 mod held;
 mod keep;
+mod quota;
 mod session;
 
 use std::path::PathBuf;
@@ -23,6 +23,7 @@ use tokio::time::Instant;
 pub use self::dial::BadUrl;
 use self::dial::Dialer;
 use self::held::Held;
+pub use self::quota::ControllerWay;
 use self::session::Client;
 use crate::identity::ProxyId;
 use crate::source::{Answer, Source, channel};
@@ -90,6 +91,8 @@ pub struct Controlled {
     pub answers: mpsc::Receiver<Answer>,
     /// How it goes.
     pub state: watch::Receiver<ClientState>,
+    /// To the quota server.
+    pub quota: ControllerWay,
 }
 
 /// Starts a client on the current runtime; it ends with the source.
@@ -101,7 +104,10 @@ pub fn client(options: ClientOptions) -> Result<Controlled, BadUrl> {
     let (publisher, source) = channel();
     let (told, answers) = mpsc::channel(1);
     let (state, seen) = watch::channel(ClientState::default());
+    let (connected, connection) = watch::channel(None);
+    let quota = ControllerWay { dialer: dialer.clone(), connection };
     let client = Client {
+        connected,
         certifier: Arc::new(certify::Certifier::new(dialer.clone(), state.clone())),
         dialer,
         publisher,
@@ -111,7 +117,7 @@ pub fn client(options: ClientOptions) -> Result<Controlled, BadUrl> {
         keep: None,
     };
     tokio::spawn(client.run(options.snapshot, told));
-    Ok(Controlled { source, answers, state: seen })
+    Ok(Controlled { source, answers, state: seen, quota })
 }
 
 /// Reads a snapshot as a client does at start, for tools.

@@ -1,6 +1,7 @@
 //! What is served to proxies, and what they say of it.
 
 mod log;
+mod rights;
 mod seat;
 
 use std::borrow::Borrow;
@@ -18,7 +19,7 @@ pub(super) use self::seat::{Batch, Ended, Seat};
 use super::scope::{Place, Scopes};
 use super::wire::Entry;
 use crate::identity::ProxyId;
-use crate::{Generation, Key, Rejection, Resources, Update};
+use crate::{Generation, Key, Rejection, Resources, Update, quota};
 
 /// How long a proxy that lost its stream is listed.
 const LISTED: Duration = Duration::from_secs(60);
@@ -42,6 +43,10 @@ struct State {
     resources: Resources,
     entries: HashMap<Key, Arc<Entry>>,
     scopes: Scopes,
+    /// Limits that all proxies hold together.
+    limits: quota::Book,
+    /// Counts changes.
+    changed: u64,
     /// Of places where a proxy is connected.
     logs: HashMap<Place, Log>,
     proxies: BTreeMap<ProxyId, Known>,
@@ -158,6 +163,8 @@ impl State {
     fn take(&mut self, generation: Generation, update: &Update) {
         let is_first = self.generation.is_none();
         self.generation = self.generation.max(Some(generation));
+        self.limits.apply(update);
+        self.changed += u64::from(!update.is_empty());
         for key in &update.removes {
             self.entries.remove(key);
         }

@@ -11,38 +11,11 @@ use std::sync::Arc;
 
 use policies::Parts;
 
-use crate::identity::{GatewayRef, Role};
+pub use crate::identity::Place;
 use crate::{
     Action, Attached, Backend, HttpRoute, Key, Kind, Listener, ListenerTls, Parent, Resource, Resources,
     Scope, StreamRoute, Target, Update,
 };
-
-/// Those who see the same.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Place {
-    /// Proxies of one Gateway.
-    Gateway {
-        /// Of the Gateway.
-        namespace: String,
-        /// Of the Gateway.
-        name: String,
-    },
-    /// Waypoints of one namespace.
-    Waypoint {
-        /// Which.
-        namespace: String,
-    },
-}
-
-impl From<&GatewayRef> for Place {
-    fn from(gateway: &GatewayRef) -> Self {
-        let namespace = gateway.namespace.clone();
-        match gateway.role {
-            Role::Gateway => Self::Gateway { namespace, name: gateway.name.clone() },
-            Role::Waypoint => Self::Waypoint { namespace },
-        }
-    }
-}
 
 /// What changes for one place: resources that are new or changed, and `None` for those that are gone.
 pub type Change = BTreeMap<Key, Option<Arc<Resource>>>;

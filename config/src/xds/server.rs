@@ -3,6 +3,7 @@
 mod call;
 mod certificates;
 mod connection;
+mod quota;
 mod stream;
 mod tls;
 
@@ -11,10 +12,12 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+pub(super) use self::quota::{GATEWAY, MAX_REPORTS, POD};
 pub(super) use self::stream::GENERATION;
 pub use self::tls::{ServerTls, TlsError};
 use super::Hub;
 use crate::identity::{Authenticate, Issue};
+use crate::quota::Quotas;
 
 /// Connections at one time; more wait in the system's queue. Each costs some 50 KiB and each proxy has one, for a
 /// moment two.
@@ -25,6 +28,8 @@ const CONNECTIONS: usize = 4096;
 pub struct Server {
     /// What is served.
     pub hub: Hub,
+    /// Who leases shares of limits.
+    pub quotas: Quotas,
     /// Certificate and trusted authority; a new value holds for new connections.
     pub tls: watch::Receiver<Arc<ServerTls>>,
     /// Who callers are.

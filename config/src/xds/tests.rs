@@ -3,5 +3,6 @@
 mod change;
 mod failure;
 mod harness;
+mod quota;
 mod security;
 mod snapshot;

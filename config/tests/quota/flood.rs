@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fairway_config::quota::{Client, ClientOptions, Id, Limits, Memory, Server, ServerOptions};
+use fairway_config::quota::{Client, ClientOptions, Id, Limited, Limits, Memory, Server, ServerOptions};
 use policies::lease::{Expired, Limit, Size, Table, Terms};
 
 use crate::parts::{MS, SECOND};
@@ -11,8 +11,8 @@ use crate::parts::{MS, SECOND};
 struct One(Limit);
 
 impl Limits for One {
-    fn limit(&self, _: &str, _: &Id) -> Option<Limit> {
-        Some(self.0)
+    fn limit(&self, _: &str, _: &Id) -> Option<Limited> {
+        Some(self.0.into())
     }
 }
 
@@ -28,7 +28,7 @@ struct Flooded {
 
 impl Flooded {
     fn new(limit: Limit) -> Self {
-        let terms = Terms { limit, proxies: 2, reuse: 0, expired: Expired::Closed };
+        let terms = Terms { limit, proxies: 2, reuse: 0, expired: Expired::Closed, is_lost: false };
         let table = Arc::new(Table::keyed(terms, Size { keys: 16_384, ..Size::default() }));
         let mut client = Client::new(ClientOptions { buckets: 20_000, ..ClientOptions::default() });
         client.look_after(0, [("limit".into(), Arc::clone(&table))].into());

@@ -50,7 +50,7 @@ impl Log {
 /// In millionths: decisions that differ; and how far the sum of what was admitted is off.
 fn replay(amount: u64, window: Duration, decisions: u64) -> (f64, f64) {
     let limit = Limit::sliding_window(amount, window);
-    let terms = Terms { limit, proxies: 1, reuse: 0, expired: Expired::Closed };
+    let terms = Terms { limit, proxies: 1, reuse: 0, expired: Expired::Closed, is_lost: false };
     let table = Table::keyed(terms, Size { keys: 64 * SOURCES, ..Size::default() });
     let names: Vec<String> = (0..SOURCES).map(|source| format!("source-{source}")).collect();
     for name in &names {

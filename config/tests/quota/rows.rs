@@ -26,7 +26,13 @@ fn limit(mode: Mode) -> Limit {
 
 fn setting(seed: u64, mode: Mode) -> Setting {
     let mut chance = Chance::new(seed ^ 0xabcd);
-    let terms = Terms { limit: limit(mode), proxies: N as u32, reuse: 2 * SECOND, expired: Expired::Closed };
+    let terms = Terms {
+        limit: limit(mode),
+        proxies: N as u32,
+        reuse: 2 * SECOND,
+        expired: Expired::Closed,
+        is_lost: false,
+    };
     Setting {
         seed,
         proxies: N,

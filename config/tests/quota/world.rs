@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BinaryHeap};
 
-use fairway_config::quota::{Id, Limits, Memory, Server};
+use fairway_config::quota::{Id, Limited, Limits, Memory, Server};
 use policies::lease::Limit;
 
 use crate::chance::Chance;
@@ -12,8 +12,8 @@ use crate::parts::{Event, Flow, MS, Proxy, SECOND, Setting, Step, Turn};
 struct Configured(Limit);
 
 impl Limits for Configured {
-    fn limit(&self, _: &str, id: &Id) -> Option<Limit> {
-        id.limit().filter(|limit| *limit == "limit").map(|_| self.0)
+    fn limit(&self, _: &str, id: &Id) -> Option<Limited> {
+        id.limit().filter(|limit| *limit == "limit").map(|_| self.0.into())
     }
 }
 

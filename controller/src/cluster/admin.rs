@@ -1,4 +1,4 @@
-//! The controller's admin port: `/livez`, `/readyz`, `/metrics`. HTTP/1.1, one request per connection, bounded.
+//! The controller's admin port: `/livez`, `/readyz`, `/metrics`, `/limits`. HTTP/1.1, one request per connection, bounded.
 
 use std::convert::Infallible;
 use std::io;
@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use config::quota::Quotas;
+use config::quota::view::{Page, ServerView};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -32,6 +34,7 @@ pub(crate) struct Admin {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) state: Arc<State>,
     pub(crate) views: watch::Receiver<Option<Arc<View>>>,
+    pub(crate) quotas: Quotas,
 }
 
 /// Opens the port, on the current runtime.
@@ -63,7 +66,9 @@ impl Admin {
         match req.uri().path() {
             "/livez" => text(StatusCode::OK, "ok\n".into()),
             "/readyz" => self.ready(),
+            "/limits" => self.limits(),
             "/metrics" => {
+                self.metrics.quotas(self.quotas.counts());
                 let mut rsp = text(StatusCode::OK, self.metrics.encode());
                 let open_metrics = http::HeaderValue::from_static(
                     "application/openmetrics-text; version=1.0.0; charset=utf-8",
@@ -71,7 +76,21 @@ impl Admin {
                 rsp.headers_mut().insert(http::header::CONTENT_TYPE, open_metrics);
                 rsp
             }
-            _ => text(StatusCode::NOT_FOUND, "/livez /readyz /metrics\n".into()),
+            _ => text(StatusCode::NOT_FOUND, "/livez /readyz /metrics /limits\n".into()),
+        }
+    }
+
+    /// Who has which share of which limit.
+    fn limits(&self) -> Response<Full<Bytes>> {
+        let page = Page { server: Some(ServerView::of(&self.quotas)), proxies: Vec::new() };
+        match serde_json::to_string_pretty(&page) {
+            Ok(page) => {
+                let mut rsp = text(StatusCode::OK, page);
+                let json = http::HeaderValue::from_static("application/json");
+                rsp.headers_mut().insert(http::header::CONTENT_TYPE, json);
+                rsp
+            }
+            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::AtomicU64;
 
+use config::quota::QuotaCounts;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -22,6 +23,12 @@ impl From<ObjectKind> for Kind {
     fn from(kind: ObjectKind) -> Self {
         Self { kind: kind.as_str() }
     }
+}
+
+/// Which way messages go.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Direction {
+    direction: &'static str,
 }
 
 /// How a write ended.
@@ -49,6 +56,10 @@ pub(crate) struct Metrics {
     pub(crate) leader: Gauge,
     pub(crate) generation: Gauge<u64, AtomicU64>,
     pub(crate) authority_expiry: Gauge,
+    quota_streams: Gauge,
+    quota_buckets: Gauge,
+    quota_messages: Family<Direction, Gauge>,
+    quota_refused: Gauge,
 }
 
 impl Metrics {
@@ -70,6 +81,10 @@ impl Metrics {
             leader: Gauge::default(),
             generation: Gauge::default(),
             authority_expiry: Gauge::default(),
+            quota_streams: Gauge::default(),
+            quota_buckets: Gauge::default(),
+            quota_messages: Family::default(),
+            quota_refused: Gauge::default(),
         };
         let r = &mut registry;
         r.register("watch_events", "Events of watches", metrics.events.clone());
@@ -108,7 +123,34 @@ impl Metrics {
             Unit::Seconds,
             metrics.authority_expiry.clone(),
         );
+        metrics.register_quotas(r);
         Self { registry, ..metrics }
+    }
+
+    fn register_quotas(&self, r: &mut Registry) {
+        r.register("quota_streams", "Proxies that lease shares of limits here", self.quota_streams.clone());
+        r.register("quota_buckets", "Buckets of limits that are known here", self.quota_buckets.clone());
+        r.register(
+            "quota_messages",
+            "Messages about shares of limits since this replica leads",
+            self.quota_messages.clone(),
+        );
+        r.register(
+            "quota_refused",
+            "Reports of buckets for which there was no place, since this replica leads",
+            self.quota_refused.clone(),
+        );
+    }
+
+    /// Takes over what the quota server counts.
+    pub(crate) fn quotas(&self, counts: QuotaCounts) {
+        let integer = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        self.quota_streams.set(integer(counts.streams as u64));
+        self.quota_buckets.set(integer(counts.buckets as u64));
+        self.quota_refused.set(integer(counts.server.refused));
+        for (direction, count) in [("received", counts.server.received), ("sent", counts.server.sent)] {
+            self.quota_messages.get_or_create(&Direction { direction }).set(integer(count));
+        }
     }
 
     /// In OpenMetrics text.

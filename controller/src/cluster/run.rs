@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use config::quota::Quotas;
 use config::xds::{Hub, Server};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::ListParams;
@@ -88,6 +89,7 @@ struct Shared {
     state: Arc<State>,
     metrics: Arc<Metrics>,
     hub: Hub,
+    quotas: Quotas,
     versions: Arc<Versions>,
     views: watch::Sender<Option<Arc<View>>>,
     leads: watch::Sender<bool>,
@@ -108,7 +110,12 @@ pub async fn run(settings: Settings, end: watch::Receiver<bool>) -> Result<(), E
     let authorities = Authorities::open(shared.running());
     let authorities = authorities.await.map_err(|error| Error::Authority(Box::new(error)))?;
     let listener = TcpListener::bind(settings.listen).await.map_err(|e| Error::Listen(settings.listen, e))?;
-    let told = Admin { metrics: metrics.clone(), state: state.clone(), views: shared.views.subscribe() };
+    let told = Admin {
+        metrics: metrics.clone(),
+        state: state.clone(),
+        views: shared.views.subscribe(),
+        quotas: shared.quotas.clone(),
+    };
     admin::serve(settings.admin, told).await.map_err(|e| Error::Listen(settings.admin, e))?;
 
     // Before the watches list: what is deleted by then is known to be.
@@ -134,6 +141,8 @@ pub async fn run(settings: Settings, end: watch::Receiver<bool>) -> Result<(), E
     parts.spawn(authorities.run());
     parts.spawn(follow(trust, environments));
     parts.spawn(shared.control(References::new(watching)).run());
+    parts.spawn(shared.quotas.clone().run());
+    parts.spawn(grant(shared.leads.subscribe(), shared.quotas.clone()));
     tokio::select! {
         () = shared.campaign().run(end) => {}
         _ = parts.join_next() => return Err(Error::Failed),
@@ -145,12 +154,16 @@ pub async fn run(settings: Settings, end: watch::Receiver<bool>) -> Result<(), E
 
 impl Shared {
     fn new(settings: Settings, client: Client) -> Self {
+        let hub = Hub::new();
+        // Whoever led before may have granted shares.
+        let quotas = Quotas::new(hub.clone(), true);
         Self {
             settings,
             client,
             state: Arc::default(),
             metrics: Arc::new(Metrics::new()),
-            hub: Hub::new(),
+            hub,
+            quotas,
             versions: Arc::default(),
             views: watch::Sender::new(None),
             leads: watch::Sender::new(false),
@@ -197,6 +210,7 @@ impl Shared {
         let domain = self.settings.trust_domain.clone();
         Server {
             hub: self.hub.clone(),
+            quotas: self.quotas.clone(),
             tls: authorities.tls.subscribe(),
             authenticate: Arc::new(Tokens::new(self.client.clone(), self.views.subscribe(), domain)),
             issue: authorities.issuer.clone(),
@@ -263,6 +277,16 @@ impl Shared {
             leads: self.leads.clone(),
             hub: self.hub.clone(),
             metrics: self.metrics.clone(),
+        }
+    }
+}
+
+/// Only who leads grants shares of limits.
+async fn grant(mut leads: watch::Receiver<bool>, quotas: Quotas) {
+    loop {
+        quotas.lead(*leads.borrow_and_update());
+        if leads.changed().await.is_err() {
+            return;
         }
     }
 }

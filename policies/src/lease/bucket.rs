@@ -107,6 +107,17 @@ impl Bucket {
         core
     }
 
+    /// Puts back what a request took a moment ago and did not use. While there is a purse it goes there, without the lock: if
+    /// that is another one by now, the token counted as used when the first was closed, and not again when it is.
+    pub(super) fn give_back(&self, now: u64, cost: u64, terms: impl FnOnce() -> Terms) {
+        if now < self.open_until.load(Acquire) {
+            self.purse.fetch_add(cost, AcqRel);
+            return;
+        }
+        let terms = terms();
+        self.settled(now, &terms).give_back(now, cost, &terms);
+    }
+
     /// Takes what a request turned out to cost, whatever is left.
     pub fn charge(&self, now: u64, cost: u64, terms: &Terms) {
         self.settled(now, terms).charge(now, cost, terms);
@@ -158,12 +169,12 @@ impl Bucket {
     }
 
     pub(super) fn is_blank(&self, now: u64, terms: &Terms) -> bool {
-        self.denied.load(Relaxed) == 0 && self.settled(now, terms).is_blank(now, terms)
+        (terms.is_lost || self.denied.load(Relaxed) == 0) && self.settled(now, terms).is_blank(now, terms)
     }
 
     /// The terms may have changed: what was decided by the old ones is asked again.
     pub(super) fn reopen(&self, now: u64, terms: &Terms) {
-        drop(self.settled(now, terms));
+        self.settled(now, terms).be_alone(now, terms);
     }
 
     pub(super) fn trim(&self, entries: Option<u64>) -> usize {

@@ -37,6 +37,8 @@ enum Rule {
 pub(super) struct Core {
     standing: Standing,
     meter: Meter,
+    /// It began as a bucket of its own, because nobody could be asked.
+    is_alone: bool,
     gate: Level,
     /// Tokens in the purse when it was opened, and when it has to be closed.
     drawn: u64,
@@ -51,15 +53,32 @@ impl Core {
     /// A bucket nobody has used; `is_fresh` when that is known.
     pub(super) fn new(now: u64, terms: &Terms, is_fresh: bool) -> Self {
         let gate = if is_fresh { terms.fallback().burst } else { 0 };
-        Self {
+        let mut core = Self {
             standing: Standing::Unassigned,
             meter: Meter::new(now, &terms.limit),
+            is_alone: !is_fresh,
             gate: Level::new(now, gate),
             drawn: 0,
             open_until: 0,
             usage: Usage::default(),
             used_at: now,
             uses: 0,
+        };
+        core.be_alone(now, terms);
+        core
+    }
+
+    /// Nobody can be asked: what has no lease begins full, once, but for what the fallback admitted.
+    pub(super) fn be_alone(&mut self, now: u64, terms: &Terms) {
+        if !terms.is_lost || self.is_alone || self.standing != Standing::Unassigned {
+            return;
+        }
+        self.is_alone = true;
+        let fallback = terms.fallback();
+        self.gate.fill(now, fallback, terms.limit.per(), 0);
+        let used = fallback.burst.saturating_sub(self.gate.micros());
+        if let Meter::Level(level) = &mut self.meter {
+            *level = Level::new(now, terms.local().burst.saturating_sub(used));
         }
     }
 
@@ -71,7 +90,16 @@ impl Core {
     /// What holds, and until when nothing else can.
     fn rule(&self, now: u64, terms: &Terms) -> (Rule, Stance, u64) {
         let whole_or = |share: Option<Share>| share.map_or(Rule::All, Rule::Share);
+        let lost = |last: Rule| match terms.expired {
+            Expired::Closed => Rule::Nothing,
+            Expired::Open => Rule::All,
+            Expired::LastShare => last,
+            Expired::LocalShare => Rule::Share(terms.local()),
+        };
         match self.standing {
+            Standing::Unassigned if terms.is_lost => {
+                (lost(Rule::Share(terms.local())), Stance::Expired, u64::MAX)
+            }
             Standing::Unassigned => (Rule::Gate(terms.fallback()), Stance::Unassigned, u64::MAX),
             Standing::Unknown => (Rule::Share(terms.local()), Stance::Unknown, u64::MAX),
             Standing::Leased(grant) => {
@@ -81,13 +109,7 @@ impl Core {
                 } else if now < reserved {
                     (whole_or(grant.share), Stance::Reusing, reserved)
                 } else {
-                    let rule = match terms.expired {
-                        Expired::Closed => Rule::Nothing,
-                        Expired::Open => Rule::All,
-                        Expired::LastShare => whole_or(grant.share),
-                        Expired::LocalShare => Rule::Share(terms.local()),
-                    };
-                    (rule, Stance::Expired, u64::MAX)
+                    (lost(whole_or(grant.share)), Stance::Expired, u64::MAX)
                 }
             }
         }
@@ -104,6 +126,10 @@ impl Core {
         }
         let used = self.drawn.saturating_sub(left);
         self.usage.allowed = self.usage.allowed.saturating_add(used);
+        // A purse is open no longer than the rule that it was filled by.
+        if !self.is_leased(now.min(self.open_until.saturating_sub(1)), terms) {
+            self.usage.unleased = self.usage.unleased.saturating_add(used);
+        }
         // What was in the purse had its place in the bucket: nothing came back for it yet.
         self.fill(now, terms);
         match &mut self.meter {
@@ -146,7 +172,7 @@ impl Core {
         if decision.is_admitted {
             decision.is_news = matches!(rule, Rule::Gate(_)) && self.usage.allowed == 0;
             self.usage.allowed = self.usage.allowed.saturating_add(cost);
-            if matches!(rule, Rule::Gate(_)) {
+            if !self.is_leased(now, terms) {
                 self.usage.unleased = self.usage.unleased.saturating_add(cost);
             }
             if let (Meter::Window(window), false) = (&mut self.meter, matches!(rule, Rule::Share(_))) {
@@ -161,9 +187,11 @@ impl Core {
     pub(super) fn charge(&mut self, now: u64, cost: u64, terms: &Terms) {
         self.conform(now, terms);
         self.usage.allowed = self.usage.allowed.saturating_add(cost);
-        let is_gated = matches!(self.standing, Standing::Unassigned);
-        if is_gated {
+        let is_gated = matches!(self.rule(now, terms).0, Rule::Gate(_));
+        if !self.is_leased(now, terms) {
             self.usage.unleased = self.usage.unleased.saturating_add(cost);
+        }
+        if is_gated {
             self.gate.spend(cost.saturating_mul(MICRO));
         }
         match &mut self.meter {
@@ -171,6 +199,31 @@ impl Core {
             Meter::Level(_) => {}
             Meter::Window(window) => window.add(now, cost, terms.limit.amount()),
         }
+    }
+
+    /// Puts back what a request took and did not use.
+    pub(super) fn give_back(&mut self, now: u64, cost: u64, terms: &Terms) {
+        self.conform(now, terms);
+        self.usage.allowed = self.usage.allowed.saturating_sub(cost);
+        let (rule, _, _) = self.rule(now, terms);
+        if !self.is_leased(now, terms) {
+            // What was reported is the server's to count.
+            let back = cost.min(self.usage.unleased);
+            self.usage.unleased -= back;
+            if matches!(rule, Rule::Gate(_)) {
+                self.gate.give(back.saturating_mul(MICRO));
+            }
+        }
+        match &mut self.meter {
+            Meter::Level(level) if matches!(rule, Rule::Share(_)) => level.give(cost.saturating_mul(MICRO)),
+            Meter::Level(_) => {}
+            Meter::Window(window) => window.give_back(cost),
+        }
+    }
+
+    /// Whether what is admitted is of a share that somebody keeps for this bucket.
+    fn is_leased(&self, now: u64, terms: &Terms) -> bool {
+        matches!(self.stance(now, terms), Stance::Active | Stance::Reusing)
     }
 
     /// Moves tokens to the purse, from where they are taken without the lock: how many, and until when. So the lock is
@@ -208,7 +261,7 @@ impl Core {
         let (_, stance, _) = self.rule(now, terms);
         let is_first = !matches!(stance, Stance::Active | Stance::Reusing);
         let is_same = matches!(self.standing, Standing::Leased(old) if !is_first && old.share == grant.share);
-        self.standing = Standing::Leased(grant);
+        (self.standing, self.is_alone) = (Standing::Leased(grant), false);
         let Meter::Level(level) = &mut self.meter else { return !is_same };
         if is_first {
             let debt = level.signed_micros().min(0).unsigned_abs();
@@ -308,17 +361,19 @@ impl Core {
         self.conform(now, terms);
         let fallback = terms.fallback();
         self.gate.fill(now, fallback, terms.limit.per(), 0);
-        let is_unused = self.usage.allowed == 0 && self.drawn == 0 && self.gate.holds(fallback.burst);
+        // Of what nobody is told nothing waits to be told.
+        let is_alone = terms.is_lost && self.standing == Standing::Unassigned;
+        let is_told = self.usage.allowed == 0 || is_alone;
+        let is_unused = is_told && self.drawn == 0 && self.gate.holds(fallback.burst);
         let is_leased = matches!(self.standing, Standing::Leased(_));
         let is_empty = match &mut self.meter {
             Meter::Level(level) => {
                 let local = terms.local();
-                match self.standing {
-                    Standing::Unknown => {
-                        level.fill(now, local, terms.limit.per(), 0);
-                        level.holds(local.burst)
-                    }
-                    Standing::Unassigned | Standing::Leased(_) => true,
+                if is_alone || self.standing == Standing::Unknown {
+                    level.fill(now, local, terms.limit.per(), 0);
+                    level.holds(local.burst)
+                } else {
+                    true
                 }
             }
             Meter::Window(window) => {

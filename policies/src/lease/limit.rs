@@ -108,6 +108,9 @@ pub struct Terms {
     pub reuse: u64,
     /// What holds after that.
     pub expired: Expired,
+    /// Nobody is there who could lease anything: a bucket without an assignment is as one whose lease is over. Not for a
+    /// server that has no place, or whoever fills it would open what is [`Open`](Expired::Open).
+    pub is_lost: bool,
 }
 
 /// What a bucket does whose lease is over.
@@ -117,7 +120,7 @@ pub enum Expired {
     Closed,
     /// Admits everything.
     Open,
-    /// Keeps its last share for as long as it takes.
+    /// Keeps its last share for as long as it takes; without one, an equal part of the limit.
     LastShare,
     /// Admits an equal part of the limit.
     LocalShare,

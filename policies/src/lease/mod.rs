@@ -18,7 +18,8 @@
 //! shrink below what was admitted: the server counts the greater of both, so no window anywhere sees more than `L`.
 //!
 //! *Without an assignment* a bucket admits a quarter of an equal share (`L/(4N)`, and at once `B/(4N)` or one request), and
-//! says so in [`Usage::unleased`]; the server takes it off what it has not given away yet.
+//! without one that holds what [`Terms::expired`] says. It says so in [`Usage::unleased`]; the server takes it off what it has
+//! not given away yet.
 //!
 //! # What it costs
 //!

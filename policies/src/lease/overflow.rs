@@ -63,6 +63,14 @@ impl Overflow {
         Taken { is_admitted: true, remaining: (latest - least) / pace, reset_in }
     }
 
+    pub(super) fn give_back(&self, hash: u64, cost: u64, terms: &Terms) {
+        let Some((pace, _)) = pace(terms) else { return };
+        let cost = cost.max(1).saturating_mul(pace);
+        for cell in self.cells(hash) {
+            let _ = cell.fetch_update(Relaxed, Relaxed, |full_at| Some(full_at.saturating_sub(cost)));
+        }
+    }
+
     /// Whether a key may have used something here that has not come back.
     pub(super) fn is_in_use(&self, now: u64, hash: u64) -> bool {
         self.cells(hash).all(|cell| cell.load(Relaxed) > now)

@@ -156,6 +156,22 @@ impl Table {
         }
     }
 
+    /// Puts back what a request of this key took a moment ago and did not use, because somebody else refused it.
+    pub fn give_back(&self, now: u64, key: &[u8], cost: u64) {
+        if let Some(bucket) = &self.single {
+            return bucket.give_back(now, cost, || self.terms());
+        }
+        let form = Key::form(key);
+        match self.find(&form) {
+            Some(bucket) => bucket.give_back(now, cost, || self.terms()),
+            None => {
+                if let Some(overflow) = self.overflow.get() {
+                    overflow.give_back(self.hasher.hash_one(&*form), cost, &self.terms());
+                }
+            }
+        }
+    }
+
     fn shard(&self, hash: u64) -> Option<&RwLock<Shard>> {
         self.shards.get(usize::try_from(hash >> 58).unwrap_or(0) % SHARDS)
     }

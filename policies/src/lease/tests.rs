@@ -11,7 +11,7 @@ const MS: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MS;
 
 fn terms(limit: Limit, expired: Expired) -> Terms {
-    Terms { limit, proxies: 4, reuse: 2 * SECOND, expired }
+    Terms { limit, proxies: 4, reuse: 2 * SECOND, expired, is_lost: false }
 }
 
 fn bucket_of(amount: u64, burst: u64) -> Terms {
@@ -355,4 +355,66 @@ proptest! {
         let most = if is_window { 10 } else { 20 };
         prop_assert!(fullest(&log, SECOND) <= most);
     }
+}
+
+#[test]
+fn without_anybody_to_ask_a_bucket_without_an_assignment_is_as_the_policy_says() {
+    for (expired, admits) in
+        [(Expired::Closed, 0), (Expired::Open, 50), (Expired::LastShare, 4), (Expired::LocalShare, 4)]
+    {
+        let terms = terms(Limit::token_bucket(16, Duration::from_secs(1), 16), expired);
+        let table = Table::unkeyed(0, terms);
+        assert_eq!(admitted(&table, 0, 50), 1, "{expired:?}: the fallback");
+        table.update(SECOND, Terms { is_lost: true, ..terms });
+        assert_eq!(admitted(&table, SECOND, 50), admits, "{expired:?}");
+        assert_eq!(single(&table).stance(SECOND, &table.terms()), Stance::Expired);
+        table.update(SECOND, terms);
+        assert_eq!(single(&table).stance(SECOND, &table.terms()), Stance::Unassigned);
+    }
+}
+
+#[test]
+fn what_is_given_back_can_be_taken_again_and_counts_once() {
+    for terms in [bucket_of(10, 10), bucket_of(100_000, 100_000), window_of(10), window_of(100_000)] {
+        let whole = terms.limit.amount();
+        let table = leased(terms);
+        for _ in 0..3 * whole {
+            assert!(table.take(0, b"", 1).is_admitted);
+            table.give_back(0, b"", 1);
+        }
+        assert_eq!(admitted(&table, 0, whole + 50), whole, "{terms:?}");
+        assert_eq!(single(&table).report(0, &terms).allowed, whole, "{terms:?}");
+    }
+    let table = Table::unkeyed(0, bucket_of(160, 1));
+    for _ in 0..3 {
+        assert!(table.take(0, b"", 1).is_admitted);
+        table.give_back(0, b"", 1);
+    }
+    assert_eq!(admitted(&table, 0, 5), 1);
+    assert_eq!(single(&table).report(0, &table.terms()).unleased, 1);
+}
+
+#[test]
+fn a_table_alone_begins_full_and_forgets_what_is_full_again_though_nobody_is_told() {
+    let terms = Terms {
+        proxies: 1,
+        is_lost: true,
+        ..terms(Limit::token_bucket(60, Duration::from_secs(60), 5), Expired::LocalShare)
+    };
+    let table = Table::keyed(terms, Size::default());
+    let many = |now| (0..20).filter(|_| table.take(now, b"a", 1).is_admitted).count();
+    assert_eq!(many(0), 5);
+    table.sweep(4 * SECOND);
+    assert_eq!(table.counts().keys, 1, "a token is missing");
+    table.sweep(5 * SECOND);
+    assert_eq!(table.counts().keys, 0);
+    assert_eq!(many(5 * SECOND), 5);
+    // Whoever comes and goes gets no second beginning out of one bucket.
+    let bucket = Table::unkeyed(0, terms);
+    assert_eq!(admitted(&bucket, 0, 20), 5);
+    for step in 0..5 {
+        bucket.update(step, Terms { is_lost: step % 2 == 1, ..terms });
+    }
+    bucket.update(6, terms);
+    assert_eq!(admitted(&bucket, 6, 20), 0);
 }

@@ -55,6 +55,22 @@ impl Window {
         }
     }
 
+    /// Forgets so much of what was used last.
+    pub(super) fn give_back(&mut self, cost: u64) {
+        let mut left = cost;
+        while left > 0
+            && let Some(last) = self.log.back_mut()
+        {
+            let part = last.cost.min(left);
+            last.cost -= part;
+            left -= part;
+            self.used = self.used.saturating_sub(part);
+            if last.cost == 0 {
+                self.log.pop_back();
+            }
+        }
+    }
+
     /// Nanoseconds until `tokens` of what was used are free again; `u64::MAX` when less was used.
     pub(super) fn wait(&self, now: u64, tokens: u64, per: u64) -> u64 {
         let mut freed = 0u64;

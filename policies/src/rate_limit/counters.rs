@@ -4,7 +4,7 @@
 //! bucket of eight, the one whose key has the least to gain from being forgotten: to have an empty bucket forgotten, somebody
 //! has to empty seven others first, whose places only this process knows, which is more than they gain.
 
-use std::hash::{BuildHasher as _, DefaultHasher, Hasher as _, RandomState};
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -47,21 +47,6 @@ struct Bucket {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Hashed(u64);
 
-/// A key that is being put together.
-pub(super) struct Key(DefaultHasher);
-
-impl Key {
-    /// Adds a part with its length: no two lists of parts are one text.
-    pub(super) fn part(&mut self, part: &[u8]) {
-        self.0.write_usize(part.len());
-        self.0.write(part);
-    }
-
-    pub(super) fn finish(self) -> Hashed {
-        Hashed(self.0.finish().max(1))
-    }
-}
-
 impl Counters {
     /// Room for this many keys, rounded up.
     #[must_use]
@@ -83,9 +68,9 @@ impl Counters {
         self.forgotten.load(Ordering::Relaxed)
     }
 
-    /// A key to be. Nobody outside can tell which keys meet (SipHash under a key of this process).
-    pub(super) fn key(&self) -> Key {
-        Key(self.hashes.build_hasher())
+    /// A key as it is looked up. Nobody outside can tell which keys meet (SipHash under a key of this process).
+    pub(super) fn hashed(&self, key: &[u8]) -> Hashed {
+        Hashed(self.hashes.hash_one(key).max(1))
     }
 
     /// Takes tokens out of a bucket, if there are as many.

@@ -8,8 +8,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use smallvec::SmallVec;
 
 use super::DEAREST;
-use super::counters::{Counters, Hashed};
+use super::counters::Counters;
 use super::headers::{Names, older, seconds};
+use super::key::{Bytes as Id, Key};
+use super::leased::Leased;
 use super::rate::{Rate, Taken};
 use super::select::Selector;
 use crate::denials::Body;
@@ -30,13 +32,54 @@ pub(super) struct Rule {
     pub(super) name: Arc<str>,
     pub(super) select: Selector,
     pub(super) rate: Rate,
-    pub(super) counters: Arc<Counters>,
+    pub(super) meter: Meter,
+    /// Of its keys.
+    pub(super) parts: usize,
     pub(super) request: Price,
     pub(super) response: Option<Price>,
     pub(super) is_shared: bool,
     pub(super) is_shadow: bool,
     pub(super) names: Option<Names>,
     pub(super) tells_older: bool,
+}
+
+/// Where it counts.
+#[derive(Debug)]
+pub(super) enum Meter {
+    /// Here.
+    Local(Arc<Counters>),
+    /// At all proxies.
+    Leased(Arc<Leased>),
+}
+
+impl Meter {
+    fn take(&self, key: &[u8], rate: Rate, now: Duration, cost: u64) -> Taken {
+        match self {
+            Self::Local(counters) => counters.take(counters.hashed(key), rate, now, cost),
+            Self::Leased(leased) => leased.take(key, rate, now, cost),
+        }
+    }
+
+    fn charge(&self, key: &[u8], rate: Rate, now: Duration, cost: u64) {
+        match self {
+            Self::Local(counters) => counters.charge(counters.hashed(key), rate, now, cost),
+            Self::Leased(leased) => leased.charge(key, now, cost),
+        }
+    }
+
+    fn give_back(&self, key: &[u8], rate: Rate, now: Duration, cost: u64) {
+        match self {
+            Self::Local(counters) => counters.give_back(counters.hashed(key), rate, now, cost),
+            Self::Leased(leased) => leased.give_back(key, now, cost),
+        }
+    }
+
+    fn count(&self, is_admitted: bool) {
+        match self {
+            Self::Local(_) => {}
+            Self::Leased(leased) => leased.count(is_admitted),
+        }
+    }
 }
 
 /// What something costs.
@@ -65,7 +108,7 @@ impl Price {
 #[derive(Debug)]
 pub struct Share {
     rule: usize,
-    key: Hashed,
+    key: Id,
     cost: u64,
     taken: Taken,
 }
@@ -92,11 +135,12 @@ impl Filter for RateLimitFilter {
         for (at, rule) in self.rules.iter().enumerate() {
             let Some(key) = rule.key(req, ctx) else { continue };
             let cost = rule.request.of(&req.headers, 1);
-            let taken = rule.counters.take(key, rule.rate, now, cost);
+            let taken = rule.meter.take(&key, rule.rate, now, cost);
             shares.push(Share { rule: at, key, cost, taken });
             if taken.is_admitted {
                 continue;
             }
+            rule.meter.count(false);
             if rule.is_shadow {
                 ctx.denied_by = Some(rule.name.clone());
                 ctx.would_deny.push("rate_limited");
@@ -105,6 +149,11 @@ impl Filter for RateLimitFilter {
             self.give_back(shares, now);
             ctx.denied_by = Some(rule.name.clone());
             return Verdict::Reply(refuse(rule, taken, ctx.denials));
+        }
+        for share in shares.iter().filter(|share| share.taken.is_admitted) {
+            if let Some(rule) = self.rules.get(share.rule) {
+                rule.meter.count(true);
+            }
         }
         Verdict::Continue
     }
@@ -118,7 +167,7 @@ impl Filter for RateLimitFilter {
             if let Some(rule) = self.rules.get(share.rule)
                 && let Some(price) = &rule.response
             {
-                rule.counters.charge(share.key, rule.rate, now, price.of(&rsp.headers, 0));
+                rule.meter.charge(&share.key, rule.rate, now, price.of(&rsp.headers, 0));
             }
         }
     }
@@ -129,7 +178,7 @@ impl RateLimitFilter {
     fn give_back(&self, shares: &mut Shares, now: Duration) {
         for share in shares.iter_mut().filter(|share| share.taken.is_admitted) {
             if let Some(rule) = self.rules.get(share.rule) {
-                rule.counters.give_back(share.key, rule.rate, now, share.cost);
+                rule.meter.give_back(&share.key, rule.rate, now, share.cost);
                 // What a response costs is charged to those who were admitted.
                 share.taken.is_admitted = false;
                 share.taken.remaining =
@@ -141,8 +190,8 @@ impl RateLimitFilter {
 
 impl Rule {
     /// The bucket of a request; `None`: the limit is not about it.
-    fn key(&self, req: &Request, ctx: &Context) -> Option<Hashed> {
-        let mut key = self.counters.key();
+    fn key(&self, req: &Request, ctx: &Context) -> Option<Id> {
+        let mut key = Key::of(self.parts);
         if !self.is_shared
             && let Some((kind, route)) = &ctx.route
         {

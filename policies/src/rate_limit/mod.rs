@@ -1,11 +1,14 @@
 //! How much may come (`rateLimit`).
 //!
-//! Each limit is a table of buckets by key ([`Counters`]), which outlives changes of the configuration. A request takes
-//! from every limit that it matches, or from none. Nobody is asked.
+//! Each limit is a table of buckets by key, which outlives changes of the configuration: of this proxy alone ([`Counters`]), or
+//! of shares that it has leased ([`Leased`]). A request takes from every limit that it matches, or from none. Nobody is asked.
 
 mod counters;
 mod filter;
+mod global;
 mod headers;
+mod key;
+mod leased;
 mod rate;
 mod select;
 mod spec;
@@ -19,15 +22,18 @@ use serde::{Deserialize, Serialize};
 pub use self::counters::Counters;
 use self::counters::{FEW, MANY};
 pub use self::filter::RateLimitFilter;
-use self::filter::{Price, Rule};
+use self::filter::{Meter, Price, Rule};
+pub use self::global::{Fallback, GlobalLimits, OnQuotaLost};
 use self::headers::Names;
+pub use self::leased::{Leased, nanos};
 use self::rate::Rate;
 use self::select::Selector;
-use self::spec::is_enforce;
 pub use self::spec::{
-    ClaimMatch, ClientSelector, Cost, CostFrom, Costs, How, Limit, LimitRule, LocalLimits, MethodMatch,
-    NameMatch, PathHow, PathMatch, SourceHow, SourceMatch, Unit, ValueMatch, XRateLimitHeaders,
+    Algorithm, ClaimMatch, ClientSelector, Cost, CostFrom, Costs, How, Limit, LimitRule, LocalLimits,
+    MethodMatch, NameMatch, PathHow, PathMatch, SourceHow, SourceMatch, Unit, ValueMatch, XRateLimitHeaders,
 };
+use self::spec::{SLIDING, is_enforce};
+use crate::lease::{Size, Terms};
 use crate::mode::Mode;
 use crate::{Invalid, Lookup, Policy};
 
@@ -45,6 +51,9 @@ pub struct RateLimit {
     /// Limits of each proxy for itself: with several proxies as many times as much may come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local: Option<LocalLimits>,
+    /// Limits that all proxies hold together, gateways and waypoints.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub global: Option<GlobalLimits>,
     /// `Off`: responses do not tell limits (`RateLimit`, `RateLimit-Policy`). Default: On.
     #[serde(default, skip_serializing_if = "Headers::is_on")]
     pub headers: Headers,
@@ -74,41 +83,147 @@ impl Policy for RateLimit {
     type Filter = RateLimitFilter;
 
     fn compile(&self, lookup: &dyn Lookup) -> Result<RateLimitFilter, Invalid> {
-        let rules = self.local.as_ref().map_or(&[][..], |local| &local.rules);
-        if rules.is_empty() || rules.len() > MOST {
-            let message = format!("holds {} rules; write 1 to {MOST}", rules.len());
-            return Err(Invalid::field("local.rules", message));
+        if self.local.is_none() && self.global.is_none() {
+            return Err(Invalid::field("local", "is missing, and so is global: write one of them"));
         }
-        let mut names = BTreeSet::new();
-        let compile = |(at, rule): (usize, &LimitRule)| {
-            let field = format!("local.rules[{at}]");
-            let name = rule.name.clone().unwrap_or_else(|| format!("rule-{at}"));
-            check_name(&field, &name)?;
-            if !names.insert(name.clone()) {
-                let message = format!("{name:?} is taken: rules differ in name");
-                return Err(Invalid::field(format!("{field}.name"), message));
+        let (mut names, mut rules) = (BTreeSet::new(), Vec::new());
+        for group in self.groups() {
+            if group.rules.is_empty() || group.rules.len() > MOST {
+                let message = format!("holds {} rules; write 1 to {MOST}", group.rules.len());
+                return Err(Invalid::field(format!("{}.rules", group.field), message));
             }
-            self.rule(&field, &name, rule, lookup)
-        };
-        let rules: Vec<Rule> = rules.iter().enumerate().map(compile).collect::<Result<_, _>>()?;
+            for (at, rule) in group.rules.iter().enumerate() {
+                let (field, name) = (format!("{}.rules[{at}]", group.field), group.name(at, rule));
+                check_name(&field, &name)?;
+                if names.contains(&name) {
+                    let message = format!("{name:?} is taken: rules differ in name");
+                    return Err(Invalid::field(format!("{field}.name"), message));
+                }
+                rules.push(self.rule(&group, (&field, &name), rule, lookup)?);
+                names.insert(name);
+            }
+        }
         Ok(RateLimitFilter { rules: rules.into(), clock: lookup.clock(), mode: self.mode })
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let Size { keys, .. } = Size::default();
+        // Some 400 bytes for a key, and the logs of windows.
+        let memory = |rules: &[LimitRule]| {
+            if rules.iter().any(|rule| rule.limit.algorithm == Algorithm::SlidingWindow) { 64 } else { 32 }
+        };
+        let tells_apart = |rule: &LimitRule| {
+            Selector::compile("", &rule.client_selectors).is_ok_and(|selector| selector.parts() > 0)
+        };
+        let note = |group: &Group<'_>| {
+            let limits = group.rules.iter().enumerate().filter(|(_, rule)| tells_apart(rule));
+            let names: Vec<String> = limits.map(|(at, rule)| group.name(at, rule)).collect();
+            let what = match group.global {
+                Some(_) => format!(
+                    "{keys} keys of each in {} MiB at most; keys beyond that share an equal part of the limit with others",
+                    memory(group.rules)
+                ),
+                None => format!("{MANY} keys of each in 4 MiB; the fullest bucket makes room for a new one"),
+            };
+            let (names, field) = (names.join(", "), group.field);
+            (!names.is_empty()).then(|| {
+                format!("rateLimit.{field}: {names}: clients decide how many keys there are; a proxy holds {what}.")
+            })
+        };
+        self.groups().iter().filter_map(note).collect()
     }
 }
 
+/// Rules that are held in the same way.
+struct Group<'r> {
+    field: &'static str,
+    /// Before the index of a rule without a name.
+    prefix: &'static str,
+    rules: &'r [LimitRule],
+    /// `None`: by each proxy for itself.
+    global: Option<&'r GlobalLimits>,
+}
+
+impl Group<'_> {
+    fn name(&self, at: usize, rule: &LimitRule) -> String {
+        rule.name.clone().unwrap_or_else(|| format!("{}-{at}", self.prefix))
+    }
+}
+
+/// A limit that all proxies hold together, as a quota server has to know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shared {
+    /// Of the rule.
+    pub name: String,
+    /// What is to be held.
+    pub terms: Terms,
+    /// Whether buckets are told apart by keys.
+    pub is_keyed: bool,
+}
+
 impl RateLimit {
-    fn rule(&self, field: &str, name: &str, rule: &LimitRule, lookup: &dyn Lookup) -> Result<Rule, Invalid> {
+    /// Local ones first: what they refuse takes no share.
+    fn groups(&self) -> Vec<Group<'_>> {
+        let local = self.local.iter().map(|local| Group {
+            field: "local",
+            prefix: "rule",
+            rules: &local.rules,
+            global: None,
+        });
+        let global = self.global.iter().map(|global| Group {
+            field: "global",
+            prefix: "global",
+            rules: &global.rules,
+            global: Some(global),
+        });
+        local.chain(global).collect()
+    }
+
+    /// The limits that all proxies hold together; none of what cannot be held.
+    #[must_use]
+    pub fn shared(&self) -> Vec<Shared> {
+        let groups = self.groups();
+        let rules = groups.iter().filter_map(|group| Some((group, group.global?)));
+        let rules = rules.flat_map(|(group, global)| {
+            group.rules.iter().enumerate().filter_map(move |(at, rule)| {
+                let terms = global.terms("", rule.limit).ok()?;
+                let select = Selector::compile("", &rule.client_selectors).ok()?;
+                Some(Shared { name: group.name(at, rule), terms, is_keyed: parts(rule, &select) > 0 })
+            })
+        });
+        rules.collect()
+    }
+
+    fn rule(
+        &self,
+        group: &Group<'_>,
+        (field, name): (&str, &str),
+        rule: &LimitRule,
+        lookup: &dyn Lookup,
+    ) -> Result<Rule, Invalid> {
         if rule.client_selectors.len() > MOST_SELECTORS {
             let message = format!("has more than {MOST_SELECTORS} entries: write fewer");
             return Err(Invalid::field(format!("{field}.clientSelectors"), message));
         }
         let select = Selector::compile(&format!("{field}.clientSelectors"), &rule.client_selectors)?;
-        let Limit { requests, unit, burst } = rule.limit;
+        let Limit { requests, unit, burst, algorithm } = rule.limit;
         if burst == Some(0) {
             return Err(Invalid::field(
                 format!("{field}.limit.burst"),
                 "is 0, so that nothing could come; write 1 or more, or `requests: 0`",
             ));
         }
+        let parts = parts(rule, &select);
+        let meter = match group.global {
+            Some(global) => {
+                let terms = global.terms(field, rule.limit)?;
+                Meter::Leased(lookup.leased(name, parts > 0, terms))
+            }
+            None if algorithm != Algorithm::TokenBucket => {
+                return Err(Invalid::field(format!("{field}.limit.algorithm"), SLIDING));
+            }
+            None => Meter::Local(lookup.counters(name, if select.parts() > 0 { MANY } else { FEW })),
+        };
         let costs = rule.cost.clone().unwrap_or_default();
         let price = |what: &str, cost: &Option<Cost>| {
             cost.as_ref().map(|cost| cost.compile(&format!("{field}.cost.{what}"))).transpose()
@@ -122,7 +237,8 @@ impl RateLimit {
         Ok(Rule {
             name: name.into(),
             rate,
-            counters: lookup.counters(name, if select.is_distinct() { MANY } else { FEW }),
+            meter,
+            parts,
             select,
             request: price("request", &costs.request)?.unwrap_or(Price::Number(1)),
             response: price("response", &costs.response)?,
@@ -132,6 +248,11 @@ impl RateLimit {
             tells_older: rule.x_rate_limit_headers == Some(XRateLimitHeaders::DraftVersion03),
         })
     }
+}
+
+/// Parts of the keys of a rule: the route's kind and name are two.
+fn parts(rule: &LimitRule, select: &Selector) -> usize {
+    select.parts() + if rule.shared { 0 } else { 2 }
 }
 
 fn check_name(field: &str, name: &str) -> Result<(), Invalid> {

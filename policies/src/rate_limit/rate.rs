@@ -84,6 +84,11 @@ impl Rate {
         bucket.saturating_sub(self.price(cost))
     }
 
+    /// The time in which `requests` come back.
+    pub(super) const fn window(self) -> Duration {
+        nanos(self.window)
+    }
+
     /// Tokens of a full bucket.
     pub(super) const fn burst(self) -> u64 {
         self.burst

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use http::{HeaderMap, HeaderName, Method};
 use regex::bytes::{Regex, RegexBuilder};
 
-use super::counters::Key;
+use super::key::Key;
 use super::spec::{
     ClaimMatch, ClientSelector, How, MethodMatch, NameMatch, PathHow, PathMatch, SourceHow, SourceMatch,
     ValueMatch,
@@ -76,15 +76,16 @@ impl Selector {
         Ok(Self(conditions.into()))
     }
 
-    /// Whether the number of keys depends on what clients send.
-    pub(super) fn is_distinct(&self) -> bool {
-        self.0.iter().any(|condition| match condition {
+    /// How many parts it gives to a key. With any, the number of keys depends on what clients send.
+    pub(super) fn parts(&self) -> usize {
+        let is_part = |condition: &&Condition| match condition {
             Condition::Value { test: Test::Distinct, .. } => true,
             Condition::Source { is_distinct, .. } => *is_distinct,
             Condition::Value { .. } | Condition::Methods(_) | Condition::Path { .. } | Condition::When(_) => {
                 false
             }
-        })
+        };
+        self.0.iter().filter(is_part).count()
     }
 
     /// Whether all conditions hold. What tells requests apart becomes part of the key.
@@ -265,21 +266,13 @@ impl Condition {
                     return false;
                 }
                 if *is_distinct {
-                    network(client, key);
+                    key.network(client);
                 }
                 true
             }
             // What cannot be told counts.
             Self::When(expression) => expression.holds(View { req, ctx }).unwrap_or(true),
         }
-    }
-}
-
-/// An IPv6 client has at least a /64 of addresses to come from.
-fn network(client: std::net::IpAddr, key: &mut Key) {
-    match client.to_canonical() {
-        std::net::IpAddr::V4(v4) => key.part(&v4.octets()),
-        std::net::IpAddr::V6(v6) => key.part(&(v6.to_bits() >> 64).to_be_bytes()),
     }
 }
 

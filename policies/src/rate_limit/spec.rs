@@ -16,10 +16,19 @@ const WITHOUT_VALUE: &str =
 const DISTINCT: &str = "is Distinct, which goes without value and invert: remove them";
 const WITH_VALUE: &str = "(has(self.type) && self.type == 'Distinct') || has(self.value)";
 const MISSING: &str = "value is missing: write it, or `type: Distinct` for any";
+const LOCAL: &str =
+    "self.rules.all(rule, !has(rule.limit.algorithm) || rule.limit.algorithm == 'TokenBucket')";
+/// Of an algorithm where it does not exist.
+pub(super) const SLIDING: &str =
+    "SlidingWindow is for rules of `global` only: move the rule there, or leave algorithm out";
+const BURST: &str = "!has(self.burst) || !has(self.algorithm) || self.algorithm != 'SlidingWindow'";
+/// Of a burst where there is none.
+pub(super) const NO_BURST: &str = "a sliding window has no burst: leave it out";
 
 /// Limits that each proxy holds by itself.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(transform = rule(LOCAL, SLIDING))]
 pub struct LocalLimits {
     /// A request has to pass all that match it; 1 to 64.
     #[schemars(length(min = 1, max = 64))]
@@ -31,7 +40,7 @@ pub struct LocalLimits {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LimitRule {
     /// For clients (`RateLimit`), logs and metrics: 1 to 63 letters, digits, `-`, `_` and `.`; unlike that of any other rule.
-    /// Default: `rule-INDEX`.
+    /// Default: `rule-INDEX`, in `global` `global-INDEX`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1), transform = form(NAME))]
     pub name: Option<String>,
@@ -67,6 +76,7 @@ pub enum XRateLimitHeaders {
 /// How much in how long: a bucket that holds `burst` and is filled at the rate of `requests` in a `unit`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(transform = rule(BURST, NO_BURST))]
 pub struct Limit {
     /// Requests in a unit, or what they cost; 0 to 4,294,967,295. 0: none.
     pub requests: u32,
@@ -76,6 +86,28 @@ pub struct Limit {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub burst: Option<u32>,
+    /// How it counts. Fairway's. Default: TokenBucket.
+    #[serde(default, skip_serializing_if = "Algorithm::is_default")]
+    pub algorithm: Algorithm,
+}
+
+/// How a limit counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Algorithm {
+    /// Tokens come back evenly; those that were not used are kept, up to the burst. So a window that begins with a full
+    /// bucket holds `requests` and the burst.
+    #[default]
+    TokenBucket,
+    /// A token comes back when its use is a unit old: no window holds more than `requests`, wherever it begins. Without burst.
+    /// In `global` only.
+    SlidingWindow,
+}
+
+impl Algorithm {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "what serde calls")]
+    fn is_default(&self) -> bool {
+        *self == Self::TokenBucket
+    }
 }
 
 /// A unit of time. None is that of the calendar.

@@ -10,6 +10,8 @@ use parking_lot::Mutex;
 use serde_json::json;
 
 use super::*;
+
+mod global;
 use crate::{BackendRef, Context, Filter as _, Lookup, Reply, Request, Response, Upstream, Verdict};
 
 thread_local! {
@@ -18,7 +20,7 @@ thread_local! {
 
 /// Keeps buckets as a proxy does, and time stands still.
 #[derive(Debug, Default)]
-struct Scene(Mutex<HashMap<String, Arc<Counters>>>);
+struct Scene(Mutex<HashMap<String, Arc<Counters>>>, Mutex<HashMap<String, Arc<Leased>>>);
 
 impl Lookup for Scene {
     fn backend(&self, _: &BackendRef) -> Option<Arc<dyn Upstream>> {
@@ -28,6 +30,12 @@ impl Lookup for Scene {
     fn counters(&self, limit: &str, keys: usize) -> Arc<Counters> {
         let mut all = self.0.lock();
         Arc::clone(all.entry(limit.to_owned()).or_insert_with(|| Arc::new(Counters::new(keys))))
+    }
+
+    fn leased(&self, limit: &str, is_keyed: bool, terms: crate::lease::Terms) -> Arc<Leased> {
+        let mut all = self.1.lock();
+        let new = || Arc::new(Leased::new(nanos(NOW.get()), is_keyed, terms));
+        Arc::clone(all.entry(limit.to_owned()).or_insert_with(new))
     }
 
     fn clock(&self) -> fn() -> Duration {
@@ -421,7 +429,9 @@ fn what_cannot_be_followed_is_refused_with_its_field() {
     }
     let twice = json!({ "local": { "rules": [{ "limit": limit, "name": "rule-1" }, { "limit": limit }] } });
     assert!(policy(twice).compile(&Scene::default()).unwrap_err().to_string().contains("is taken"));
-    assert!(policy(json!({})).compile(&Scene::default()).unwrap_err().to_string().contains("holds 0 rules"));
+    assert!(policy(json!({})).compile(&Scene::default()).unwrap_err().to_string().contains("is missing"));
+    let empty = policy(json!({ "local": { "rules": [] } }));
+    assert!(empty.compile(&Scene::default()).unwrap_err().to_string().contains("holds 0 rules"));
 }
 
 #[test]

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use config::quota::Quotas;
+use config::quota::view::{Page as LimitsPage, ServerView};
 use config::{Key, Rejection, Resource};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use serde::Serialize;
@@ -20,6 +22,7 @@ const INDEX: &str = "\
 /readyz   200 once a configuration is served, 503 before and while draining
 /metrics  metrics for Prometheus
 /config   what is served, as YAML; ?format=json, ?role=NAME
+/limits   global rate limits, as JSON; `fairway limits` shows them
 ";
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -28,6 +31,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 #[derive(Debug)]
 pub(super) struct Site {
     pub(super) roles: Vec<Arc<Status>>,
+    pub(super) quotas: Option<Quotas>,
     /// Only this host can reach it.
     pub(super) is_loopback: bool,
 }
@@ -51,6 +55,7 @@ pub(super) async fn answer<B>(site: Arc<Site>, req: &Request<B>) -> Response<Pag
         "/livez" => text(StatusCode::OK, "ok\n"),
         "/readyz" => readyz(&site.roles),
         "/metrics" => metrics(&site, req.headers().get(header::ACCEPT)),
+        "/limits" => limits(site).await,
         "/config" => config(site, req.uri().query().unwrap_or_default()).await,
         _ => text(StatusCode::NOT_FOUND, INDEX),
     }
@@ -103,6 +108,20 @@ fn metrics(site: &Site, accept: Option<&HeaderValue>) -> Response<Page> {
         _ = render(&telemetries, format, &mut pieces).and_then(|()| pieces.send());
     });
     page(StatusCode::OK, format.content_type(), Page::Pieces(pieces))
+}
+
+async fn limits(site: Arc<Site>) -> Response<Page> {
+    // Every key is looked at.
+    let rendered = tokio::task::spawn_blocking(move || {
+        let proxies = site.roles.iter().filter_map(|role| role.telemetry.limits()).collect();
+        let server = site.quotas.as_ref().map(ServerView::of);
+        serde_json::to_string_pretty(&LimitsPage { server, proxies })
+    });
+    match rendered.await {
+        Ok(Ok(body)) => page(StatusCode::OK, "application/json", Page::whole(body)),
+        Ok(Err(error)) => text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    }
 }
 
 async fn config(site: Arc<Site>, query: &str) -> Response<Page> {

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use config::quota::Quotas;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -73,11 +74,16 @@ impl Drop for Admin {
 }
 
 /// Serves the admin port of a process with these roles, on the current runtime: that it answers shows that the runtime
-/// runs. Port 0 takes a free one.
+/// runs. Port 0 takes a free one. `quotas`: the quota server of the process, where it has one.
 ///
 /// # Errors
 /// When the address is taken, or is no loopback address and `exposure` does not allow that.
-pub async fn serve(address: SocketAddr, exposure: Exposure, roles: Vec<Arc<Status>>) -> Result<Admin, Error> {
+pub async fn serve(
+    address: SocketAddr,
+    exposure: Exposure,
+    roles: Vec<Arc<Status>>,
+    quotas: Option<Quotas>,
+) -> Result<Admin, Error> {
     let is_loopback = address.ip().to_canonical().is_loopback();
     if exposure == Exposure::Loopback && !is_loopback {
         return Err(Error::Exposed(address));
@@ -85,7 +91,7 @@ pub async fn serve(address: SocketAddr, exposure: Exposure, roles: Vec<Arc<Statu
     let refused = |source| Error::Bind { address, source };
     let listener = TcpListener::bind(address).await.map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;
-    let site = Arc::new(pages::Site { roles, is_loopback });
+    let site = Arc::new(pages::Site { roles, quotas, is_loopback });
     // Dropped with its task, so that closing the port ends its connections.
     let accepting = config::accept(listener, CONNECTIONS, "admin port", move |stream, _| {
         let site = site.clone();

@@ -26,7 +26,7 @@ fn status(role: &'static str) -> Arc<Status> {
 }
 
 async fn start(roles: &[Arc<Status>]) -> Admin {
-    serve("127.0.0.1:0".parse().unwrap(), Exposure::Loopback, roles.to_vec()).await.unwrap()
+    serve("127.0.0.1:0".parse().unwrap(), Exposure::Loopback, roles.to_vec(), None).await.unwrap()
 }
 
 /// Sends bytes, reads until the other side closes: head and body.
@@ -238,15 +238,15 @@ async fn silent_connections_do_not_keep_others_out() {
 async fn only_loopback_addresses_are_opened_unless_told() {
     let roles = || vec![status("gateway")];
     for address in ["0.0.0.0:0", "[::]:0", "[::ffff:0.0.0.0]:0"] {
-        let refused = serve(address.parse().unwrap(), Exposure::Loopback, roles()).await.unwrap_err();
+        let refused = serve(address.parse().unwrap(), Exposure::Loopback, roles(), None).await.unwrap_err();
         assert!(matches!(refused, Error::Exposed(_)), "{refused}");
         assert!(refused.to_string().contains("127.0.0.1"), "{refused}");
     }
-    let admin = serve("0.0.0.0:0".parse().unwrap(), Exposure::Anyone, roles()).await.unwrap();
+    let admin = serve("0.0.0.0:0".parse().unwrap(), Exposure::Anyone, roles(), None).await.unwrap();
     let request = "GET /livez HTTP/1.1\r\nhost: gateway.shop.svc\r\nconnection: close\r\n\r\n";
     let address = SocketAddr::from(([127, 0, 0, 1], admin.address().port()));
     assert_eq!(code(&send(address, request).await.0), "200");
-    let taken = serve(admin.address(), Exposure::Anyone, roles()).await.unwrap_err();
+    let taken = serve(admin.address(), Exposure::Anyone, roles(), None).await.unwrap_err();
     assert!(matches!(taken, Error::Bind { .. }), "{taken}");
 }
 

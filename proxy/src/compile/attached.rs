@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use config::{Attached, BackendRef, Key, Kind, Listener, Resource, Scope, Severity};
 use policies::jwt::{Keys, RemoteJwks};
-use policies::rate_limit::Counters;
+use policies::lease::Terms;
+use policies::rate_limit::{Counters, Leased};
 use policies::{Chain, Guards, Layer, Lookup, Material, ObjectRef, Offload, Parts, Upstream};
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -244,6 +245,10 @@ impl Lookup for Place<'_> {
 
     fn counters(&self, limit: &str, keys: usize) -> Arc<Counters> {
         self.kept.limits.counters(self.key, limit, keys)
+    }
+
+    fn leased(&self, limit: &str, is_keyed: bool, terms: Terms) -> Arc<Leased> {
+        self.kept.limits.leased(self.key, limit, is_keyed, terms)
     }
 }
 

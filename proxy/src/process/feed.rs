@@ -1,9 +1,11 @@
 //! Where a proxy's configuration comes from, as flags: a file, or the controller with a snapshot on disk.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 use config::identity::{GatewayRef, ProxyId, Role};
+use config::quota::Way;
 use config::source::{self, Answer, FileError, Source};
 use config::xds::{self, BadUrl, ClientOptions, ClientState, Controlled, SnapshotFile};
 use tokio::sync::{mpsc, watch};
@@ -49,6 +51,8 @@ pub struct Fed {
     pub answers: mpsc::Receiver<Answer>,
     /// How it goes with the controller, where there is one.
     pub controller: Option<watch::Receiver<ClientState>>,
+    /// To the quota server, where there is one.
+    pub quota: Option<Arc<dyn Way>>,
 }
 
 /// Why there can be no configuration.
@@ -76,7 +80,7 @@ impl Feed {
     pub fn open(self, role: Role) -> Result<Fed, FeedError> {
         if let Some(path) = &self.config_file {
             let (source, answers) = source::file(path)?;
-            return Ok(Fed { source, answers, controller: None });
+            return Ok(Fed { source, answers, controller: None, quota: None });
         }
         let (Some(controller), Some(controller_ca), Some(token_file), Some(gateway)) =
             (self.controller, self.controller_ca, self.token_file, self.gateway)
@@ -89,8 +93,8 @@ impl Feed {
         let with_keys = self.snapshot_keys;
         let snapshot = self.snapshot.map(|path| SnapshotFile { path, with_keys });
         let options = ClientOptions { controller, controller_ca, token_file, proxy, snapshot };
-        let Controlled { source, answers, state } = xds::client(options)?;
-        Ok(Fed { source, answers, controller: Some(state) })
+        let Controlled { source, answers, state, quota } = xds::client(options)?;
+        Ok(Fed { source, answers, controller: Some(state), quota: Some(Arc::new(quota)) })
     }
 }
 

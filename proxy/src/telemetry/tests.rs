@@ -8,6 +8,7 @@ use super::{
     TraceContext, entropy, render,
 };
 use crate::keys::KeyStore;
+use crate::limits::Shown;
 use crate::overload::Overload;
 use crate::rule::RuleName;
 use crate::upstream::Outcome;
@@ -141,6 +142,7 @@ fn busy() -> Vec<Arc<Telemetry>> {
     gateway.follow_overload(Overload::found(930, 1000, 1500).into());
     let set = format!(r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","x":"{}"}}]}}"#, "A".repeat(43));
     gateway.follow_keys(KeyStore::found("https://issuer.test/keys?secret", set.as_bytes()));
+    gateway.follow_limits(Shown::found());
     gateway.config_applied(11, &[]);
     gateway.follow_controller(tokio::sync::watch::channel(connected()).1);
     let waypoint = Telemetry::new("waypoint", &Settings::default()).unwrap();

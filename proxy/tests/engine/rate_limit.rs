@@ -99,3 +99,44 @@ async fn each_client_has_its_own_where_values_are_told_apart() {
     }
     assert_eq!(statuses, [200, 200, 429, 429]);
 }
+
+/// A policy of limits that all proxies hold together.
+fn global(rules: &str, origin: &Origin) -> String {
+    limited(rules, origin).replace("{local: {rules:", "{global: {rules:")
+}
+
+#[tokio::test]
+async fn what_all_proxies_hold_together_one_alone_holds_by_itself_and_it_outlives_a_change() {
+    let origin = origin().await;
+    let rules = "[{name: all, shared: true, limit: {requests: 8, unit: Hour}}]";
+    let mut mesh = Mesh::start(&global(rules, &origin)).await;
+    // That there is nobody to lease anything is found in a moment; until then two of eight are admitted.
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    for _ in 0..6 {
+        let answer = raw(mesh.address(), &format!("{GET}\r\n")).await;
+        assert_eq!((answer.status, answer.field("ratelimit-policy")), (200, Some(r#""all";q=8;w=3600"#)));
+    }
+    let more = "[{name: all, shared: true, limit: {requests: 8, unit: Hour}}, {name: w, limit: {requests: 9, unit: \
+                Hour, algorithm: SlidingWindow}}]";
+    mesh.serve(&global(more, &origin)).await;
+    let mut statuses = Vec::new();
+    for _ in 0..4 {
+        statuses.push(raw(mesh.address(), &format!("{GET}\r\n")).await.status);
+    }
+    assert_eq!(statuses, [200, 200, 429, 429]);
+    assert_eq!(origin.requests(), 8);
+}
+
+#[tokio::test]
+async fn a_user_has_one_limit_over_all_routes_that_share_it() {
+    let origin = origin().await;
+    let rules = "[{shared: true, limit: {requests: 2, unit: Hour}, clientSelectors: [{headers: [{type: Distinct, name: \
+                 x-user}]}]}]";
+    let mesh = Mesh::start(&global(rules, &origin)).await;
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    let mut statuses = Vec::new();
+    for user in ["a", "b", "a", "a", "b", "b"] {
+        statuses.push(raw(mesh.address(), &format!("{GET}x-user: {user}\r\n\r\n")).await.status);
+    }
+    assert_eq!(statuses, [200, 200, 200, 429, 200, 429]);
+}

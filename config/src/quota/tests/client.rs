@@ -217,6 +217,10 @@ fn nothing_in_a_response_can_break_a_client() {
                 ),
             ],
             sequence: 1,
+            crowds: vec![
+                Crowd { limit: "l".into(), proxies: 0, is_least: false },
+                Crowd { limit: String::new(), proxies: u32::MAX, is_least: true },
+            ],
         },
     );
     assert_eq!(client.counts().unknown, 5);
@@ -237,4 +241,20 @@ fn a_proxy_sends_no_more_than_ten_messages_in_a_second_however_many_keys_come() 
     }
     let most = sent.iter().map(|at| sent.iter().filter(|one| (*at..at + 1_000).contains(one)).count()).max();
     assert!(sent.len() >= 15 && most <= Some(10), "{sent:?}");
+}
+
+#[test]
+fn whoever_has_just_started_and_knows_of_few_makes_nobody_take_more() {
+    let (mut client, table) = client();
+    client.opened(0);
+    let mut told = |proxies, is_least| {
+        let crowds = vec![Crowd { limit: "l".into(), proxies, is_least }];
+        client.apply(0, &Response { crowds, ..Response::default() });
+        table.terms().proxies
+    };
+    assert_eq!(told(1, true), 2, "as it was configured");
+    assert_eq!(told(8, true), 8);
+    assert_eq!(told(3, true), 8);
+    assert_eq!(told(3, false), 3);
+    assert_eq!(told(0, false), 1);
 }

@@ -153,7 +153,11 @@ fn what_a_server_keeps_is_bounded_and_bad_reports_are_passed_over() {
     let reports = Reports { domain: "fairway".into(), usages, sequence: u64::MAX, seen: u64::MAX };
     report(&mut server, NOW, "a", &reports);
     let counts = server.counts();
-    assert_eq!((counts.bad, counts.refused, server.records().iter().count()), (5, 40, 10));
+    assert_eq!(
+        (counts.bad, counts.refused, server.records().iter().count()),
+        (5, 42, 8),
+        "of ten places one limit leaves two"
+    );
     server.poll(NOW);
     assert!(server.next() <= NOW + SECOND);
     // Nobody comes back for them: their shares end, and they are full again.
@@ -161,4 +165,25 @@ fn what_a_server_keeps_is_bounded_and_bad_reports_are_passed_over() {
         server.poll(NOW + second * SECOND);
     });
     assert_eq!(server.records().iter().count(), 0);
+}
+
+#[test]
+fn whoever_fills_the_server_with_keys_leaves_a_place_for_every_other_limit() {
+    let mut memory = Memory::new(1_000);
+    let mut fill = |limit: &str, keys: u32| {
+        let one = |key: u32| {
+            let id = Id::new(limit, Some(&policies::lease::Key::of(key.to_string().as_bytes())));
+            let record = Record::new(0, super::limit(), 0);
+            memory.change(&("fairway".into(), id), Some(record), &mut |_| {})
+        };
+        (0..keys).map(one).filter(|is_kept| *is_kept).count()
+    };
+    assert_eq!(fill("attacked", 5_000), 800);
+    assert_eq!(fill("attacked too", 5_000), 160);
+    assert_eq!(fill("small", 10), 10);
+    assert_eq!(fill("another", 5), 5);
+    memory.retain(&mut |(_, id), _| id.limit() != Some("attacked"));
+    let again = Id::new("attacked", None);
+    assert!(memory.change(&("fairway".into(), again), Some(Record::new(0, limit(), 0)), &mut |_| {}));
+    assert_eq!(memory.iter().count(), 176);
 }

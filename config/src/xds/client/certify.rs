@@ -12,8 +12,8 @@ use tonic::client::Grpc;
 use tonic_prost::ProstCodec;
 
 use super::ClientState;
-use super::backoff::{Backoff, random};
 use super::dial::{DialError, Dialer};
+use crate::backoff::{Backoff, random};
 use crate::xds::proto::{ISSUE, IssueRequest, IssueResponse};
 
 /// Longest time for the controller to sign.

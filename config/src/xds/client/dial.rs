@@ -22,8 +22,8 @@ use tonic::client::GrpcService;
 use tonic::metadata::{Ascii, MetadataValue};
 
 use super::ClientOptions;
-use super::backoff::random;
 use super::certify::Certified;
+use crate::backoff::random;
 use crate::xds::proto::Node;
 
 /// Longest time for a connection to an address, and for a TLS handshake.

@@ -12,12 +12,12 @@ use tokio::time::Instant;
 use tonic::client::Grpc;
 use tonic_prost::ProstCodec;
 
-use super::backoff::{self, Backoff};
 use super::certify::{Certifier, CertifyError};
-use super::dial::{DialError, Dialer};
+use super::dial::{Channel, DialError, Dialer};
 use super::held::{Held, Older};
 use super::keep::{Keep, keeper};
 use super::{ClientState, SnapshotFile};
+use crate::backoff::{self, Backoff};
 use crate::snapshot::{self, SnapshotError};
 use crate::source::{Answer, Publisher};
 use crate::xds::proto::{DELTA, DeltaRequest, DeltaResponse};
@@ -80,6 +80,8 @@ pub(super) struct Client {
     pub(super) answer: watch::Sender<Option<Answer>>,
     pub(super) held: Arc<Mutex<Held>>,
     pub(super) state: watch::Sender<ClientState>,
+    /// The connection of the stream, for other calls.
+    pub(super) connected: watch::Sender<Option<Channel>>,
     pub(super) keep: Option<Keep>,
 }
 
@@ -106,6 +108,7 @@ impl Client {
                 broken = self.stream(&mut backoff) => broken,
                 () = gone.closed() => return,
             };
+            self.connected.send_replace(None);
             if matches!(broken, Broken::Gone) {
                 return;
             }
@@ -187,7 +190,7 @@ impl Client {
         if let Some(value) = generation.and_then(|generation| generation.to_string().parse().ok()) {
             call.metadata_mut().insert(GENERATION, value);
         }
-        let mut grpc = Grpc::with_origin(channel, self.dialer.origin.clone())
+        let mut grpc = Grpc::with_origin(channel.clone(), self.dialer.origin.clone())
             .max_decoding_message_size(wire::MAX_RESPONSE)
             .max_encoding_message_size(wire::MAX_REQUEST);
         let codec: ProstCodec<DeltaRequest, DeltaResponse> = ProstCodec::default();
@@ -195,6 +198,7 @@ impl Client {
         let opened = tokio::time::timeout(OPEN, opened).await.map_err(|_| Broken::Silent)??;
         let mut responses = opened.into_inner();
         self.state.send_modify(|state| state.streams += 1);
+        self.connected.send_replace(Some(channel));
         let certifier = self.certifier.clone();
         let superseded = certifier.superseded(&certified);
         tokio::pin!(superseded);

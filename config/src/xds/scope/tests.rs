@@ -1,4 +1,5 @@
 use super::*;
+use crate::identity::{GatewayRef, Role};
 use crate::{
     Backend, BackendRef, Certificate, Endpoints, HttpRule, Listener, ListenerTls, PolicySet, Protocol,
     Redacted, WeightedBackend,

@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use hyper::body::Incoming;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tonic::body::Body;
 use tonic::metadata::MetadataMap;
 use tonic::server::Grpc;
@@ -18,9 +19,10 @@ use super::super::proto::{DELTA, ISSUE, Node};
 use super::super::wire::MAX_REQUEST;
 use super::Server;
 use super::certificates::Issuing;
+use super::quota::{MAX_REPORTS, Reporting};
 use super::stream::Streaming;
-use crate::Redacted;
 use crate::identity::{Identity, ProxyId, Refusal};
+use crate::{Redacted, quota};
 
 /// A signing request has some 300 bytes.
 const MAX_SIGNING_REQUEST: usize = 16 << 10;
@@ -50,7 +52,11 @@ pub(super) async fn answer(caller: &Arc<Caller>, request: http::Request<Incoming
             let mut grpc = Grpc::new(ProstCodec::default()).max_decoding_message_size(MAX_SIGNING_REQUEST);
             grpc.unary(Issuing(caller.clone()), request).await
         }
-        _ => Status::unimplemented("delta xDS and certificates are served here").into_http(),
+        quota::proto::STREAM => {
+            let mut grpc = Grpc::new(ProstCodec::default()).max_decoding_message_size(MAX_REPORTS);
+            grpc.streaming(Reporting(caller.clone()), request).await
+        }
+        _ => Status::unimplemented("delta xDS, certificates and quotas are served here").into_http(),
     }
 }
 
@@ -92,6 +98,36 @@ impl Caller {
         Ok(identity)
     }
 
+    /// That there is a certificate, whosesoever.
+    pub(super) fn has_certificate(&self) -> Result<&CertificateDer<'static>, Status> {
+        self.certificate.as_ref().ok_or_else(|| {
+            Status::unauthenticated("callers without a certificate are served nothing else: get one first")
+        })
+    }
+
+    /// When the caller's certificate expires; an error when it has none of this identity.
+    pub(super) fn certified(&self, identity: &Identity) -> Result<Instant, Status> {
+        // Verified by TLS; read again for its names.
+        let (_, parsed) = x509_parser::parse_x509_certificate(self.has_certificate()?)
+            .map_err(|_| Status::unauthenticated("the certificate cannot be read"))?;
+        let names = parsed.subject_alternative_name().ok().flatten();
+        let is_of_identity = names.is_some_and(|names| {
+            names.value.general_names.iter().any(
+                |name| matches!(name, x509_parser::extensions::GeneralName::URI(uri) if *uri == identity.uri),
+            )
+        });
+        if !is_of_identity {
+            return Err(Status::permission_denied(format!(
+                "the certificate is not that of {}",
+                identity.uri
+            )));
+        }
+        let not_after = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or_default();
+        let left =
+            (SystemTime::UNIX_EPOCH + Duration::from_secs(not_after)).duration_since(SystemTime::now());
+        Ok(Instant::now() + left.unwrap_or_default())
+    }
+
     /// Says in our log what the caller is told.
     pub(super) fn log(&self, what: &'static str, status: &Status) {
         if matches!(status.code(), Code::Unauthenticated | Code::PermissionDenied) {
@@ -100,6 +136,12 @@ impl Caller {
             tracing::info!(peer = %self.peer, "{what}: {}", status.message());
         }
     }
+}
+
+/// Ends when a certificate does.
+pub(super) async fn expired(until: Instant) -> Status {
+    tokio::time::sleep_until(until).await;
+    Status::unavailable("the certificate has expired: connect with a new one")
 }
 
 pub(super) fn refused(refusal: Refusal) -> Status {

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use futures::Stream;
 use tokio::sync::mpsc;
@@ -15,8 +15,7 @@ use super::super::TYPE_URL;
 use super::super::hub::{Batch, Ended, Seat};
 use super::super::proto::{DeltaRequest, DeltaResponse};
 use super::super::{pushback, wire};
-use super::call::Caller;
-use crate::identity::Identity;
+use super::call::{Caller, expired};
 use crate::{Generation, Rejection};
 
 /// Metadata in which a proxy says what it has.
@@ -25,7 +24,7 @@ pub(in crate::xds) const GENERATION: &str = "fairway-generation";
 const FIRST: Duration = Duration::from_secs(10);
 /// Longest wait of a proxy that is sent to another controller. Of two it finds the right one by chance, and must not wait
 /// longer and longer for its luck.
-const ELSEWHERE: Duration = Duration::from_millis(250);
+pub(super) const ELSEWHERE: Duration = Duration::from_millis(250);
 /// How long a proxy that has newer configuration than this controller waits here for it, before it tries another.
 const BEHIND: Duration = Duration::from_secs(10);
 
@@ -69,9 +68,7 @@ async fn run(
     responses: &mpsc::Sender<Result<DeltaResponse, Status>>,
 ) -> Result<(), Status> {
     // Before anything large is read from somebody who may be anybody.
-    if caller.certificate.is_none() {
-        return Err(uncertified());
-    }
+    caller.has_certificate()?;
     let first = tokio::time::timeout(FIRST, requests.message()).await;
     let Some(mut first) = first.map_err(|_| Status::deadline_exceeded("nothing was asked for"))?? else {
         return Ok(());
@@ -80,7 +77,7 @@ async fn run(
         return Err(Status::invalid_argument(format!("only {TYPE_URL} is served here")));
     }
     let identity = caller.identify(metadata, first.node.take()).await?;
-    let until = certified(caller, &identity)?;
+    let until = caller.certified(&identity)?;
     let has = generation(metadata)?;
     let mut stream = Conversation {
         seat: caller.server.hub.connect(&identity.proxy).map_err(ended)?,
@@ -90,40 +87,12 @@ async fn run(
         withheld: Vec::new(),
     };
     tracing::info!(proxy = %identity.proxy, peer = %caller.peer, has = first.initial_versions.len(), "proxy connected");
-    let expired = async {
-        tokio::time::sleep_until(until).await;
-        Err(Status::unavailable("the certificate has expired: connect with a new one"))
-    };
     let result = tokio::select! {
         result = stream.talk(first, has) => result,
-        result = expired => result,
+        expired = expired(until) => Err(expired),
     };
     tracing::info!(proxy = %identity.proxy, "proxy disconnected");
     result
-}
-
-/// When the caller's certificate expires; an error when it has none of this identity.
-fn certified(caller: &Caller, identity: &Identity) -> Result<Instant, Status> {
-    let certificate = caller.certificate.as_ref().ok_or_else(uncertified)?;
-    // Verified by TLS; read again for its names.
-    let (_, parsed) = x509_parser::parse_x509_certificate(certificate)
-        .map_err(|_| Status::unauthenticated("the certificate cannot be read"))?;
-    let names = parsed.subject_alternative_name().ok().flatten();
-    let is_of_identity = names.is_some_and(|names| {
-        names.value.general_names.iter().any(
-            |name| matches!(name, x509_parser::extensions::GeneralName::URI(uri) if *uri == identity.uri),
-        )
-    });
-    if !is_of_identity {
-        return Err(Status::permission_denied(format!("the certificate is not that of {}", identity.uri)));
-    }
-    let not_after = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or_default();
-    let left = (SystemTime::UNIX_EPOCH + Duration::from_secs(not_after)).duration_since(SystemTime::now());
-    Ok(Instant::now() + left.unwrap_or_default())
-}
-
-fn uncertified() -> Status {
-    Status::unauthenticated("configuration is served to callers with a certificate only: get one first")
 }
 
 fn generation(metadata: &MetadataMap) -> Result<Option<Generation>, Status> {

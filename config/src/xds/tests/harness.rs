@@ -10,8 +10,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::identity::{Authenticate, Authority, GatewayRef, Identity, ProxyId, Refusal, Role};
+use crate::quota::Quotas;
 use crate::source::Answer;
-use crate::xds::{ClientOptions, ClientState, Hub, ProxyState, Server, ServerTls, SnapshotFile, client};
+use crate::xds::{
+    ClientOptions, ClientState, ControllerWay, Hub, ProxyState, Server, ServerTls, SnapshotFile, client,
+};
 use crate::{
     Action, Backend, BackendRef, Certificate, Endpoints, Generation, HttpRoute, HttpRule, Key, Listener,
     ListenerTls, Parent, PolicySet, Protocol, Redacted, Rejection, Resource, Resources, Scope, Target,
@@ -54,6 +57,8 @@ impl Authenticate for FakeTokens {
 /// A controller that can be killed and started again at its address.
 pub(super) struct Controller {
     pub(super) hub: Hub,
+    /// It does not lead.
+    pub(super) quotas: Quotas,
     pub(super) address: SocketAddr,
     pub(super) authority: Arc<Authority>,
     tls: watch::Sender<Arc<ServerTls>>,
@@ -85,13 +90,15 @@ impl Controller {
         };
         let address = listener.local_addr().unwrap();
         let (tls, current) = watch::channel(tls(&authority, authority.certificate()));
+        let quotas = Quotas::new(hub.clone(), false);
         let server = Server {
             hub: hub.clone(),
+            quotas: quotas.clone(),
             tls: current,
             authenticate: Arc::new(FakeTokens),
             issue: authority.clone(),
         };
-        Self { hub, address, authority, tls, task: tokio::spawn(server.serve(listener)) }
+        Self { hub, quotas, address, authority, tls, task: tokio::spawn(server.serve(listener)) }
     }
 
     /// Ends at once, connections too.
@@ -145,6 +152,7 @@ pub(super) struct FakeProxy {
     pub(super) rejects: Arc<Mutex<Vec<Rejection>>>,
     /// It answers nothing while this is true.
     pub(super) hangs: watch::Sender<bool>,
+    pub(super) quota: ControllerWay,
     directory: Arc<tempfile::TempDir>,
     task: JoinHandle<()>,
 }
@@ -201,8 +209,9 @@ impl FakeProxy {
                 }
             }
         });
-        let (answers, state) = (controlled.answers, controlled.state);
-        Self { id, resources, updates, answers, state, rejects, hangs, directory: files.0.clone(), task }
+        let (answers, state, quota) = (controlled.answers, controlled.state, controlled.quota);
+        let directory = files.0.clone();
+        Self { id, resources, updates, answers, state, rejects, hangs, quota, directory, task }
     }
 
     pub(super) fn files(&self) -> Files {

@@ -29,6 +29,8 @@ pub(super) struct Judged {
     pub(super) objects: Vec<ObjectRef>,
     /// Backends it sends requests to.
     pub(super) backends: Vec<BackendRef>,
+    /// What whoever wrote it should know.
+    pub(super) notes: Vec<String>,
     inputs: Vec<Input>,
 }
 
@@ -136,6 +138,7 @@ fn judge_as<S: Parts>(
             }
         }
     }
+    let notes = [&layer.defaults, &layer.overrides].into_iter().flat_map(S::notes).collect();
     let published = match problems.first() {
         None => {
             let Layer { defaults, overrides } = layer;
@@ -148,7 +151,7 @@ fn judge_as<S: Parts>(
         }
     };
     let resource = Arc::new(resource(Box::new(published)));
-    Judged { policy, key, targets, problems, resource, objects, backends, inputs }
+    Judged { policy, key, targets, problems, resource, objects, backends, notes, inputs }
 }
 
 fn targets(policy: &Policy, installation: &str, problems: &mut Vec<Problem>) -> Vec<Target> {

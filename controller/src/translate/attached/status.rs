@@ -247,14 +247,19 @@ fn condition(
     Condition::new(r#type, status, reason, message, judged.policy.generation())
 }
 
+fn accepted(judged: &Judged) -> Condition {
+    let followed = std::iter::once("The policy is followed.");
+    let message = followed.chain(judged.notes.iter().map(String::as_str)).collect::<Vec<_>>().join(" ");
+    condition(judged, condition_type::ACCEPTED, ConditionStatus::True, reason::ACCEPTED, message)
+}
+
 /// Where it acts.
 fn conditions(judged: &Judged, lost: &Lost) -> Conditions {
     if !judged.problems.is_empty() {
         return conditions_of_invalid(judged);
     }
-    let followed = "The policy is followed.".to_owned();
     let mut all = vec![
-        condition(judged, condition_type::ACCEPTED, ConditionStatus::True, reason::ACCEPTED, followed),
+        accepted(judged),
         condition(
             judged,
             condition_type::ENFORCED,
@@ -296,10 +301,9 @@ fn idle(judged: &Judged) -> Conditions {
     if !judged.problems.is_empty() {
         return conditions_of_invalid(judged);
     }
-    let followed = "The policy is followed.".to_owned();
     let nothing = "No request reaches the target through a Gateway or waypoint of Fairway.".to_owned();
     vec![
-        condition(judged, condition_type::ACCEPTED, ConditionStatus::True, reason::ACCEPTED, followed),
+        accepted(judged),
         condition(judged, condition_type::ENFORCED, ConditionStatus::False, reason::NO_EFFECT, nothing),
     ]
 }

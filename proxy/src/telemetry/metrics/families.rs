@@ -51,6 +51,15 @@ families! {
     SHED: Gauge "fairway_overload_shed_ratio" "Share of new requests that the most loaded worker turns away";
     JWKS_AGE: Gauge "fairway_jwks_age_seconds" "Time since the keys of a token issuer that are in use were fetched";
     JWKS_FETCHES: Counter "fairway_jwks_fetches" "Fetches of keys of token issuers";
+    LIMIT_REQUESTS: Counter "fairway_global_limit_requests" "Requests that a global limit decided about";
+    LIMIT_KEYS: Gauge "fairway_global_limit_keys" "Keys of a global limit that this proxy holds";
+    LIMIT_BUCKETS: Gauge "fairway_global_limit_buckets" "Buckets of a global limit, by what they decide by";
+    LIMIT_OVERFLOWED: Counter "fairway_global_limit_overflowed" "Requests of keys for which there was no place";
+    QUOTA_CONNECTED: Gauge "fairway_quota_connected" "1 while there is a stream to the quota server";
+    QUOTA_LOST: Gauge "fairway_quota_lost" "1 while there has been none for so long that limits do without";
+    QUOTA_STREAMS: Counter "fairway_quota_streams" "Streams to the quota server opened";
+    QUOTA_MESSAGES: Counter "fairway_quota_messages" "Messages to and from the quota server";
+    QUOTA_ASSIGNMENTS: Counter "fairway_quota_assignments" "Shares that came from the quota server, by what became of them";
     CONFIG_UPDATES: Counter "fairway_config_updates" "Updates of the configuration applied";
     CONFIG_VERSION: Gauge "fairway_config_version" "Version of the configuration that is served";
     CONFIG_AGE: Gauge "fairway_config_age_seconds" "Time since an update of the configuration was applied";

@@ -2,6 +2,7 @@
 
 mod controller;
 mod keys;
+mod limits;
 mod overload;
 mod streams;
 
@@ -66,6 +67,7 @@ impl Collector for Scrape {
         self.encode_listeners(&mut encoder)?;
         self.encode_overload(&mut encoder)?;
         self.encode_keys(&mut encoder)?;
+        self.encode_limits(&mut encoder)?;
         self.encode_config(&mut encoder)?;
         self.encode_controller(&mut encoder)?;
         self.encode_losses(&mut encoder)?;

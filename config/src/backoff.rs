@@ -7,23 +7,23 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 /// Full jitter: a random part of a time that doubles with each failure. Random from zero on, so that clients that
 /// failed together do not come back together.
 #[derive(Debug)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     base: Duration,
     cap: Duration,
     failures: u32,
 }
 
 impl Backoff {
-    pub(super) const fn new(base: Duration, cap: Duration) -> Self {
+    pub(crate) const fn new(base: Duration, cap: Duration) -> Self {
         Self { base, cap, failures: 0 }
     }
 
     /// It worked: the next failure is the first.
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.failures = 0;
     }
 
-    pub(super) fn next(&mut self) -> Duration {
+    pub(crate) fn next(&mut self) -> Duration {
         let longest = self.base.saturating_mul(1 << self.failures.min(20)).min(self.cap);
         self.failures = self.failures.saturating_add(1);
         part(longest)
@@ -31,12 +31,12 @@ impl Backoff {
 }
 
 /// A random part of a time.
-pub(super) fn part(longest: Duration) -> Duration {
+pub(crate) fn part(longest: Duration) -> Duration {
     longest.mul_f64(random())
 }
 
 /// From 0 to 1. Without randomness of the system: one half.
-pub(super) fn random() -> f64 {
+pub(crate) fn random() -> f64 {
     let mut bytes = [0; 4];
     if SystemRandom::new().fill(&mut bytes).is_err() {
         return 0.5;

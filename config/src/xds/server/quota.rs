@@ -1,0 +1,126 @@
+//! One proxy's stream of quotas: RLQS, by the rules of everything else that is served here. Who calls is in the call's
+//! metadata, since its messages have no place for it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::Stream;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+use tonic::metadata::MetadataMap;
+use tonic::server::StreamingService;
+use tonic::{Request, Response, Status};
+
+use super::super::proto::Node;
+use super::super::pushback;
+use super::call::{Caller, expired};
+use super::stream::ELSEWHERE;
+use crate::quota::proto::{Reports, Response as Told};
+use crate::quota::{Refused, Session};
+
+/// Metadata in which a proxy says which Gateway it runs for, as `node.cluster` of delta xDS.
+pub(in crate::xds) const GATEWAY: &str = "fairway-gateway";
+/// Metadata in which it says its pod, as `node.id`.
+pub(in crate::xds) const POD: &str = "fairway-pod";
+/// Bytes of a message: 4,096 buckets of the longest names have less.
+pub(in crate::xds) const MAX_REPORTS: usize = 4 << 20;
+/// A proxy sends five messages in a second. More than these, on average, are left where they are.
+const APART: Duration = Duration::from_millis(100);
+/// As many come at once.
+const AT_ONCE: u32 = 10;
+
+/// `RateLimitQuotaService/StreamRateLimitQuotas`.
+pub(super) struct Reporting(pub(super) Arc<Caller>);
+
+type Responses = Pin<Box<dyn Stream<Item = Result<Told, Status>> + Send>>;
+
+impl StreamingService<Reports> for Reporting {
+    type Response = Told;
+    type ResponseStream = Responses;
+    type Future = std::future::Ready<Result<Response<Responses>, Status>>;
+
+    fn call(&mut self, request: Request<tonic::Streaming<Reports>>) -> Self::Future {
+        let caller = self.0.clone();
+        let (responses, mut sent) = mpsc::channel(1);
+        let (metadata, _, requests) = request.into_parts();
+        tokio::spawn(async move {
+            let gone = responses.clone();
+            tokio::select! {
+                ended = run(&caller, &metadata, requests, &responses) => {
+                    if let Err(status) = ended {
+                        caller.log("quotas of a proxy", &status);
+                        _ = responses.send(Err(status)).await;
+                    }
+                }
+                () = gone.closed() => {}
+            }
+        });
+        let responses: Responses = Box::pin(futures::stream::poll_fn(move |cx| sent.poll_recv(cx)));
+        std::future::ready(Ok(Response::new(responses)))
+    }
+}
+
+async fn run(
+    caller: &Caller,
+    metadata: &MetadataMap,
+    requests: tonic::Streaming<Reports>,
+    responses: &mpsc::Sender<Result<Told, Status>>,
+) -> Result<(), Status> {
+    caller.has_certificate()?;
+    if !caller.server.quotas.is_leading() {
+        // Nobody needs to be asked who that is.
+        return Err(refused(Refused::NotLeading));
+    }
+    let identity = caller.identify(metadata, node(metadata)).await?;
+    let until = caller.certified(&identity)?;
+    let session = caller.server.quotas.connect(&identity.proxy).map_err(refused)?;
+    tokio::select! {
+        ended = talk(session, requests, responses) => ended,
+        expired = expired(until) => Err(expired),
+    }
+}
+
+fn node(metadata: &MetadataMap) -> Option<Node> {
+    let read = |name: &str| Some(metadata.get(name)?.to_str().ok()?.to_owned());
+    Some(Node { id: read(POD)?, cluster: read(GATEWAY)?, ..Node::default() })
+}
+
+async fn talk(
+    mut session: Session,
+    mut requests: tonic::Streaming<Reports>,
+    responses: &mpsc::Sender<Result<Told, Status>>,
+) -> Result<(), Status> {
+    // When the bucket of messages is full again.
+    let mut full_at = Instant::now();
+    loop {
+        let ready_at = full_at.checked_sub(APART * AT_ONCE).unwrap_or(full_at);
+        let next = async {
+            sleep_until(ready_at).await;
+            requests.message().await
+        };
+        tokio::select! {
+            request = next => {
+                let Some(reports) = request? else { return Ok(()) };
+                session.report(&reports).map_err(refused)?;
+                full_at = full_at.max(Instant::now()) + APART;
+            }
+            told = session.responses.recv() => {
+                // Somebody else has it, or we do not lead any more.
+                let Some(told) = told else { return Err(pushback::status(Refused::NotLeading.to_string(), ELSEWHERE)) };
+                if responses.send(Ok(told)).await.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "for map_err")]
+fn refused(why: Refused) -> Status {
+    match why {
+        Refused::NotLeading => pushback::status(why.to_string(), ELSEWHERE),
+        Refused::Replaced => Status::aborted(why.to_string()),
+        Refused::Bad(_) => Status::invalid_argument(why.to_string()),
+    }
+}
