@@ -309,7 +309,7 @@ fn the_examples_of_splits_hold() {
         format!("apiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: demo}}\nspec: {{ports: [{{port: 80}}]}}\n")
     });
     let splits = examples(include_str!("../../docs/traffic-splitting.md"));
-    assert!(splits.contains("sessionPersistence:"));
+    assert!(splits.contains("sessionPersistence:") && splits.contains("trafficSplit:"));
     fs::write(dir.path().join("edge.yaml"), [edge, &splits, &backends.join("---\n")].join("---\n")).unwrap();
     let found = fairway(&["validate"], dir.path());
     assert_eq!(found.status.code(), Some(0), "{}", stdout(&found));

@@ -55,6 +55,7 @@ pub mod retry;
 pub mod session_persistence;
 pub mod stable;
 pub mod timeouts;
+pub mod traffic_split;
 pub mod url_rewrite;
 
 pub use cidr::{Cidr, CidrSet};
@@ -104,6 +105,8 @@ registry! {
     traffic {
         /// How much may come.
         rate_limit: rate_limit::RateLimit,
+        /// Which backend of the rule's.
+        traffic_split: traffic_split::TrafficSplit,
     }
     native {
         /// Answers with a redirect. Before anything changes the request: its target is computed from what the client

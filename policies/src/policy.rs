@@ -214,6 +214,8 @@ pub struct Context {
     pub timeouts: crate::timeouts::Limits,
     /// Decided: when a failed attempt may be repeated.
     pub retry: Option<Arc<crate::retry::Plan>>,
+    /// Decided: which backend of the rule's it prefers.
+    pub split: crate::traffic_split::Preference,
     /// Decided: which endpoint its session wants; the engine says which one it got.
     pub session: Option<crate::session_persistence::Session>,
     /// Decided: who gets a copy of the request.

@@ -12,7 +12,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use policies::{Chain, Upstream, stable};
+use policies::traffic_split::TargetBackend;
+use policies::{BackendRef, Chain, Upstream, stable};
 use smallvec::SmallVec;
 
 use crate::upstream::Cluster;
@@ -66,6 +67,14 @@ impl Split {
 }
 
 impl Share {
+    /// Whether it is of this backend.
+    #[must_use]
+    pub fn is(&self, wanted: &TargetBackend) -> bool {
+        let TargetBackend { name, port } = wanted;
+        let is_it = |backend: &BackendRef| backend.name == *name && port.is_none_or(|port| backend.port == port);
+        self.target.as_ref().is_ok_and(|cluster| is_it(&cluster.backend))
+    }
+
     /// What keys know it by: its backend, wherever it stands in the list.
     fn id(&self, at: usize) -> u64 {
         self.target.as_ref().map_or(at as u64, |cluster| stable::hash(Upstream::name(&**cluster).as_bytes()))

@@ -3,6 +3,7 @@
 //! Each limit is a table of buckets by key, which outlives changes of the configuration: of this proxy alone ([`Counters`]), or
 //! of shares that it has leased ([`Leased`]). A request takes from every limit that it matches, or from none. Nobody is asked.
 
+mod conditions;
 mod counters;
 mod filter;
 mod global;
@@ -19,6 +20,7 @@ use http::HeaderName;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::conditions::Conditions;
 pub use self::counters::Counters;
 use self::counters::{FEW, MANY};
 pub use self::filter::RateLimitFilter;
@@ -27,6 +29,7 @@ pub use self::global::{Fallback, GlobalLimits, OnQuotaLost};
 use self::headers::Names;
 pub use self::leased::{Leased, nanos};
 use self::rate::Rate;
+pub(crate) use self::select::Attribute;
 use self::select::Selector;
 pub use self::spec::{
     Algorithm, ClaimMatch, ClientSelector, Cost, CostFrom, Costs, How, Limit, LimitRule, LocalLimits,
@@ -48,6 +51,10 @@ const DEAREST: u64 = 1_000_000_000;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RateLimit {
+    /// Which of the two is there, as Envoy Gateway once asked for: `Local` or `Global`. It has no effect. Default: whatever is
+    /// there.
+    #[serde(default, skip_serializing, rename = "type")]
+    pub kind: Option<RateLimitType>,
     /// Limits of each proxy for itself: with several proxies as many times as much may come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local: Option<LocalLimits>,
@@ -60,6 +67,15 @@ pub struct RateLimit {
     /// Whether requests are refused or only noted. Default: Enforce.
     #[serde(default, skip_serializing_if = "is_enforce")]
     pub mode: Mode,
+}
+
+/// Who holds limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RateLimitType {
+    /// Each proxy for itself.
+    Local,
+    /// All together.
+    Global,
 }
 
 /// Whether clients are told.
@@ -85,6 +101,15 @@ impl Policy for RateLimit {
     fn compile(&self, lookup: &dyn Lookup) -> Result<RateLimitFilter, Invalid> {
         if self.local.is_none() && self.global.is_none() {
             return Err(Invalid::field("local", "is missing, and so is global: write one of them"));
+        }
+        match self.kind {
+            Some(RateLimitType::Local) if self.local.is_none() => {
+                return Err(Invalid::field("type", "is Local, and there is no local: write it, or leave type out"));
+            }
+            Some(RateLimitType::Global) if self.global.is_none() => {
+                return Err(Invalid::field("type", "is Global, and there is no global: write it, or leave type out"));
+            }
+            Some(_) | None => {}
         }
         let (mut names, mut rules) = (BTreeSet::new(), Vec::new());
         for group in self.groups() {

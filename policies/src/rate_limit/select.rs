@@ -34,7 +34,7 @@ enum Condition {
 
 /// What has one value, or none.
 #[derive(Debug)]
-enum Attribute {
+pub(crate) enum Attribute {
     Header(HeaderName),
     Param(Box<str>),
     Claim(Option<Box<str>>, ClaimPath),
@@ -277,7 +277,7 @@ impl Condition {
 }
 
 impl Attribute {
-    fn find<'r>(&self, req: &'r Request, ctx: &'r Context) -> Option<Cow<'r, [u8]>> {
+    pub(crate) fn find<'r>(&self, req: &'r Request, ctx: &'r Context) -> Option<Cow<'r, [u8]>> {
         match self {
             Self::Header(name) => joined(&req.headers, name),
             Self::Param(name) => param(req, name),

@@ -9,6 +9,7 @@ use pingora_core::protocols::http::ServerSession;
 use pingora_error::Result;
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
+use policies::traffic_split::Preference;
 use policies::{Chain, Context, Net, Reply, Request};
 
 use super::ahead::{Ahead, Announced, Stop};
@@ -227,7 +228,13 @@ fn pick<'s>(split: &'s Split, policy: &Context) -> Option<(usize, &'s Share)> {
             return Some(found);
         }
     }
-    let picked = split.pick()?;
+    let Preference { target, key } = &policy.split;
+    let named = target.as_ref().and_then(|target| split.shares().iter().find(|share| share.is(target)));
+    let picked = match (named, key) {
+        (Some(named), _) => named,
+        (None, Some(key)) => split.pick_by(*key)?,
+        (None, None) => split.pick()?,
+    };
     let index = split.shares().iter().position(|share| std::ptr::eq(share, picked))?;
     Some((index, picked))
 }

@@ -1,4 +1,4 @@
-//! Sessions stay with their endpoint (GEP-1619).
+//! Sessions stay with their endpoint (GEP-1619), and keys with their backend.
 
 use std::net::SocketAddr;
 
@@ -77,4 +77,52 @@ async fn a_session_moves_on_when_its_endpoint_takes_no_connections() {
         assert_eq!((answer.status, &*origin(&answer)), (200, "alive"));
         assert_ne!(pair(&answer), cookie);
     }
+}
+
+/// A split by the field `x-user`, with testers at `b`.
+fn sticky(weights: [u32; 2], a: SocketAddr, b: SocketAddr) -> String {
+    let action = split(&[("a", weights[0]), ("b", weights[1])]);
+    let route = route("r", &format!("  - action: {action}"))
+        .replace("kind: HttpRoute\n", "kind: HttpRoute\n  attached: [BackendTrafficPolicy/default/p]\n");
+    let policy = "---\nkey: BackendTrafficPolicy/default/p\nresource: {kind: BackendTrafficPolicy, defaults: {trafficSplit: \
+         {stickyBy: {header: X-User}, targets: [{clientSelectors: [{headers: [{name: x-tester, value: '1'}]}], \
+         backendRef: {name: b, port: 80}}, {clientSelectors: [{headers: [{name: x-tester, value: '2'}]}], \
+         backendRef: {name: elsewhere}}]}}}\n";
+    listener(0) + &backend("a", "http", &[a]) + &backend("b", "http", &[b]) + &route + policy
+}
+
+async fn sent_with(mesh: &Mesh, field: &str) -> String {
+    let head = format!("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{field}\r\n\r\n");
+    origin(&raw(mesh.address(), &head).await)
+}
+
+#[tokio::test]
+async fn a_key_goes_to_one_backend_in_every_proxy_and_moves_only_with_the_weights() {
+    let (a, b) = (Origin::named("a").await, Origin::named("b").await);
+    let mut mesh = Mesh::start(&sticky([80, 20], a.address, b.address)).await;
+    let other = Mesh::start(&sticky([80, 20], a.address, b.address)).await;
+    let user = |number: usize| format!("x-user: user-{number}");
+    let mut before = Vec::new();
+    for number in 0..60 {
+        let at = sent_with(&mesh, &user(number)).await;
+        assert_eq!(at, sent_with(&other, &user(number)).await);
+        before.push(at);
+    }
+    let at_b = before.iter().filter(|at| *at == "b").count();
+    assert!((3..=25).contains(&at_b), "{at_b} of 60");
+    mesh.serve(&sticky([50, 50], a.address, b.address)).await;
+    for (number, before) in before.iter().enumerate() {
+        let now = sent_with(&mesh, &user(number)).await;
+        assert!(now == *before || now == "b", "{number}: {before}, then {now}");
+    }
+}
+
+#[tokio::test]
+async fn a_target_is_reached_whatever_its_weight_and_only_where_it_is() {
+    let (a, b) = (Origin::named("a").await, Origin::named("b").await);
+    let mesh = Mesh::start(&sticky([1, 0], a.address, b.address)).await;
+    assert_eq!(sent_with(&mesh, "x-tester: 1").await, "b");
+    assert_eq!(sent_with(&mesh, "x-tester: 1\r\nx-user: any").await, "b");
+    assert_eq!(sent_with(&mesh, "x-tester: 2").await, "a");
+    assert_eq!(sent_with(&mesh, "x-tester: 3").await, "a");
 }
