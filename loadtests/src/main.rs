@@ -10,6 +10,7 @@ mod compare;
 mod floor;
 mod histogram;
 mod install;
+mod issuer;
 mod leash;
 mod origin;
 mod overload;

@@ -44,7 +44,7 @@ pub(crate) async fn run(args: &OverloadArgs) -> Result<bool> {
     let certificate = Certificate::create(scratch.path())?;
     let core = split_cores()?;
     let (_origin, address) = Origin::new(None).spawn().await?;
-    let bench = Bench { origin: address, certificate: &certificate, dir: scratch.path(), core };
+    let bench = Bench { origin: address, certificate: &certificate, issuer: None, dir: scratch.path(), core };
     let proxy = Running::start(&Peer { kind: Kind::Fairway, program }, Job::PLAIN, &bench).await?;
     let length = Duration::from_secs_f64(if args.quick { 1.0 } else { args.seconds });
     let connections = if args.quick { 2 * CALM } else { args.connections };
@@ -98,6 +98,7 @@ async fn send(proxy: &Running, connections: usize, drive: Drive) -> Result<Tally
         address: Address { socket: proxy.http, tls: None },
         shape: Shape::Http1 { connections },
         requests: vec![(NAME.to_owned(), "/".to_owned())],
+        turns: None,
         body: SMALL.len(),
     };
     load::run(&Arc::new(load), drive, || ()).await

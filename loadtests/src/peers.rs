@@ -13,6 +13,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::certificate::Certificate;
+use crate::issuer::{Alg, Issuer, Tokens};
 
 /// A proxy program.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +44,11 @@ impl Kind {
             Self::Haproxy => "haproxy",
         }
     }
+
+    /// Whether it can do this job.
+    pub(crate) const fn can(self, job: Job) -> bool {
+        !job.verifies() || matches!(self, Self::Fairway | Self::Envoy)
+    }
 }
 
 /// What a proxy has to do.
@@ -54,17 +60,43 @@ pub(crate) struct Job {
     pub(crate) routes: usize,
     /// How many of them, from the first on, are asked for.
     pub(crate) asked: usize,
+    /// What requests have with them.
+    pub(crate) tokens: Option<Tokens>,
 }
 
 impl Job {
     /// One route.
-    pub(crate) const PLAIN: Self = Self { h2c: false, routes: 0, asked: 0 };
+    pub(crate) const PLAIN: Self = Self { h2c: false, routes: 0, asked: 0, tokens: None };
     /// One route for gRPC.
     pub(crate) const GRPC: Self = Self { h2c: true, ..Self::PLAIN };
 
     /// Routes over HTTP/1.1, and how many of them are asked for.
     pub(crate) const fn routes(routes: usize, asked: usize) -> Self {
-        Self { h2c: false, routes, asked }
+        Self { h2c: false, routes, asked, tokens: None }
+    }
+
+    /// One route for all whose tokens are good, each of which comes once.
+    pub(crate) const fn first_seen(alg: Alg) -> Self {
+        Self { tokens: Some(Tokens { alg, again: false, verified: true }), ..Self::PLAIN }
+    }
+
+    /// The same with few tokens, or for requests that have a token with them that nobody looks at.
+    pub(crate) const fn again(alg: Alg, verified: bool) -> Self {
+        Self { tokens: Some(Tokens { alg, again: true, verified }), ..Self::PLAIN }
+    }
+
+    pub(crate) const fn verifies(self) -> bool {
+        matches!(self.tokens, Some(Tokens { verified: true, .. }))
+    }
+
+    /// What tells it from the others of a scenario.
+    pub(crate) fn label(self) -> String {
+        match self {
+            Self { tokens: Some(Tokens { verified: true, .. }), .. } => "tokens verified".to_owned(),
+            Self { routes: 0, .. } => "tokens ignored".to_owned(),
+            Self { routes, asked, .. } if asked < routes => format!("{asked} of {routes} routes"),
+            Self { routes, .. } => format!("{routes} routes"),
+        }
     }
 }
 
@@ -77,6 +109,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) admin_port: u16,
     pub(crate) origin: SocketAddr,
     pub(crate) certificate: &'a Certificate,
+    /// Whose tokens are good.
+    pub(crate) issuer: Option<&'a Issuer>,
     /// A folder of its own.
     pub(crate) dir: &'a Path,
 }
@@ -117,18 +151,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fairways_configuration_is_what_the_proxies_decode() {
+    fn configurations_are_what_the_proxies_decode() {
         let dir = tempfile::tempdir().unwrap();
         let certificate = Certificate::create(dir.path()).unwrap();
-        for job in [Job::PLAIN, Job::GRPC, Job::routes(3, 3)] {
+        let issuer = Issuer::create(&[Alg::Es256].into(), "/", true).unwrap();
+        for job in [Job::PLAIN, Job::GRPC, Job::routes(3, 3), Job::first_seen(Alg::Es256)] {
             let origin = "127.0.0.1:9000".parse().unwrap();
             let (port, tls_port, admin_port) = (8080, 8443, 9901);
-            let setup =
-                Setup { job, port, tls_port, admin_port, origin, certificate: &certificate, dir: dir.path() };
+            let (certificate, issuer, dir) = (&certificate, Some(&issuer), dir.path());
+            let setup = Setup { job, port, tls_port, admin_port, origin, certificate, issuer, dir };
             let text = fairway::documents(&setup);
             let resources = config::decode_documents(&text).unwrap_or_else(|e| panic!("{e}\n{text}"));
-            let routes = resources.keys().filter(|k| k.kind == config::Kind::HttpRoute).count();
-            assert_eq!(routes, job.routes.max(1));
+            let count = |kind| resources.keys().filter(|k| k.kind == kind).count();
+            assert_eq!(count(config::Kind::HttpRoute), job.routes.max(1));
+            assert_eq!(count(config::Kind::SecurityPolicy), usize::from(job.verifies()));
+            let is_unread = |resource: &config::Resource| matches!(resource, config::Resource::SecurityPolicy(policy) if policy.invalid.is_some());
+            assert!(!resources.values().any(|resource| is_unread(resource)), "{text}");
+            let text = envoy::text(&setup);
+            let envoy: serde_json::Value =
+                serde_saphyr::from_str(&text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+            let chain = &envoy["static_resources"]["listeners"][0]["filter_chains"][0];
+            let filters = &chain["filters"][0]["typed_config"]["http_filters"];
+            assert_eq!(filters.as_array().unwrap().len(), 1 + usize::from(job.verifies()), "{text}");
         }
     }
 }

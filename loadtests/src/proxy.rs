@@ -14,6 +14,7 @@ use crate::certificate::{Certificate, NAME};
 use crate::client::http1::Http1;
 use crate::client::http2::Http2;
 use crate::client::io::{Address, PATIENCE};
+use crate::issuer::{Issuer, Turns};
 use crate::leash::Leashed;
 use crate::peers::{Job, Peer, Setup, route};
 use crate::procfs;
@@ -24,6 +25,8 @@ pub(crate) struct Running {
     pub(crate) job: Job,
     pub(crate) http: SocketAddr,
     pub(crate) https: SocketAddr,
+    /// Requests with tokens, where its job has any.
+    pub(crate) turns: Option<Turns>,
     child: Leashed,
 }
 
@@ -32,6 +35,7 @@ pub(crate) struct Running {
 pub(crate) struct Bench<'a> {
     pub(crate) origin: SocketAddr,
     pub(crate) certificate: &'a Certificate,
+    pub(crate) issuer: Option<&'a Issuer>,
     pub(crate) dir: &'a Path,
     /// CPU of the proxies.
     pub(crate) core: Option<usize>,
@@ -44,11 +48,12 @@ impl Running {
     /// Starts a proxy and waits until it answers.
     pub(crate) async fn start(peer: &Peer, job: Job, bench: &Bench<'_>) -> Result<Self> {
         let dir = bench.dir.join(format!(
-            "{}-{}-{}-{}",
+            "{}-{}-{}-{}-{:?}",
             peer.kind.name(),
             job.routes,
             job.asked,
-            u8::from(job.h2c)
+            u8::from(job.h2c),
+            job.tokens.map(|tokens| (tokens.alg, tokens.again, tokens.verified))
         ));
         fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
         let [port, tls_port, admin_port] = free_ports()?;
@@ -59,12 +64,14 @@ impl Running {
             admin_port,
             origin: bench.origin,
             certificate: bench.certificate,
+            issuer: bench.issuer,
             dir: &dir,
         };
         let log = dir.join("log");
         let child = Leashed::spawn(&peer.command(&setup)?, bench.core, &log)?;
         let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let mut running = Self { job, http: local(port), https: local(tls_port), child };
+        let turns = job.tokens.zip(bench.issuer).and_then(|(tokens, issuer)| issuer.turns(tokens));
+        let mut running = Self { job, http: local(port), https: local(tls_port), turns, child };
         running.wait(bench.certificate, &log).await.with_context(|| peer.kind.name())?;
         Ok(running)
     }
@@ -112,10 +119,11 @@ impl Running {
             };
         }
         let secure = Address { socket: self.https, tls: Some(certificate.http1.clone()) };
+        let request = format!("GET {prefix}x HTTP/1.1\r\nhost: {host}\r\n\r\n");
         for address in [plain, secure] {
             let mut connection = Http1::new(address.connect().await?);
-            let request = format!("GET {prefix}x HTTP/1.1\r\nhost: {host}\r\n\r\n");
-            let head = connection.exchange(request.as_bytes()).await?;
+            let signed = self.turns.as_ref().and_then(Turns::next);
+            let head = connection.exchange(signed.unwrap_or(request.as_bytes())).await?;
             if head.status != 200 {
                 bail!("{} answers {}", address.socket, head.status);
             }

@@ -1,5 +1,6 @@
 //! What is measured.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
@@ -7,8 +8,9 @@ use anyhow::{Result, bail};
 use crate::certificate::Certificate;
 use crate::client::io::Address;
 use crate::client::load::{GRPC_MESSAGE, Load, Shape};
+use crate::issuer::Alg;
 use crate::origin;
-use crate::peers::{Job, route};
+use crate::peers::{Job, Kind, route};
 use crate::proxy::Running;
 
 /// A way to use a proxy.
@@ -23,17 +25,20 @@ pub(crate) struct Scenario {
     pub(crate) path: &'static str,
     /// Requests per second at a fixed rate: well under what the slowest peer can do.
     pub(crate) rate: f64,
+    /// The most CPU that Fairway may take, over Envoy's.
+    pub(crate) limit: Option<f64>,
 }
 
 const PLAIN: &[Job] = &[Job::PLAIN];
-const SMALL: &str = "small";
+/// Of requests with tokens, too.
+pub(crate) const SMALL: &str = "small";
 const KEEP_ALIVE: Shape = Shape::Http1 { connections: 64 };
 
 /// The name of the one that counts memory, not time.
 pub(crate) const IDLE: &str = "idle";
 
 /// All but `idle`.
-pub(crate) const ALL: [Scenario; 9] = [
+pub(crate) const ALL: [Scenario; 12] = [
     Scenario {
         name: "h1",
         title: "HTTP/1.1 keep-alive, 64 connections, 2 bytes",
@@ -42,6 +47,7 @@ pub(crate) const ALL: [Scenario; 9] = [
         jobs: PLAIN,
         path: SMALL,
         rate: 8000.0,
+        limit: None,
     },
     Scenario {
         name: "h1-10k",
@@ -51,6 +57,7 @@ pub(crate) const ALL: [Scenario; 9] = [
         jobs: PLAIN,
         path: "10k",
         rate: 5000.0,
+        limit: None,
     },
     Scenario {
         name: "tls-h1",
@@ -60,6 +67,7 @@ pub(crate) const ALL: [Scenario; 9] = [
         jobs: PLAIN,
         path: SMALL,
         rate: 6000.0,
+        limit: None,
     },
     Scenario {
         name: "tls-h2",
@@ -69,6 +77,7 @@ pub(crate) const ALL: [Scenario; 9] = [
         jobs: PLAIN,
         path: SMALL,
         rate: 6000.0,
+        limit: None,
     },
     Scenario {
         name: "grpc",
@@ -78,6 +87,7 @@ pub(crate) const ALL: [Scenario; 9] = [
         jobs: &[Job::GRPC],
         path: "bench.Echo/Unary",
         rate: 6000.0,
+        limit: None,
     },
     Scenario {
         name: "routes-1000",
@@ -87,6 +97,7 @@ pub(crate) const ALL: [Scenario; 9] = [
         jobs: &[Job::routes(1000, 1000)],
         path: SMALL,
         rate: 6000.0,
+        limit: None,
     },
     Scenario {
         name: "routes-5000",
@@ -96,6 +107,7 @@ pub(crate) const ALL: [Scenario; 9] = [
         jobs: &[Job::routes(10, 10), Job::routes(5000, 10), Job::routes(5000, 5000)],
         path: SMALL,
         rate: 6000.0,
+        limit: None,
     },
     Scenario {
         name: "new",
@@ -105,6 +117,7 @@ pub(crate) const ALL: [Scenario; 9] = [
         jobs: PLAIN,
         path: SMALL,
         rate: 2000.0,
+        limit: None,
     },
     Scenario {
         name: "new-tls",
@@ -114,6 +127,37 @@ pub(crate) const ALL: [Scenario; 9] = [
         jobs: PLAIN,
         path: SMALL,
         rate: 500.0,
+        limit: None,
+    },
+    Scenario {
+        name: "jwt-rs256",
+        title: "a token that was not seen before with each request, RS256 with a key of 2,048 bits",
+        shape: KEEP_ALIVE,
+        tls: false,
+        jobs: &[Job::first_seen(Alg::Rs256)],
+        path: SMALL,
+        rate: 3000.0,
+        limit: Some(0.6),
+    },
+    Scenario {
+        name: "jwt-es256",
+        title: "a token that was not seen before with each request, ES256",
+        shape: KEEP_ALIVE,
+        tls: false,
+        jobs: &[Job::first_seen(Alg::Es256)],
+        path: SMALL,
+        rate: 3000.0,
+        limit: Some(0.6),
+    },
+    Scenario {
+        name: "jwt-cached",
+        title: "500 tokens (RS256) that come again and again: ignored, and verified",
+        shape: KEEP_ALIVE,
+        tls: false,
+        jobs: &[Job::again(Alg::Rs256, false), Job::again(Alg::Rs256, true)],
+        path: SMALL,
+        rate: 6000.0,
+        limit: None,
     },
 ];
 
@@ -127,6 +171,11 @@ impl Scenario {
         }
         let wanted = |name: &str| names.is_empty() || names.iter().any(|n| n == name);
         Ok((ALL.into_iter().filter(|s| wanted(s.name)).collect(), wanted(IDLE)))
+    }
+
+    /// Whether a proxy can do all of it.
+    pub(crate) fn is_for(&self, kind: Kind) -> bool {
+        self.jobs.iter().all(|job| kind.can(*job))
     }
 
     /// The load for a proxy that runs with one of the jobs.
@@ -149,6 +198,12 @@ impl Scenario {
             (_, "10k") => origin::LARGE,
             _ => origin::SMALL.len(),
         };
-        Arc::new(Load { address, shape: self.shape, requests, body })
+        Arc::new(Load { address, shape: self.shape, requests, turns: proxy.turns.clone(), body })
+    }
+
+    /// How tokens are signed that these need.
+    pub(crate) fn algs(scenarios: &[Self]) -> BTreeSet<Alg> {
+        let jobs = scenarios.iter().flat_map(|scenario| scenario.jobs);
+        jobs.filter_map(|job| job.tokens).map(|tokens| tokens.alg).collect()
     }
 }

@@ -52,7 +52,13 @@ pub(crate) async fn run(args: &WireArgs) -> Result<bool> {
     let scratch = Scratch::create()?;
     let certificate = Certificate::create(scratch.path())?;
     let origin = Origin::start().await?;
-    let bench = Bench { origin: origin.address, certificate: &certificate, dir: scratch.path(), core: None };
+    let bench = Bench {
+        origin: origin.address,
+        certificate: &certificate,
+        issuer: None,
+        dir: scratch.path(),
+        core: None,
+    };
     let mut columns = Vec::new();
     for kind in kinds(&args.peers)? {
         let Some(program) = program(kind, args)? else { continue };

@@ -7,6 +7,7 @@
 #[path = "../tests/authorization/naive.rs"]
 #[allow(clippy::print_stdout, dead_code, reason = "shared with a test")]
 mod naive;
+mod rules;
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -26,39 +27,8 @@ impl Lookup for Nothing {
     }
 }
 
-/// Rules of five kinds in turn; the last one lets through.
 fn policy(rules: usize, when: bool) -> Authorization {
-    let rule = |at: usize| {
-        if at + 1 == rules {
-            let mut last = json!({"action": "Allow", "principal": {"jwt": {"provider": "corp", "claims": [
-                {"name": "role", "values": ["admin"]}, {"name": "groups", "valueType": "StringArray", "values": ["staff"]},
-            ]}}});
-            if when {
-                last["when"] = json!(
-                    "request.headers['x-tenant'] == source.workload.namespace && 'staff' in jwt.corp.groups"
-                );
-            }
-            return last;
-        }
-        match at % 5 {
-            0 => json!({"action": "Deny", "operation": {"paths": [{"value": format!("/internal/{at}")}]}}),
-            1 => json!({"action": "Allow", "principal": {"jwt": {"provider": "corp", "claims": [
-                {"name": "role", "values": [format!("role-{at}")]},
-            ]}}, "operation": {"methods": ["GET"], "paths": [{"value": format!("/api/{at}")}]}}),
-            2 => {
-                json!({"action": "Allow", "principal": {"serviceAccounts": [{"namespace": format!("ns-{at}"), "name": "*"}]}})
-            }
-            3 => {
-                json!({"action": "Deny", "principal": {"headers": [{"name": "x-client", "values": [format!("bad-{at}")]}]}})
-            }
-            _ => {
-                json!({"action": "Allow", "principal": {"jwt": {"provider": "corp", "scopes": [format!("scope-{}", at % 8)]}},
-                "operation": {"paths": [{"type": "Template", "value": format!("/v{at}/users/{{id}}/**")}]}})
-            }
-        }
-    };
-    let rules: Vec<_> = (0..rules).map(rule).collect();
-    serde_json::from_value(json!({"rules": rules})).unwrap()
+    serde_json::from_value(rules::policy(rules, when)).unwrap()
 }
 
 fn request() -> Request {

@@ -14,6 +14,7 @@ use super::http2::Http2;
 use super::io::Address;
 use super::pace::{self, Pace};
 use crate::histogram::Histogram;
+use crate::issuer::Turns;
 
 /// How the client behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub(crate) struct Load {
     pub(crate) shape: Shape,
     /// Host and path of the requests, taken in turn.
     pub(crate) requests: Vec<(String, String)>,
+    /// Instead of those, on keep-alive connections: whole heads.
+    pub(crate) turns: Option<Turns>,
     /// Bytes of each answer's body.
     pub(crate) body: usize,
 }
@@ -100,10 +103,12 @@ pub(crate) async fn run(load: &Arc<Load>, drive: Drive, begin: impl FnOnce()) ->
     let work = async {
         match load.shape {
             Shape::Http1 { connections } => {
+                let requests = heads(load, "");
                 let mut workers = Vec::with_capacity(connections);
                 for _ in 0..connections {
                     let connection = Some(Http1::new(load.address.connect().await?));
-                    workers.push(KeepAlive { load: Arc::clone(load), requests: heads(load, ""), connection });
+                    let requests = Arc::clone(&requests);
+                    workers.push(KeepAlive { load: Arc::clone(load), requests, connection });
                 }
                 drive_all(workers, drive, begin).await
             }
@@ -194,7 +199,10 @@ impl Worker for KeepAlive {
             Some(connection) => connection,
             None => Http1::new(self.load.address.connect().await.map_err(|e| format!("connect: {e}"))?),
         };
-        let request = turn(&self.requests, n)?;
+        let request = match self.load.turns.as_ref().and_then(Turns::next) {
+            Some(head) => head,
+            None => turn(&self.requests, n)?,
+        };
         let head = connection.exchange(request).await.map_err(|e| e.to_string())?;
         if !head.closes {
             self.connection = Some(connection);

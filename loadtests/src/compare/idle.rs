@@ -71,6 +71,7 @@ async fn one(
         address: address.clone(),
         shape: Shape::Http1 { connections: 16 },
         requests: vec![(crate::certificate::NAME.to_owned(), "/close".to_owned())],
+        turns: None,
         body: SMALL.len(),
     };
     load::run(&warm_up.into(), Drive::Closed(Duration::from_millis(300)), || ()).await?;

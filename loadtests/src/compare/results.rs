@@ -23,6 +23,8 @@ pub(super) struct Outcome {
     pub(super) title: &'static str,
     pub(super) rate: f64,
     pub(super) jobs: usize,
+    /// The most CPU that Fairway may take, over Envoy's.
+    pub(super) limit: Option<f64>,
     pub(super) contestants: Vec<Contestant>,
     /// Share of the machine's CPUs that other programs used meanwhile, 0 to 1.
     pub(super) foreign: f64,
@@ -88,18 +90,29 @@ impl Report {
         self.outcomes.iter().flat_map(|o| &o.contestants).all(|c| c.error.is_none())
             && self.idle.iter().all(|i| i.error.is_none())
     }
+
+    /// False when Fairway took more than it may.
+    pub(super) fn is_within(&self) -> bool {
+        self.outcomes.iter().filter_map(Outcome::judged).all(|(most, is)| is <= most)
+    }
 }
 
 impl Outcome {
     pub(super) const fn new(scenario: &Scenario, rate: f64) -> Self {
-        let Scenario { name, title, jobs, .. } = *scenario;
-        Self { name, title, rate, jobs: jobs.len(), contestants: Vec::new(), foreign: 0.0 }
+        let Scenario { name, title, jobs, limit, .. } = *scenario;
+        Self { name, title, rate, jobs: jobs.len(), limit, contestants: Vec::new(), foreign: 0.0 }
     }
 
     /// CPU of `of` over that of the peer `to` with the same job: the median of the ratios of each round.
     pub(super) fn ratio(&self, of: &Contestant, to: Kind) -> Option<f64> {
         let to = self.contestants.iter().find(|c| c.kind == to && c.job == of.job)?;
         ratio(of, to)
+    }
+
+    /// The limit there is, and what Fairway took of Envoy's CPU; none where both did not run.
+    pub(super) fn judged(&self) -> Option<(f64, f64)> {
+        let fairway = self.contestants.iter().find(|c| c.kind == Kind::Fairway)?;
+        Some((self.limit?, self.ratio(fairway, Kind::Envoy)?))
     }
 
     /// True when other programs were so busy that the figures say little.
@@ -197,6 +210,27 @@ mod tests {
         assert_eq!(outcome.growth(large), Some(1.2));
         assert_eq!(outcome.growth(spread), Some(1.3));
         assert_eq!(outcome.growth(floor), None);
+    }
+
+    #[test]
+    fn a_limit_is_judged_where_both_have_run() {
+        let scenario = scenario::ALL.iter().find(|scenario| scenario.limit.is_some()).unwrap();
+        let limit = scenario.limit.unwrap();
+        let within = |ours: f64| {
+            let mut outcome = Outcome::new(scenario, 1.0);
+            let job = scenario.jobs[0];
+            outcome.contestants =
+                vec![contestant(Kind::Fairway, job, &[ours]), contestant(Kind::Envoy, job, &[100.0])];
+            let mut report = Report::new(1, false);
+            report.outcomes.push(outcome);
+            let judged = report.outcomes[0].judged();
+            (judged, report.is_within())
+        };
+        assert_eq!(within(100.0 * limit), (Some((limit, limit)), true));
+        assert!(!within(101.0 * limit).1);
+        let mut alone = Outcome::new(scenario, 1.0);
+        alone.contestants = vec![contestant(Kind::Fairway, scenario.jobs[0], &[1.0])];
+        assert_eq!(alone.judged(), None);
     }
 
     #[test]

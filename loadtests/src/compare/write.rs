@@ -30,6 +30,13 @@ pub(super) fn all(report: &Report, out: &Path) -> Result<()> {
         say(format_args!("\n{}: {}", outcome.name, outcome.title));
         say(table.aligned());
         let _ = write!(markdown, "\n## {}: {}\n\n{}", outcome.name, outcome.title, table.markdown());
+        if let Some((most, is)) = outcome.judged() {
+            let held = if is <= most { "holds" } else { "DOES NOT HOLD" };
+            let note =
+                format!("Fairway takes {is:.2} of Envoy's CPU; at most {most} is wanted, which {held}.");
+            say(format_args!("  {note}"));
+            let _ = writeln!(markdown, "\n{note}");
+        }
         if outcome.is_disturbed() {
             let note = format!(
                 "Other programs used {:.0} % of the CPUs meanwhile: the figures say little.",
@@ -80,7 +87,7 @@ fn outcome_table(outcome: &Outcome) -> Table {
     let mut headings = vec!["proxy".to_owned(), "CPU µs".to_owned(), "best".to_owned()];
     headings.extend(REFERENCES.map(|k| format!("× {}", k.name())));
     if let (2.., Some(first)) = (outcome.jobs, outcome.contestants.first()) {
-        headings.push(format!("× {} routes", first.job.routes));
+        headings.push(format!("× {}", first.job.label()));
     }
     headings.extend(["req/s".to_owned(), format!("p50 µs at {}/s", outcome.rate), "p99 µs".to_owned()]);
     headings.extend(["MiB start".to_owned(), "loaded".to_owned()]);
@@ -138,6 +145,7 @@ fn json(report: &Report) -> Value {
             "peer": c.kind.name(),
             "routes": c.job.routes,
             "asked": c.job.asked,
+            "job": (outcome.jobs > 1).then(|| c.job.label()),
             "error": c.error,
             "cpuMicrosPerRequest": c.closed(|s| s.cpu_micros_per_request),
             "bestCpuMicrosPerRequest": c.best(),
@@ -152,9 +160,22 @@ fn json(report: &Report) -> Value {
             "fixedRate": c.open,
         })
     };
+    let limit = |o: &Outcome| {
+        let judged = o.judged();
+        judged.map(
+            |(most, is)| json!({ "peer": Kind::Envoy.name(), "most": most, "is": is, "holds": is <= most }),
+        )
+    };
     let outcome = |o: &Outcome| {
         let contestants: Vec<Value> = o.contestants.iter().map(|c| contestant(o, c)).collect();
-        json!({ "scenario": o.name, "title": o.title, "rate": o.rate, "foreignCpuShare": o.foreign, "contestants": contestants })
+        json!({
+            "scenario": o.name,
+            "title": o.title,
+            "rate": o.rate,
+            "foreignCpuShare": o.foreign,
+            "limit": limit(o),
+            "contestants": contestants,
+        })
     };
     json!({
         "valid": report.is_valid(),

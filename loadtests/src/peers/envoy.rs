@@ -6,8 +6,10 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use serde_json::json;
 
 use super::{Setup, route};
+use crate::issuer::{AUDIENCE, ISSUER};
 
 pub(super) fn command(program: &Path, setup: &Setup<'_>) -> Result<Command> {
     let file = setup.dir.join("envoy.yaml");
@@ -17,7 +19,7 @@ pub(super) fn command(program: &Path, setup: &Setup<'_>) -> Result<Command> {
     Ok(command)
 }
 
-fn text(setup: &Setup<'_>) -> String {
+pub(super) fn text(setup: &Setup<'_>) -> String {
     let mut out = "static_resources:\n  listeners:\n".to_owned();
     out.push_str(&listener(setup, setup.port, None));
     if !setup.job.h2c {
@@ -55,10 +57,11 @@ fn listener(setup: &Setup<'_>, port: u16, tls: Option<&str>) -> String {
         "  - name: l{port}\n    address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}\n    \
          tcp_backlog_size: 4096\n    filter_chains:\n    - filters:\n      - name: http\n        typed_config:\n          \
          '@type': type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.\
-         HttpConnectionManager\n          stat_prefix: bench\n          codec_type: AUTO\n          http_filters:\n          \
+         HttpConnectionManager\n          stat_prefix: bench\n          codec_type: AUTO\n          http_filters:\n{}          \
          - name: router\n            typed_config: {{'@type': \
          type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}\n          route_config:\n            \
-         virtual_hosts:\n"
+         virtual_hosts:\n",
+        tokens(setup)
     );
     let mut host = |name: &str, domain: &str, prefix: &str| {
         let _ = writeln!(
@@ -76,4 +79,24 @@ fn listener(setup: &Setup<'_>, port: u16, tls: Option<&str>) -> String {
     }
     out.push_str(tls.unwrap_or_default());
     out
+}
+
+/// Its filter for tokens. It can remember them, too, where they come again.
+fn tokens(setup: &Setup<'_>) -> String {
+    let tokens = setup.job.tokens.filter(|tokens| tokens.verified);
+    let (Some(tokens), Some(issuer)) = (tokens, setup.issuer) else { return String::new() };
+    let cache = tokens.again.then(|| json!({ "jwt_cache_size": 4096, "jwt_max_token_size": 8192 }));
+    let provider = json!({
+        "issuer": ISSUER, "audiences": [AUDIENCE], "forward": true, "local_jwks": { "inline_string": issuer.jwks },
+        "claim_to_headers": [{ "claim_name": "sub", "header_name": "x-user" }], "jwt_cache_config": cache,
+    });
+    let filter = json!({
+        "name": "envoy.filters.http.jwt_authn",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication",
+            "providers": { "bench": provider },
+            "rules": [{ "match": { "prefix": "/" }, "requires": { "provider_name": "bench" } }],
+        },
+    });
+    format!("          - {filter}\n")
 }

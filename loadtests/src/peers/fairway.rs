@@ -6,8 +6,10 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use serde_json::json;
 
 use super::{Setup, route};
+use crate::issuer::{AUDIENCE, ISSUER};
 
 pub(super) fn command(program: &Path, setup: &Setup<'_>) -> Result<Command> {
     let file = setup.dir.join("fairway.yaml");
@@ -29,11 +31,23 @@ pub(super) fn documents(setup: &Setup<'_>) -> String {
         if setup.job.h2c { "  protocol: h2c\n" } else { "  protocol: http\n" },
     );
     document("Endpoints/bench/origin:80", &format!("  endpoints:\n  - address: '{}'\n", setup.origin));
+    let attached = match setup.issuer.filter(|_| setup.job.verifies()) {
+        Some(issuer) => {
+            let provider = json!({
+                "name": "bench", "issuer": ISSUER, "audiences": [AUDIENCE], "localJWKS": { "inline": issuer.jwks },
+                "claimToHeaders": [{ "claim": "sub", "header": "x-user" }],
+            });
+            let jwt = json!({ "providers": [provider] });
+            document("SecurityPolicy/bench/tokens", &format!("  defaults:\n    jwt: {jwt}\n"));
+            "  attached: [SecurityPolicy/bench/tokens]\n"
+        }
+        None => "",
+    };
     let listener = |port, protocol| {
         // All clients have one address, and there may be more than anybody's.
         let traffic = "{limits: {connectionsPerAddress: 0}, connection: {connectionLimit: {value: 1000000}}}";
         format!(
-            "  address: 127.0.0.1\n  port: {port}\n  protocol: {protocol}\n  scope: gateway\n  traffic: {traffic}\n"
+            "  address: 127.0.0.1\n  port: {port}\n  protocol: {protocol}\n  scope: gateway\n  traffic: {traffic}\n{attached}"
         )
     };
     document("Listener/bench/gw/http", &listener(setup.port, "HTTP"));

@@ -8,6 +8,8 @@ use ring::signature::{
     self, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey, VerificationAlgorithm,
 };
 
+use super::p256;
+
 /// An algorithm of RFC 7518 section 3.1 or RFC 8037 that is accepted. No `none`, no HMAC: who can verify could sign. No
 /// ES512, which `ring` does not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,21 +64,28 @@ impl Alg {
     fn of_points(self) -> Option<&'static dyn VerificationAlgorithm> {
         match self {
             // JWS has r and s at full length, one after the other (RFC 7518 section 3.4), not in ASN.1.
-            Self::Es256 => Some(&signature::ECDSA_P256_SHA256_FIXED),
             Self::Es384 => Some(&signature::ECDSA_P384_SHA384_FIXED),
             Self::EdDsa => Some(&signature::ED25519),
-            Self::Rs256 | Self::Rs384 | Self::Rs512 | Self::Ps256 | Self::Ps384 | Self::Ps512 => None,
+            Self::Rs256
+            | Self::Rs384
+            | Self::Rs512
+            | Self::Ps256
+            | Self::Ps384
+            | Self::Ps512
+            | Self::Es256 => None,
         }
     }
 }
 
 /// A public key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(super) enum PublicKey {
     /// Big-endian, without leading zeros.
     Rsa { n: Box<[u8]>, e: Box<[u8]> },
     /// As `ring` takes it: uncompressed (SEC 1), or 32 bytes of Ed25519.
     Point(Box<[u8]>),
+    /// Of ES256.
+    P256(p256::Key),
 }
 
 impl PublicKey {
@@ -89,6 +98,7 @@ impl PublicKey {
             Self::Point(point) => alg
                 .of_points()
                 .is_some_and(|alg| UnparsedPublicKey::new(alg, point).verify(message, shown).is_ok()),
+            Self::P256(key) => alg == Alg::Es256 && key.verifies(message, shown),
         }
     }
 }

@@ -2,25 +2,29 @@
 
 use std::sync::Arc;
 
-use http::HeaderValue;
 use serde_json::{Map, Value};
 
-use super::cache::Digest;
-use super::jws::{encode, printable};
-use super::{Fault, workload};
+use super::cache::Mark;
+use super::fields::{Fields, Kept};
+use super::{Fault, json, workload};
 use crate::caller::Workload;
 
+/// Bytes for what is of the same size with each token; and for header fields, beside as many as are signed.
+const ALLOWED: usize = 1024;
+
 /// A token whose signature was verified. Times, issuer and audience are checked with each request.
-#[derive(Debug)]
 pub(super) struct Verified {
-    pub(super) digest: Digest,
+    pub(super) mark: Mark,
     /// Bytes it takes, as estimated.
     pub(super) weight: usize,
     pub(super) claims: Arc<Map<String, Value>>,
+    /// Claims that backends get.
+    pub(super) fields: Kept,
     /// Seconds since 1970.
     pub(super) exp: i64,
     nbf: Option<i64>,
     iat: Option<i64>,
+    iss: Box<str>,
     aud: Box<[Box<str>]>,
     jti: Option<Box<str>>,
     /// Which ServiceAccount it is of, if Kubernetes has signed it.
@@ -41,7 +45,7 @@ pub(super) struct Demands {
 impl Verified {
     /// # Errors
     /// [`Fault::Invalid`] when a registered claim is there and not what RFC 7519 section 4.1 says, or `exp` is missing.
-    pub(super) fn new(digest: Digest, length: usize, claims: Map<String, Value>) -> Result<Self, Fault> {
+    pub(super) fn new(mark: Mark, claims: Map<String, Value>, fields: &Arc<Fields>) -> Result<Self, Fault> {
         let time = |name: &str| match claims.get(name) {
             None => Ok(None),
             // Whole seconds: nothing to round, and no 1e400.
@@ -51,13 +55,15 @@ impl Verified {
             None => None,
             Some(jti) => Some(jti.as_str().ok_or(Fault::Invalid)?.into()),
         };
+        let most = ALLOWED + mark.weight();
         Ok(Self {
-            digest,
-            // Parsed JSON takes some times its text.
-            weight: 512 + length * 6,
+            weight: ALLOWED + mark.weight() + weight_of(&claims, json::USUAL) + most,
+            mark,
+            fields: Kept::new(fields, &claims, most),
             exp: time("exp")?.ok_or(Fault::Invalid)?,
             nbf: time("nbf")?,
             iat: time("iat")?,
+            iss: claims.get("iss").and_then(Value::as_str).unwrap_or_default().into(),
             aud: audiences(claims.get("aud"))?,
             jti,
             workload: workload::of(&claims),
@@ -67,7 +73,7 @@ impl Verified {
 
     /// Whether it holds now (seconds since 1970).
     pub(super) fn meets(&self, demands: &Demands, now: i64) -> Result<(), Fault> {
-        if self.claims.get("iss").and_then(Value::as_str) != Some(&demands.issuer) {
+        if self.iss != demands.issuer {
             return Err(Fault::Issuer);
         }
         let is_ours = |aud: &str| demands.audiences.iter().any(|ours| **ours == *aud);
@@ -136,17 +142,24 @@ fn find<'c>(path: &str, object: &'c Map<String, Value>) -> Option<&'c Value> {
     })
 }
 
-/// A claim as a header field; `None`: null, or longer than a token can be.
-pub(super) fn header(value: &Value) -> Option<HeaderValue> {
+/// Bytes that an object with room for `least` members takes, as estimated: what stands in a few bytes of JSON may take a
+/// hundred times as many.
+fn weight_of(object: &Map<String, Value>, least: usize) -> usize {
+    let inner = object.iter().map(|(name, value)| 16 + name.len() + weight_below(value));
+    // An entry is hash, name and value, and a place of eight bytes in the index; room grows twofold.
+    let entry = size_of::<(u64, String, Value)>() + 16;
+    64 + object.len().next_power_of_two().max(least) * entry + inner.sum::<usize>()
+}
+
+/// Bytes that a value takes beside its own place.
+fn weight_below(value: &Value) -> usize {
     match value {
-        Value::Null => None,
-        Value::String(text) => HeaderValue::from_str(&printable(text)).ok(),
-        Value::Bool(true) => Some(HeaderValue::from_static("true")),
-        Value::Bool(false) => Some(HeaderValue::from_static("false")),
-        Value::Number(number) => HeaderValue::try_from(number.to_string()).ok(),
-        Value::Array(_) | Value::Object(_) => {
-            let json = serde_json::to_vec(value).ok()?;
-            HeaderValue::try_from(encode(&json)).ok()
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        Value::String(text) => 16 + text.len(),
+        Value::Array(list) => {
+            let places = list.len().next_power_of_two().max(4) * size_of::<Value>();
+            16 + places + list.iter().map(weight_below).sum::<usize>()
         }
+        Value::Object(object) => weight_of(object, 4),
     }
 }

@@ -9,6 +9,7 @@ use http::Uri;
 
 use super::claims::{ClaimPath, Demands};
 use super::extract::{self, Place};
+use super::fields::{Field, Fields};
 use super::filter::{JwtFilter, Source, Verifier};
 use super::keys::KeySet;
 use super::spec::{
@@ -69,12 +70,12 @@ pub(super) fn compile(jwt: &Jwt, lookup: &dyn Lookup) -> Result<JwtFilter, Inval
 fn check_headers(verifiers: &[Verifier]) -> Result<(), Invalid> {
     let read: Vec<_> = verifiers.iter().flat_map(|v| &v.places).filter_map(Place::header).collect();
     for (at, verifier) in verifiers.iter().enumerate() {
-        for (index, (name, ..)) in verifier.headers.iter().enumerate() {
+        for (index, name) in verifier.fields.names().enumerate() {
             let field = || format!("providers[{at}].claimToHeaders[{index}].header");
             if read.contains(&name) {
                 return Err(Invalid::field(field(), format!("{name} is where tokens are: choose another")));
             }
-            if verifier.headers.iter().take(index).any(|(earlier, ..)| earlier == name) {
+            if verifier.fields.names().take(index).any(|earlier| earlier == name) {
                 return Err(Invalid::field(field(), format!("{name} has a claim already: choose another")));
             }
         }
@@ -107,7 +108,7 @@ fn verifier(field: &str, provider: &Provider, lookup: &dyn Lookup) -> Result<Ver
     let skew = provider.clock_skew.unwrap_or(crate::Duration(SKEW));
     let skew = CLOCK_SKEW.check(&format!("{field}.clockSkew"), skew)?;
     let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
-    let mut headers = Vec::with_capacity(provider.claim_to_headers.len());
+    let mut fields = Vec::with_capacity(provider.claim_to_headers.len());
     for (at, claim) in provider.claim_to_headers.iter().enumerate() {
         let field = format!("{field}.claimToHeaders[{at}]");
         if claim.claim.is_empty() || claim.claim.split('.').any(str::is_empty) {
@@ -117,7 +118,8 @@ fn verifier(field: &str, provider: &Provider, lookup: &dyn Lookup) -> Result<Ver
             ));
         }
         let name = extract::field_name(&format!("{field}.header"), &claim.header)?;
-        headers.push((name, claim.header.clone().into(), ClaimPath::new(&claim.claim)));
+        let written = claim.header.clone().into();
+        fields.push(Field { name, written, claim: ClaimPath::new(&claim.claim) });
     }
     Ok(Verifier {
         name: provider.name.as_str().into(),
@@ -129,7 +131,7 @@ fn verifier(field: &str, provider: &Provider, lookup: &dyn Lookup) -> Result<Ver
         },
         keys: source(field, provider, lookup)?,
         places: extract::compile(&format!("{field}.extractFrom"), provider.extract_from.as_ref())?.into(),
-        headers: headers.into(),
+        fields: Arc::new(Fields::new(fields)),
         is_workload,
         strips: provider.strip_token,
     })
@@ -148,7 +150,7 @@ fn source(field: &str, provider: &Provider, lookup: &dyn Lookup) -> Result<Sourc
             let field = format!("{field}.localJWKS");
             let bytes = local_set(&field, local, lookup)?;
             let set = KeySet::parse(&bytes).map_err(|bad| Invalid::field(field, bad.to_string()))?;
-            Ok(Source::Local(Arc::new(set)))
+            Ok(Source::Local(set))
         }
         (Some(_), Some(_)) => {
             Err(Invalid::field(format!("{field}.localJWKS"), "stands beside remoteJWKS: keep one of them"))

@@ -29,14 +29,15 @@ impl Place {
         let mut take = |token: &'r [u8]| found.replace(token).map_or(Ok(()), |_| Err(Ambiguous));
         match self {
             Self::Header(name, prefix) => {
-                let mut fields = req.headers.get_all(name).iter();
-                for value in fields.by_ref() {
+                let mut fields = 0;
+                for value in req.headers.get_all(name) {
+                    fields += 1;
                     if let Some(token) = after(prefix.as_bytes(), value.as_bytes()) {
                         take(token)?;
                     }
                 }
                 // Who reads only the first field, or the last, must not see other credentials than we do.
-                if found.is_some() && req.headers.get_all(name).iter().count() > 1 {
+                if found.is_some() && fields > 1 {
                     return Err(Ambiguous);
                 }
             }

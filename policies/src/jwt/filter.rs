@@ -2,18 +2,18 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
 use http::HeaderName;
-use ring::digest::{SHA256, digest};
 use serde_json::Value;
 use smallvec::SmallVec;
 
-use super::cache::Digest;
-use super::claims::{self, ClaimPath, Demands, Verified};
+use super::cache::Sought;
+use super::claims::{Demands, Verified};
 use super::extract::Place;
+use super::fields::Fields;
 use super::jws::{Jws, LONGEST};
 use super::keys::{KeySet, Keys};
 use super::{Fault, json, workload};
@@ -39,8 +39,7 @@ pub(super) struct Verifier {
     pub(super) demands: Demands,
     pub(super) keys: Source,
     pub(super) places: Box<[Place]>,
-    /// Parsed and as the user wrote it: HTTP/1 keeps the case.
-    pub(super) headers: Box<[(HeaderName, Bytes, ClaimPath)]>,
+    pub(super) fields: Arc<Fields>,
     pub(super) is_workload: bool,
     pub(super) strips: bool,
 }
@@ -48,15 +47,32 @@ pub(super) struct Verifier {
 /// Where keys are.
 #[derive(Debug)]
 pub(super) enum Source {
-    Local(Arc<KeySet>),
+    Local(KeySet),
     Remote(Arc<dyn Keys>),
 }
 
-impl Source {
-    fn current(&self) -> Option<Arc<KeySet>> {
+/// Keys for one token. Those that are here are not counted: every request of every worker would count them.
+enum Current<'k> {
+    Local(&'k KeySet),
+    Fetched(Arc<KeySet>),
+}
+
+impl Deref for Current<'_> {
+    type Target = KeySet;
+
+    fn deref(&self) -> &KeySet {
         match self {
-            Self::Local(set) => Some(set.clone()),
-            Self::Remote(keys) => keys.current(),
+            Self::Local(set) => set,
+            Self::Fetched(set) => set,
+        }
+    }
+}
+
+impl Source {
+    fn current(&self) -> Option<Current<'_>> {
+        match self {
+            Self::Local(set) => Some(Current::Local(set)),
+            Self::Remote(keys) => keys.current().map(Current::Fetched),
         }
     }
 }
@@ -100,7 +116,7 @@ impl JwtFilter {
             }
         }
         let mut ours: Vec<HeaderName> =
-            verifiers.iter().flat_map(|verifier| &verifier.headers).map(|(name, ..)| name.clone()).collect();
+            verifiers.iter().flat_map(|verifier| verifier.fields.names()).cloned().collect();
         ours.sort_by(|a, b| a.as_str().cmp(b.as_str()));
         ours.dedup();
         Self {
@@ -146,10 +162,10 @@ impl JwtFilter {
             return Err(Fault::Invalid.into());
         }
         let candidates = || who.iter().filter_map(|index| Some((*index, self.verifiers.get(*index)?)));
-        let digest = sha256(token);
+        let sought = Sought::new(token);
         for (index, verifier) in candidates() {
             let Some(set) = verifier.keys.current() else { continue };
-            let Some(hit) = set.verified.get(&digest) else { continue };
+            let Some(hit) = set.verified.get(sought) else { continue };
             let Some(verified) = hit.as_ref() else { continue };
             match verifier.accept(verified, now) {
                 Ok(()) => return Ok((index, verified.clone())),
@@ -166,7 +182,8 @@ impl JwtFilter {
             candidates().find(|(_, verifier)| *verifier.demands.issuer == *issuer).ok_or(Fault::Issuer)?;
         let set = verifier.keys.current().ok_or_else(|| verifier.stop(Fault::NoKeys))?;
         set.verify(&jws).map_err(|fault| verifier.stop(fault))?;
-        let verified = Arc::new(Verified::new(digest, token.len(), claims)?);
+        let mark = sought.mark(jws.message.len());
+        let verified = Arc::new(Verified::new(mark, claims, &verifier.fields)?);
         verifier.accept(&verified, now)?;
         set.verified.put(verified.clone(), now);
         Ok((index, verified))
@@ -176,14 +193,7 @@ impl JwtFilter {
     fn tell(&self, found: &Found, req: &mut Request, ctx: &mut Context) {
         for (index, verified) in found {
             let Some(verifier) = self.verifiers.get(*index) else { continue };
-            for (name, written, path) in &verifier.headers {
-                // The first provider's word counts. Names and values are valid, so inserting cannot fail.
-                if let Some(value) = path.find(&verified.claims).and_then(claims::header)
-                    && !req.headers.contains_key(name)
-                {
-                    let _ = req.insert_header(written.clone(), value);
-                }
-            }
+            verified.fields.set(&verifier.fields, &verified.claims, req);
             if let Some(workload) = verified.workload.as_ref().filter(|_| verifier.is_workload) {
                 workload::tell(workload, &mut ctx.caller);
             }
@@ -244,14 +254,6 @@ impl Filter for JwtFilter {
             Ok(())
         }))
     }
-}
-
-fn sha256(token: &[u8]) -> Digest {
-    let mut bytes = Digest::default();
-    for (to, from) in bytes.iter_mut().zip(digest(&SHA256, token).as_ref()) {
-        *to = *from;
-    }
-    bytes
 }
 
 fn now() -> i64 {

@@ -7,6 +7,8 @@ use serde_json::{Map, Number, Value};
 
 /// The deepest nesting; an object of scalars is 1.
 pub(super) const MOST_LEVELS: usize = 64;
+/// Members that an object which is the whole text has room for from the beginning.
+pub(super) const USUAL: usize = 16;
 
 /// An object. `None`: something else, not UTF-8, a name twice (RFC 7519 section 4 lets a parser choose to refuse), too
 /// deep, or a number that is none.
@@ -83,7 +85,8 @@ impl<'de> Visitor<'de> for Strict {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let below = self.below()?;
-        let mut object = Map::new();
+        let is_whole = self.levels == MOST_LEVELS;
+        let mut object = if is_whole { Map::with_capacity(USUAL) } else { Map::new() };
         while let Some(name) = map.next_key::<String>()? {
             let value = map.next_value_seed(below)?;
             if object.insert(name, value).is_some() {

@@ -2,7 +2,7 @@
 //! configuration, never from the token.
 //!
 //! ```text
-//! places ─► digest ─► verified before? ──────────────────────────► times, issuer, audience, revocation ─► caller
+//! places ─► hash ─► verified before? ────────────────────────────► times, issuer, audience, revocation ─► caller
 //!                     └► form ─► issuer ─► keys of that issuer ─► signature ─► claims ┘
 //! ```
 //!
@@ -15,10 +15,12 @@ mod cache;
 mod claims;
 mod compile;
 mod extract;
+mod fields;
 mod filter;
 mod json;
 mod jws;
 mod keys;
+mod p256;
 mod spec;
 mod workload;
 

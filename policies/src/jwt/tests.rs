@@ -2,6 +2,7 @@
 
 mod attacks;
 mod cache;
+mod fields;
 mod key_sets;
 mod objects;
 mod oracle;

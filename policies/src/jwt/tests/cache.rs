@@ -5,56 +5,101 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::super::cache::Cache;
+use super::super::cache::{Cache, Sought};
 use super::super::claims::Verified;
+use super::super::fields::Fields;
 use super::signer::Signer;
 use super::{Fault, NOW, bearer, claims, decide, filter};
 
-fn verified(number: u64, length: usize, exp: i64) -> Arc<Verified> {
-    let mut digest = [0; 32];
-    // Spread as digests are.
-    digest[..8].copy_from_slice(&number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
-    digest[8..16].copy_from_slice(&number.to_be_bytes());
-    let claims = json!({ "exp": exp, "number": number });
-    Arc::new(Verified::new(digest, length, claims.as_object().unwrap().clone()).unwrap())
+/// A token of this number.
+fn token(number: u64) -> String {
+    format!("head.payload{number}.signature{number}")
+}
+
+/// Verified, with a claim that takes so many bytes.
+fn verified(number: u64, bytes: usize, exp: i64) -> Arc<Verified> {
+    let token = token(number);
+    let claims = json!({ "exp": exp, "number": number, "text": "x".repeat(bytes) });
+    let mark = Sought::new(token.as_bytes()).mark(token.rfind('.').unwrap());
+    let fields = Arc::new(Fields::new([]));
+    Arc::new(Verified::new(mark, claims.as_object().unwrap().clone(), &fields).unwrap())
+}
+
+fn find(cache: &Cache, token: &str) -> Option<Arc<Verified>> {
+    cache.get(Sought::new(token.as_bytes())).and_then(|found| found.clone())
 }
 
 #[test]
-fn a_verified_token_is_found_by_its_whole_digest() {
+fn a_verified_token_is_found_by_all_of_it() {
     let cache = Cache::default();
-    let one = verified(1, 100, NOW + 10);
-    assert!(cache.get(&one.digest).is_none());
+    let (one, text) = (verified(1, 100, NOW + 10), token(1));
+    assert!(find(&cache, &text).is_none());
     cache.put(one.clone(), NOW);
-    assert!(Arc::ptr_eq(cache.get(&one.digest).unwrap().as_ref().unwrap(), &one));
-    let mut near = one.digest;
-    near[31] ^= 1;
-    assert!(cache.get(&near).is_none());
+    assert!(Arc::ptr_eq(&find(&cache, &text).unwrap(), &one));
+    for at in 0..text.len() {
+        let mut near = text.clone().into_bytes();
+        near[at] ^= 1;
+        assert!(find(&cache, std::str::from_utf8(&near).unwrap()).is_none(), "{at}");
+        assert!(find(&cache, &text[..at]).is_none(), "{at}");
+    }
+    assert!(find(&cache, &format!("{text}x")).is_none());
+}
+
+/// Were two hashes the same, the bytes would still tell tokens apart.
+#[test]
+fn a_token_is_not_known_by_its_hash_alone() {
+    let mark = |token: &str| Sought::new(token.as_bytes()).mark(token.rfind('.').unwrap());
+    let one = mark("head.payload.signature");
+    assert!(one.is_of(Sought::new(b"head.payload.signature")));
+    for other in ["head.payload.signaturE", "head.payloaD.signature", "head.payload.", "head.payload", ""] {
+        assert!(!one.is_of(Sought::colliding(other.as_bytes(), &one)), "{other}");
+    }
 }
 
 #[test]
 fn the_cache_is_bounded_by_bytes_and_slots() {
     let cache = Cache::default();
-    for number in 0..20_000 {
-        cache.put(verified(number, 8192, NOW + 10), NOW);
+    for number in 0..4_000 {
+        cache.put(verified(number, 48 << 10, NOW + 10), NOW);
     }
     assert!(cache.bytes() <= 32 << 20, "{}", cache.bytes());
     assert!(cache.bytes() > 16 << 20, "{}", cache.bytes());
-    let last = verified(19_999, 8192, NOW + 10);
-    assert!(cache.get(&last.digest).is_some(), "what was put last is there");
-    let held = (0..20_000).filter(|number| cache.get(&verified(*number, 1, NOW).digest).is_some()).count();
+    assert!(find(&cache, &token(3_999)).is_some(), "what was put last is there");
+    let held = (0..4_000).filter(|number| find(&cache, &token(*number)).is_some()).count();
     assert!((100..=4096).contains(&held), "{held}");
+}
+
+/// `{"a":0}` takes some eight bytes of a token and some six hundred of memory.
+#[test]
+fn claims_weigh_what_they_take_in_memory() {
+    let cache = Cache::default();
+    let list = vec![json!({ "a": 0 }); 700];
+    let claims = json!({ "exp": NOW + 10, "list": list });
+    let text = token(1);
+    let mark = || Sought::new(text.as_bytes()).mark(text.rfind('.').unwrap());
+    let fields = Arc::new(Fields::new([]));
+    let heavy = Verified::new(mark(), claims.as_object().unwrap().clone(), &fields).unwrap();
+    assert!((700 * 300..700 * 1_200).contains(&heavy.weight), "{}", heavy.weight);
+    cache.put(Arc::new(heavy), NOW);
+    assert!(find(&cache, &text).is_none(), "it is too heavy to be kept");
+    assert_eq!(cache.bytes(), 0);
 }
 
 #[test]
 fn an_expired_token_makes_place_first() {
     let cache = Cache::default();
-    let (old, new) = (verified(7, 1, NOW - 1), verified(7 + (1 << 40), 1, NOW + 10));
-    cache.put(old, NOW - 100);
+    cache.put(verified(7, 1, NOW - 1), NOW - 100);
     for number in 0..10_000 {
         cache.put(verified(number + 100, 1, NOW + 5), NOW);
     }
-    cache.put(new.clone(), NOW);
-    assert!(cache.get(&new.digest).is_some());
+    cache.put(verified(8, 1, NOW + 10), NOW);
+    assert!(find(&cache, &token(8)).is_some());
+    // All slots had a token that is over first.
+    let cache = Cache::default();
+    (0..20_000).for_each(|number| cache.put(verified(number, 1, NOW + 1), NOW));
+    (0..1_000).for_each(|number| cache.put(verified(100_000 + number, 1, NOW + 10), NOW + 2));
+    let found = (0..1_000).filter(|number| find(&cache, &token(100_000 + number)).is_some()).count();
+    assert!(found > 700, "{found}");
 }
 
 #[test]
@@ -120,10 +165,9 @@ proptest! {
             all.insert(number, one);
         }
         let mut bytes = 0;
-        for one in all.values() {
-            if let Some(found) = cache.get(&one.digest) {
-                let found = found.as_ref().unwrap();
-                prop_assert_eq!(&found.claims, &one.claims);
+        for (number, one) in &all {
+            if let Some(found) = find(&cache, &token(*number)) {
+                prop_assert_eq!(&found.claims["number"], &one.claims["number"]);
                 bytes += found.weight;
             }
         }
