@@ -461,6 +461,10 @@ fn lists_are_as_long_as_they_may_be_and_no_longer() {
     assert!(said(ExtAuth { context_extensions: extensions(32), ..policy() }).is_ok());
     let refused = said(ExtAuth { context_extensions: extensions(33), ..policy() }).unwrap_err();
     assert_eq!(refused, "contextExtensions: has more than 32 entries");
+    let long = |bytes: usize| ContextExtension { value: Some("a".repeat(bytes)), ..extension("a".into()) };
+    assert!(said(ExtAuth { context_extensions: vec![long(4_096)], ..policy() }).is_ok());
+    let refused = said(ExtAuth { context_extensions: vec![long(4_097)], ..policy() }).unwrap_err();
+    assert_eq!(refused, "contextExtensions[0].value: is longer than 4096 bytes; shorten it");
     assert!(said(ExtAuth { headers_to_ext_auth: Some(names(64)), ..policy() }).is_ok());
     let refused = said(ExtAuth { headers_to_ext_auth: Some(names(65)), ..policy() }).unwrap_err();
     assert_eq!(refused, "headersToExtAuth: has more than 64 names");
