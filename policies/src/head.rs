@@ -164,6 +164,8 @@ mod tests {
             ("a.test b", None),
             ("[::1", None),
             ("[::1]x", None),
+            ("[::g]", None),
+            ("[::1/]:80", None),
         ] {
             assert_eq!(host(&request(b"/", Some(field))), want, "{field:?}");
         }
@@ -187,8 +189,33 @@ mod tests {
 
         let mut origin = request(b"/a?b=c", Some("old.test"));
         new.apply(&mut origin);
-        assert_eq!(origin.raw_path(), b"/a?b=c");
+        assert_eq!((origin.raw_path(), origin.uri.authority()), (&b"/a?b=c"[..], None));
         assert_eq!(origin.headers.get_all("host").iter().count(), 1);
+    }
+
+    #[test]
+    fn a_precise_name_has_labels_of_letters_digits_and_hyphens_between_and_253_bytes_at_most() {
+        let fits = |text: &str| check_precise("host", text).is_ok();
+        for text in ["a", "a-b.c9", "1.2.3.4.5", &"a".repeat(253)] {
+            assert!(fits(text), "{text}");
+        }
+        for text in [
+            "",
+            "a.",
+            ".a",
+            "a..b",
+            "-a",
+            "a-",
+            "a.-b",
+            "A",
+            "a_b",
+            "*.a",
+            "1.2.3.4",
+            "a:1",
+            &"a".repeat(254),
+        ] {
+            assert!(!fits(text), "{text}");
+        }
     }
 
     #[test]

@@ -430,7 +430,7 @@ fn the_service_is_told_what_envoy_tells() {
 #[test]
 fn the_service_is_told_the_version_and_the_first_uri_of_the_certificate_or_its_first_name() {
     let (filter, net) = (policy().compile(&Scene).unwrap(), Arc::new(Admits::default()));
-    let mut told = |names: Option<Vec<PeerName>>, version| {
+    let told = |names: Option<Vec<PeerName>>, version| {
         let peer = names.map(|names| Arc::new(crate::caller::Peer { names, ..Default::default() }));
         let mut ctx = Context { net: Some(net.clone()), ..Context::default() };
         ctx.caller.peer = peer;
@@ -441,7 +441,7 @@ fn the_service_is_told_the_version_and_the_first_uri_of_the_certificate_or_its_f
         let protocol = attributes.request.unwrap().http.unwrap().protocol;
         (attributes.source.unwrap().principal, protocol)
     };
-    let mut principal = |names: Vec<PeerName>| told(Some(names), Version::HTTP_11).0;
+    let principal = |names: Vec<PeerName>| told(Some(names), Version::HTTP_11).0;
     let uri = |name: &str| PeerName::Uri(name.into());
     let dns = |name: &str| PeerName::Dns(name.into());
     assert_eq!(principal(vec![dns("a.test"), uri("spiffe://td/a"), uri("spiffe://td/b")]), "spiffe://td/a");
@@ -461,6 +461,10 @@ fn lists_are_as_long_as_they_may_be_and_no_longer() {
     assert!(said(ExtAuth { context_extensions: extensions(32), ..policy() }).is_ok());
     let refused = said(ExtAuth { context_extensions: extensions(33), ..policy() }).unwrap_err();
     assert_eq!(refused, "contextExtensions: has more than 32 entries");
+    let long = |bytes: usize| ContextExtension { value: Some("a".repeat(bytes)), ..extension("a".into()) };
+    assert!(said(ExtAuth { context_extensions: vec![long(4_096)], ..policy() }).is_ok());
+    let refused = said(ExtAuth { context_extensions: vec![long(4_097)], ..policy() }).unwrap_err();
+    assert_eq!(refused, "contextExtensions[0].value: is longer than 4096 bytes; shorten it");
     assert!(said(ExtAuth { headers_to_ext_auth: Some(names(64)), ..policy() }).is_ok());
     let refused = said(ExtAuth { headers_to_ext_auth: Some(names(65)), ..policy() }).unwrap_err();
     assert_eq!(refused, "headersToExtAuth: has more than 64 names");
