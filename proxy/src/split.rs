@@ -71,7 +71,8 @@ impl Share {
     #[must_use]
     pub fn is(&self, wanted: &TargetBackend) -> bool {
         let TargetBackend { name, port } = wanted;
-        let is_it = |backend: &BackendRef| backend.name == *name && port.is_none_or(|port| backend.port == port);
+        let is_it =
+            |backend: &BackendRef| backend.name == *name && port.is_none_or(|port| backend.port == port);
         self.target.as_ref().is_ok_and(|cluster| is_it(&cluster.backend))
     }
 

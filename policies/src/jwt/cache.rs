@@ -45,6 +45,13 @@ impl<'t> Sought<'t> {
         Self { token, hash: other.hash }
     }
 
+    /// Whether there are two places for it.
+    #[cfg(test)]
+    pub(super) fn has_two_places(self) -> bool {
+        let [first, second] = places(self.hash);
+        first != second
+    }
+
     /// What it is known by from now on. `signed`: how many of its bytes are before the last dot.
     pub(super) fn mark(self, signed: usize) -> Mark {
         let (signed, signature) = self.token.split_at_checked(signed + 1).unwrap_or((self.token, &[]));

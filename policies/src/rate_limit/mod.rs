@@ -104,10 +104,16 @@ impl Policy for RateLimit {
         }
         match self.kind {
             Some(RateLimitType::Local) if self.local.is_none() => {
-                return Err(Invalid::field("type", "is Local, and there is no local: write it, or leave type out"));
+                return Err(Invalid::field(
+                    "type",
+                    "is Local, and there is no local: write it, or leave type out",
+                ));
             }
             Some(RateLimitType::Global) if self.global.is_none() => {
-                return Err(Invalid::field("type", "is Global, and there is no global: write it, or leave type out"));
+                return Err(Invalid::field(
+                    "type",
+                    "is Global, and there is no global: write it, or leave type out",
+                ));
             }
             Some(_) | None => {}
         }

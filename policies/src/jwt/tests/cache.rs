@@ -104,13 +104,16 @@ fn an_expired_token_makes_place_first() {
 
 #[test]
 fn of_two_tokens_in_the_places_of_a_third_the_one_that_expires_first_makes_place() {
-    // The last slot there is, and another.
-    let at = |tail: u8, exp: i64| {
-        let mut digest = [0; 32];
-        digest[..4].copy_from_slice(&[0x0f, 0xff, 0, 1]);
-        digest[31] = tail;
-        let claims = json!({ "exp": exp });
-        Arc::new(Verified::new(digest, 1, claims.as_object().unwrap().clone()).unwrap())
+    // Tokens with one hash.
+    let texts: Vec<String> = (0..9).map(token).collect();
+    let first = texts.iter().map(|text| Sought::new(text.as_bytes())).find(|sought| sought.has_two_places());
+    let first = first.unwrap().mark(4);
+    let texts = [token(1), token(2), token(3)];
+    let sought = |number: usize| Sought::colliding(texts[number].as_bytes(), &first);
+    let at = |number: usize, exp: i64| {
+        let mark = sought(number).mark(texts[number].rfind('.').unwrap());
+        let claims = json!({ "exp": exp }).as_object().unwrap().clone();
+        Arc::new(Verified::new(mark, claims, &Arc::new(Fields::new([]))).unwrap())
     };
     for (first, second, now, gone) in [
         (NOW + 5, NOW + 9, NOW, 0),
@@ -119,13 +122,13 @@ fn of_two_tokens_in_the_places_of_a_third_the_one_that_expires_first_makes_place
         (NOW + 9, NOW + 5, NOW + 6, 1),
     ] {
         let cache = Cache::default();
-        let both = [at(1, first), at(2, second)];
+        let both = [at(0, first), at(1, second)];
         both.iter().for_each(|one| cache.put(one.clone(), NOW));
-        assert!(both.iter().all(|one| cache.get(&one.digest).is_some()), "there is room for two");
-        let third = at(3, NOW + 100);
+        assert!((0..2).all(|number| cache.get(sought(number)).is_some()), "there is room for two");
+        let third = at(2, NOW + 100);
         cache.put(third.clone(), now);
-        assert!(cache.get(&third.digest).is_some());
-        let held: Vec<usize> = (0..2).filter(|at| cache.get(&both[*at].digest).is_some()).collect();
+        assert!(cache.get(sought(2)).is_some());
+        let held: Vec<usize> = (0..2).filter(|number| cache.get(sought(*number)).is_some()).collect();
         assert_eq!(held, [1 - gone], "{first} {second} {now}");
         assert_eq!(cache.bytes(), 2 * third.weight);
     }

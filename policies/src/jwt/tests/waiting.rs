@@ -9,7 +9,9 @@ use std::task::{Context as Task, Poll, Waker};
 use arc_swap::ArcSwapOption;
 use serde_json::json;
 
+use super::super::cache::Sought;
 use super::super::claims::Verified;
+use super::super::fields::Fields;
 use super::signer::{Signer, set};
 use super::{
     Context, Filter, ISSUER, Jwt, JwtFilter, KeySet, Keys, NOW, Policy, Reply, Request, Verdict, World,
@@ -182,9 +184,9 @@ fn what_was_verified_is_remembered_and_not_verified_again() {
     assert!(set.verified.bytes() > 0);
 
     let token = signer.token(&claims(&json!({ "sub": "bob" })));
-    let digest = ring::digest::digest(&ring::digest::SHA256, token.as_bytes()).as_ref().try_into().unwrap();
+    let mark = Sought::new(token.as_bytes()).mark(token.rfind('.').unwrap());
     let kept = claims(&json!({ "sub": "eve", "exp": 4_102_444_800_i64 })).as_object().unwrap().clone();
-    set.verified.put(Arc::new(Verified::new(digest, 1, kept).unwrap()), NOW);
+    set.verified.put(Arc::new(Verified::new(mark, kept, &Arc::new(Fields::new([]))).unwrap()), NOW);
     let mut ctx = Context::default();
     assert!(matches!(filter.request(&mut bearer(&token), &mut ctx, &mut ()), Verdict::Continue));
     assert_eq!(ctx.caller.tokens[0].claims["sub"], "eve");
