@@ -187,8 +187,8 @@ mod tests {
 quota server: 2 proxies, 9 messages in, 7 out, 0 buckets without a place
 gateway: quota server connected, 4 messages out, 3 in
 
-LIMIT          HOLDS                   KEYS  ADMITTED  DENIED  PROXIES  STATE     WITHOUT
-demo/shop/all  100 in 1s, 50 at once   -     13        4       2        1 active  LocalShare
+LIMIT          HOLDS                  KEYS  ADMITTED  DENIED  PROXIES  STATE     WITHOUT
+demo/shop/all  100 in 1s, 50 at once  -     13        4       2        1 active  LocalShare
 
 demo/shop/all:
   all: admitted 12, denied 3, leased to gateway/demo/edge (a) 75.0 (burst 20.0)"
