@@ -43,7 +43,7 @@ struct Descriptor {
     key: Option<String>,
     value: Option<String>,
     rate_limit: Option<RateLimit>,
-    descriptors: Option<Vec<Descriptor>>,
+    descriptors: Option<Vec<Self>>,
     shadow_mode: bool,
     quota_mode: bool,
     /// Of metrics only, as the next: taken, because nothing about limits depends on them.

@@ -38,7 +38,7 @@ pub struct Limits {
 pub(super) struct Node {
     pub(super) rule: Option<Arc<Rule>>,
     /// By `key`, or `key_value`.
-    pub(super) below: HashMap<String, Node>,
+    pub(super) below: HashMap<String, Self>,
     /// Those of `below` that end with `*`, in the order of the file.
     pub(super) wildcards: Vec<String>,
     pub(super) shares: bool,

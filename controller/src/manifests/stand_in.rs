@@ -90,16 +90,16 @@ fn document(node: &Node, problems: &[Problem]) -> Result<Objects, ()> {
     let Some(kind) = PROTECTING.into_iter().find(|protecting| protecting.as_str() == kind) else {
         return Ok(Vec::new());
     };
-    let object = match kind {
-        ObjectKind::BackendTlsPolicy => backend_tls_policy(node)?,
-        kind => attached(kind, node, problems)?,
+    let object = if kind == ObjectKind::BackendTlsPolicy {
+        backend_tls_policy(node)?
+    } else {
+        attached(kind, node, problems)?
     };
     Ok(vec![(object.key(), object, node.line)])
 }
 
 fn attached(kind: ObjectKind, node: &Node, problems: &[Problem]) -> Result<Object, ()> {
-    let targets = references(node).map(target).collect::<Option<Vec<TargetRef>>>();
-    let target_refs = targets.filter(|targets| !targets.is_empty()).ok_or(())?;
+    let target_refs = targets(node)?;
     let said: Vec<String> = problems
         .iter()
         .map(|problem| format!("{}: {}; {}", problem.field, problem.reason, problem.remedy))
@@ -118,9 +118,7 @@ fn attached(kind: ObjectKind, node: &Node, problems: &[Problem]) -> Result<Objec
 
 /// Without a host name and an authority it cannot be followed.
 fn backend_tls_policy(node: &Node) -> Result<Object, ()> {
-    let targets = references(node).map(target).collect::<Option<Vec<TargetRef>>>();
-    let targets = targets.filter(|targets| !targets.is_empty()).ok_or(())?;
-    let target_refs = targets
+    let target_refs = targets(node)?
         .into_iter()
         .map(|TargetRef { group, kind, name, section_name }| BackendTlsPolicyTargetRefs {
             group,
@@ -133,10 +131,12 @@ fn backend_tls_policy(node: &Node) -> Result<Object, ()> {
     Ok(BackendTlsPolicy { metadata: metadata(node), spec, status: None }.into())
 }
 
-fn references(node: &Node) -> impl Iterator<Item = &Node> {
+/// What it is about, both ways to write it.
+fn targets(node: &Node) -> Result<Vec<TargetRef>, ()> {
     let one = node.path(&["spec", "targetRef"]);
     let all = node.path(&["spec", "targetRefs"]).map(Node::items).unwrap_or_default();
-    one.into_iter().chain(all)
+    let targets = one.into_iter().chain(all).map(target).collect::<Option<Vec<TargetRef>>>();
+    targets.filter(|targets| !targets.is_empty()).ok_or(())
 }
 
 /// What a reference is to, in doubt to more: a section that cannot be read is all of it. `None`: it cannot be told.
