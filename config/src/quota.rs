@@ -38,6 +38,7 @@ mod divide;
 mod drive;
 mod holding;
 mod id;
+mod memory;
 pub mod proto;
 mod record;
 mod serve;
@@ -50,9 +51,10 @@ pub use client::{Client, ClientCounts, ClientOptions};
 pub use drive::{Driver, Here, Line, QuotaState, Tables, Way};
 pub use holding::Holding;
 pub use id::{BadBucket, Id};
+pub use memory::{Memory, Name, Records};
 pub use record::Record;
 pub use serve::{QuotaCounts, Quotas, Refused, Session};
-pub use server::{BadReport, Limited, Limits, Memory, Name, Records, Server, ServerCounts, ServerOptions};
+pub use server::{BadReport, Limited, Limits, Server, ServerCounts, ServerOptions};
 
 /// The domain of all our buckets.
 pub const DOMAIN: &str = "fairway";

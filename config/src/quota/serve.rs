@@ -11,8 +11,9 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 use super::book::Rights;
+use super::memory::Memory;
 use super::proto::{Crowd, Reports, Response};
-use super::server::{BadReport, Limited, Limits, Memory, Server, ServerCounts, ServerOptions};
+use super::server::{BadReport, Limited, Limits, Server, ServerCounts, ServerOptions};
 use super::{DOMAIN, Id};
 use crate::identity::{Place, ProxyId};
 

@@ -22,6 +22,6 @@ impl Conditions {
     }
 
     pub(crate) fn hold(&self, req: &Request, ctx: &Context) -> bool {
-        self.0.holds(req, ctx, &mut Key::of(0))
+        self.0.holds(req, ctx, &mut Key::of(0, false))
     }
 }

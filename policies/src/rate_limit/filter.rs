@@ -191,7 +191,7 @@ impl RateLimitFilter {
 impl Rule {
     /// The bucket of a request; `None`: the limit is not about it.
     fn key(&self, req: &Request, ctx: &Context) -> Option<Id> {
-        let mut key = Key::of(self.parts);
+        let mut key = Key::of(self.parts, matches!(self.meter, Meter::Leased(_)));
         if !self.is_shared
             && let Some((kind, route)) = &ctx.route
         {

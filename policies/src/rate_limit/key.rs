@@ -3,23 +3,42 @@
 use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 
+use ring::digest;
 use smallvec::SmallVec;
+
+/// Bytes of a digest: nobody finds two values with the same.
+const DIGEST: usize = 16;
 
 /// As it is looked up.
 pub(super) type Bytes = SmallVec<[u8; 48]>;
 
 /// A key that is being put together: parts with their lengths before them, so that no two lists of parts are one text. A
-/// part that is always alone is as it came, for people to read it.
+/// part that is always alone stands without, for people to read it.
 #[derive(Debug)]
 pub(super) struct Key {
     bytes: Bytes,
     is_alone: bool,
+    is_told: bool,
 }
 
 impl Key {
-    /// One of so many parts.
-    pub(super) fn of(parts: usize) -> Self {
-        Self { bytes: Bytes::new(), is_alone: parts == 1 }
+    /// One of so many parts; `is_told`: others get to know it.
+    pub(super) fn of(parts: usize, is_told: bool) -> Self {
+        Self { bytes: Bytes::new(), is_alone: parts == 1, is_told }
+    }
+
+    /// What may be a secret, such as an API key in a header field: whoever is told the key is told its digest.
+    pub(super) fn secret(&mut self, part: &[u8]) {
+        if !self.is_told {
+            return self.part(part);
+        }
+        let digest = digest::digest(&digest::SHA256, part);
+        let mut text = Bytes::new();
+        for byte in digest.as_ref().iter().take(DIGEST) {
+            // Writing to memory cannot fail.
+            let _ = write!(Text(&mut text), "{byte:02x}");
+        }
+        self.part(&text);
     }
 
     pub(super) fn part(&mut self, part: &[u8]) {
@@ -77,7 +96,7 @@ mod tests {
     use super::*;
 
     fn key(parts: &[&[u8]]) -> Bytes {
-        let mut key = Key::of(parts.len().max(2));
+        let mut key = Key::of(parts.len().max(2), true);
         parts.iter().for_each(|part| key.part(part));
         key.finish()
     }
@@ -95,15 +114,23 @@ mod tests {
     #[test]
     fn what_is_alone_is_as_it_came_and_addresses_can_be_read() {
         let of = |address: &str| {
-            let mut key = Key::of(1);
+            let mut key = Key::of(1, true);
             key.network(address.parse().unwrap());
             String::from_utf8(key.finish().to_vec()).unwrap()
         };
         assert_eq!(of("192.0.2.107"), "192.0.2.107");
         assert_eq!(of("::ffff:10.0.0.1"), "10.0.0.1");
         assert_eq!(of("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64");
-        let mut key = Key::of(1);
+        let mut key = Key::of(1, true);
         key.part(b"alice");
         assert_eq!(&key.finish()[..], b"alice");
+        let secret = |is_told| {
+            let mut key = Key::of(1, is_told);
+            key.secret(b"alice");
+            key.finish().to_vec()
+        };
+        // As sha256sum tells it.
+        assert_eq!(secret(true), b"2bd806c97f0e00af1a1fc3328fa763a9");
+        assert_eq!(secret(false), b"alice", "nobody else gets to know it");
     }
 }

@@ -245,7 +245,11 @@ impl Condition {
                 let value = of.find(req, ctx);
                 match (test, value) {
                     (Test::Distinct, Some(value)) => {
-                        key.part(&value);
+                        if of.may_be_secret() {
+                            key.secret(&value)
+                        } else {
+                            key.part(&value)
+                        }
                         true
                     }
                     (Test::Distinct, None) => false,
@@ -277,6 +281,14 @@ impl Condition {
 }
 
 impl Attribute {
+    /// Whether clients prove something by it.
+    fn may_be_secret(&self) -> bool {
+        match self {
+            Self::Header(_) | Self::Param(_) => true,
+            Self::Claim(..) | Self::ApiClient | Self::Workload => false,
+        }
+    }
+
     pub(crate) fn find<'r>(&self, req: &'r Request, ctx: &'r Context) -> Option<Cow<'r, [u8]>> {
         match self {
             Self::Header(name) => joined(&req.headers, name),
