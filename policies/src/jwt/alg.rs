@@ -1,6 +1,6 @@
 //! Signatures. Which algorithm verifies is a property of the key, never of the token (RFC 8725 section 3.1).
 //!
-//! `ring`, the provider of the tree, is called directly. `jsonwebtoken` would verify with it only through a provider that is
+//! `ring`, the provider of the tree, is called directly, save for ES256 ([`p256`]). `jsonwebtoken` would verify with it only through a provider that is
 //! installed for the whole process, panics where none is, boxes a verifier for each token, and takes the algorithm from
 //! the token's header; of what it parses it accepts names twice, `crit`, and key sets with private keys.
 
