@@ -1,14 +1,12 @@
 //! Signatures. Which algorithm verifies is a property of the key, never of the token (RFC 8725 section 3.1).
 //!
-//! `ring`, the provider of the tree, is called directly, save for ES256 ([`p256`]). `jsonwebtoken` would verify with it only through a provider that is
+//! `ring`, the provider of the tree, is called directly. `jsonwebtoken` would verify with it only through a provider that is
 //! installed for the whole process, panics where none is, boxes a verifier for each token, and takes the algorithm from
 //! the token's header; of what it parses it accepts names twice, `crit`, and key sets with private keys.
 
 use ring::signature::{
     self, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey, VerificationAlgorithm,
 };
-
-use super::p256;
 
 /// An algorithm of RFC 7518 section 3.1 or RFC 8037 that is accepted. No `none`, no HMAC: who can verify could sign. No
 /// ES512, which `ring` does not have.
@@ -64,28 +62,21 @@ impl Alg {
     fn of_points(self) -> Option<&'static dyn VerificationAlgorithm> {
         match self {
             // JWS has r and s at full length, one after the other (RFC 7518 section 3.4), not in ASN.1.
+            Self::Es256 => Some(&signature::ECDSA_P256_SHA256_FIXED),
             Self::Es384 => Some(&signature::ECDSA_P384_SHA384_FIXED),
             Self::EdDsa => Some(&signature::ED25519),
-            Self::Rs256
-            | Self::Rs384
-            | Self::Rs512
-            | Self::Ps256
-            | Self::Ps384
-            | Self::Ps512
-            | Self::Es256 => None,
+            Self::Rs256 | Self::Rs384 | Self::Rs512 | Self::Ps256 | Self::Ps384 | Self::Ps512 => None,
         }
     }
 }
 
 /// A public key.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum PublicKey {
     /// Big-endian, without leading zeros.
     Rsa { n: Box<[u8]>, e: Box<[u8]> },
     /// As `ring` takes it: uncompressed (SEC 1), or 32 bytes of Ed25519.
     Point(Box<[u8]>),
-    /// Of ES256.
-    P256(p256::Key),
 }
 
 impl PublicKey {
@@ -98,7 +89,6 @@ impl PublicKey {
             Self::Point(point) => alg
                 .of_points()
                 .is_some_and(|alg| UnparsedPublicKey::new(alg, point).verify(message, shown).is_ok()),
-            Self::P256(key) => alg == Alg::Es256 && key.verifies(message, shown),
         }
     }
 }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::alg::{Alg, PublicKey};
 use super::cache::Cache;
 use super::jws::{Jws, decode};
-use super::{Fault, json, p256};
+use super::{Fault, json};
 
 /// The largest set, in bytes.
 pub const LARGEST_SET: usize = 1 << 20;
@@ -54,7 +54,7 @@ pub struct KeySet {
     pub(super) verified: Cache,
 }
 
-#[derive(Debug, PartialEq)]
+#[derive(Debug, PartialEq, Eq)]
 struct Key {
     kid: Option<Box<str>>,
     alg: Alg,
@@ -202,7 +202,7 @@ fn public(key: &Map<String, Value>) -> Result<(Alg, PublicKey), String> {
         if x.len() != size || y.len() != size {
             return Err("has coordinates of another length than its curve's".to_owned());
         }
-        Ok([&[4], &*x, &*y].concat())
+        Ok(PublicKey::Point([&[4], &*x, &*y].concat().into()))
     };
     match (text("kty")?, text("crv")?) {
         (Some("RSA"), None) => {
@@ -213,11 +213,8 @@ fn public(key: &Map<String, Value>) -> Result<(Alg, PublicKey), String> {
             }
             rsa(&bytes("n")?, &bytes("e")?).map(|public| (alg, public))
         }
-        (Some("EC"), Some("P-256")) => {
-            let key = p256::Key::read(&point(32)?).ok_or("has coordinates of no point of its curve")?;
-            Ok((fits(Alg::Es256)?, PublicKey::P256(key)))
-        }
-        (Some("EC"), Some("P-384")) => Ok((fits(Alg::Es384)?, PublicKey::Point(point(48)?.into()))),
+        (Some("EC"), Some("P-256")) => Ok((fits(Alg::Es256)?, point(32)?)),
+        (Some("EC"), Some("P-384")) => Ok((fits(Alg::Es384)?, point(48)?)),
         (Some("OKP"), Some("Ed25519")) => {
             let x = bytes("x")?;
             let public = (x.len() == 32).then(|| PublicKey::Point(x.into()));

@@ -20,7 +20,6 @@ mod filter;
 mod json;
 mod jws;
 mod keys;
-mod p256;
 mod spec;
 mod workload;
 
