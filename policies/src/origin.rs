@@ -220,6 +220,7 @@ mod tests {
             ("https://a.test.b.test", Https, "a.test", false),
             ("https://[::1]:8080", Https, "[::1]:8080", true),
             ("https://[::1]8080", Https, "[::1]", false),
+            ("https://a.test:+443", Https, "a.test", false),
             ("null", Https, "a.test", false),
             ("null", Https, "", false),
             ("", Https, "", false),
