@@ -15,11 +15,11 @@ mod limits;
 pub mod proto;
 mod serve;
 
-pub use crate::unit::Unit;
 pub use counters::Counters;
 pub use decide::{Asked, decide};
 pub use file::{BadFile, File};
 pub use limits::{Limits, Rule};
+pub use policies::rate_limit::Unit;
 pub use serve::Service;
 
 #[cfg(test)]

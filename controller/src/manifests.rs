@@ -8,6 +8,7 @@ mod finding;
 mod loader;
 mod node;
 mod object;
+pub mod roots;
 mod scalar;
 mod schema;
 mod split;

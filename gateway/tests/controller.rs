@@ -20,6 +20,10 @@ use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+mod support;
+
+use self::support::{backend, free_port};
+
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Stands in for TokenReview: every token is that of the one Gateway.
@@ -59,30 +63,6 @@ async fn controller(files: &Path) -> Controller {
     let server =
         Server { hub: hub.clone(), quotas, tls, authenticate: Arc::new(FakeTokens), issue: authority };
     Controller { hub, address, task: tokio::spawn(server.serve(listener)), _tls: keep }
-}
-
-/// A backend that answers 200 to whatever comes.
-async fn backend() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                let mut head = [0; 4096];
-                while stream.read(&mut head).await.is_ok_and(|read| read > 0) {
-                    if stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello").await.is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-    });
-    address
-}
-
-/// A port that was free a moment ago.
-async fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
 }
 
 /// A Gateway with so many routes; the last is for `last.example.com`.

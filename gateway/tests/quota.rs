@@ -19,6 +19,10 @@ use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+mod support;
+
+use self::support::{backend, free_port};
+
 const PATIENCE: Duration = Duration::from_secs(60);
 const GATEWAYS: usize = 3;
 /// Requests in a second, and at once.
@@ -83,29 +87,6 @@ impl Controller {
         _ = self.task.await;
         _ = self.quotas.await;
     }
-}
-
-async fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
-}
-
-/// A backend that answers 200 to whatever comes.
-async fn backend() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                let mut head = [0; 4096];
-                while stream.read(&mut head).await.is_ok_and(|read| read > 0) {
-                    if stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-    });
-    address
 }
 
 /// A Gateway for each port, all held to one limit, and a route on all of them.

@@ -35,6 +35,7 @@ mod registry;
 mod reference;
 mod sample;
 mod schema;
+mod set_cookie;
 
 pub mod api_key_auth;
 pub mod basic_auth;

@@ -158,9 +158,7 @@ impl Turning {
         // A share of weight 0 ends where the one before it does, so it is never the first beyond `place`.
         Some(self.ends.partition_point(|end| *end <= place))
     }
-}
 
-impl Turning {
     /// Weighted rendezvous hashing (Schindelhauer, Schomaker 2005): each share draws a time that its weight makes short; the
     /// first has the key. Others' weights are nothing to it, so a key moves only when its own share's shrinks, or another's
     /// grows past it.

@@ -1,12 +1,13 @@
 //! `fairway rls`: a rate limit service.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use config::rls::{BadFile, Counters, File, Limits, Service};
+use controller::manifests::roots;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 
@@ -24,19 +25,29 @@ pub(crate) fn run(args: &Rls) -> anyhow::Result<bool> {
 }
 
 async fn serve(args: &Rls) -> anyhow::Result<()> {
-    let mut watch = Watch::new(args.files.iter().map(|path| directory(path)).collect())?;
-    let limits = Arc::new(ArcSwap::from_pointee(read(args)?));
+    let mut watch = Watch::new(roots::directories(&args.files))?;
+    let mut texts = read(args)?;
+    let served = Arc::new(ArcSwap::from_pointee(limits(args, &texts)?));
     let listener = TcpListener::bind(args.listen).await;
     let listener = listener.with_context(|| format!("cannot listen at {}", args.listen))?;
     output::line(&format!("ready at {}; watching for changes; Ctrl-C ends", listener.local_addr()?));
     let counters = Arc::new(Counters::new(args.keys as usize));
-    let service = Service { limits: limits.clone(), counters }.serve(listener);
+    let service = Service { limits: served.clone(), counters }.serve(listener);
     let changes = async {
         loop {
             watch.next().await;
-            match read(args) {
-                Ok(read) => {
-                    limits.store(Arc::new(read));
+            let changed = match read(args) {
+                // Another file of the directory.
+                Ok(now) if now == texts => continue,
+                Ok(now) => {
+                    texts = now;
+                    limits(args, &texts).map_err(Into::into)
+                }
+                Err(error) => Err(error),
+            };
+            match changed {
+                Ok(limits) => {
+                    served.store(Arc::new(limits));
                     output::line("live");
                 }
                 Err(error) => output::line(&format!("refused: {error:#}; what was read before holds on")),
@@ -51,29 +62,18 @@ async fn serve(args: &Rls) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn directory(path: &Path) -> PathBuf {
-    let parent = || path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if path.is_dir() { path.to_path_buf() } else { parent().to_path_buf() }
+/// All files as they are now, in order of their names.
+fn read(args: &Rls) -> anyhow::Result<Vec<(PathBuf, String)>> {
+    let mut paths = roots::files(&args.files);
+    paths.sort();
+    let read = |path: PathBuf| {
+        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        Ok((path, text))
+    };
+    paths.into_iter().map(read).collect()
 }
 
-/// All files as they are now, in order of their names.
-fn read(args: &Rls) -> anyhow::Result<Limits> {
-    let mut paths = Vec::new();
-    for path in &args.files {
-        if path.is_dir() {
-            let entries = fs::read_dir(path).with_context(|| path.display().to_string())?;
-            let files = entries.filter_map(Result::ok).map(|entry| entry.path());
-            paths.extend(files.filter(|path| path.extension().is_some_and(|is| is == "yaml" || is == "yml")));
-        } else {
-            paths.push(path.clone());
-        }
-    }
-    paths.sort();
-    let bad = |bad: BadFile| anyhow!("{bad}");
-    let mut files = Vec::new();
-    for path in paths {
-        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        files.push(File::read(&path.display().to_string(), &text).map_err(bad)?);
-    }
-    Limits::of(&files, args.merge_domains).map_err(bad)
+fn limits(args: &Rls, texts: &[(PathBuf, String)]) -> Result<Limits, BadFile> {
+    let files = texts.iter().map(|(path, text)| File::read(&path.display().to_string(), text));
+    Limits::of(&files.collect::<Result<Vec<_>, _>>()?, args.merge_domains)
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use policies::lease::Table;
+use policies::rate_limit::nanos;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -165,7 +166,7 @@ impl Work {
     }
 
     fn now(&self) -> u64 {
-        u64::try_from((self.driver.clock)().as_nanos()).unwrap_or(u64::MAX)
+        nanos((self.driver.clock)())
     }
 
     fn look_after(&mut self) {

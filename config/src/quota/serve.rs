@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
+use policies::rate_limit::nanos;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
@@ -331,8 +332,4 @@ impl Limits for Allowed<'_> {
 fn epoch() -> u32 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u32::try_from(since.as_secs() & u64::from(u32::MAX)).unwrap_or(1)
-}
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

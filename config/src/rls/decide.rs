@@ -9,7 +9,7 @@ use smallvec::{SmallVec, smallvec};
 use super::counters::Counters;
 use super::limits::{Limits, Rule};
 use super::proto::{Code, Descriptor, DescriptorStatus, RateLimit, Request, Response, Span};
-use crate::unit::Unit;
+use crate::unit;
 
 /// Bytes of keys and values of one descriptor.
 const LONGEST: usize = 16 << 10;
@@ -55,11 +55,11 @@ pub fn decide(limits: &Limits, counters: &Counters, request: &Request, now: u64)
     for descriptor in descriptors {
         held.push(limit(limits, domain, descriptor)?);
     }
-    let replaced: HashSet<String> =
-        held.iter().flatten().flat_map(|(rule, _)| rule.replaces.iter().cloned()).collect();
+    let replaced: HashSet<&str> =
+        held.iter().flatten().flat_map(|(rule, _)| rule.replaces.iter().map(String::as_str)).collect();
     let mut overall = Code::Ok;
     let statuses = descriptors.iter().zip(&held).map(|(descriptor, held)| {
-        let held = held.as_ref().filter(|(rule, _)| rule.name.is_empty() || !replaced.contains(&rule.name));
+        let held = held.as_ref().filter(|(rule, _)| rule.name.is_empty() || !replaced.contains(&*rule.name));
         // A cost of 0 asks without counting, where the descriptor says it; else it is not said, and means 1.
         let cost = descriptor.hits_addend.unwrap_or_else(|| u64::from(*hits_addend).max(1));
         let status = status(domain, descriptor, held, counters, now, cost);
@@ -82,7 +82,7 @@ fn limit<'l>(limits: &'l Limits, domain: &str, descriptor: &Descriptor) -> Resul
         return Ok(None);
     }
     if let Some(own) = descriptor.limit {
-        let unit = Unit::numbered(own.unit).ok_or(Asked::NoUnit)?;
+        let unit = unit::numbered(own.unit).ok_or(Asked::NoUnit)?;
         let rule = Rule {
             limit: Some((own.requests_per_unit, unit)),
             name: String::new(),
@@ -111,7 +111,7 @@ fn status(
     };
     let Some((rule, shared)) = held else { return free(0) };
     let Some((most, unit)) = rule.limit else { return free(u32::MAX) };
-    let span = unit.seconds();
+    let span = unit.duration().as_secs();
     let begun = now / span * span;
     let key = key(domain, descriptor, shared, begun);
     let count = counters.add(&key, begun + span, now, cost).saturating_add(cost);
@@ -120,11 +120,11 @@ fn status(
         code: if is_over { Code::OverLimit } else { Code::Ok }.into(),
         current_limit: Some(RateLimit {
             requests_per_unit: most,
-            unit: unit as i32,
+            unit: unit::number(unit),
             name: rule.name.clone(),
         }),
         limit_remaining: u64::from(most).saturating_sub(count) as u32,
-        duration_until_reset: Some(Span { seconds: (begun + span - now) as i64 }),
+        duration_until_reset: Some(Span { seconds: (begun + span - now) as i64, nanos: 0 }),
     }
 }
 

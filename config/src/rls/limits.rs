@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use policies::rate_limit::Unit;
 use smallvec::SmallVec;
 
 use super::proto::Entry;
-use crate::unit::Unit;
 
 /// A limit.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,6 +3,8 @@
 
 use prost::{Enumeration, Message};
 
+pub use crate::quota::proto::Span;
+
 /// The method.
 pub const SHOULD_RATE_LIMIT: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
 
@@ -96,14 +98,6 @@ pub struct RateLimit {
     /// Its name, if it has one.
     #[prost(string, tag = "3")]
     pub name: String,
-}
-
-/// `google.protobuf.Duration`.
-#[derive(Clone, Copy, PartialEq, Eq, Message)]
-pub struct Span {
-    /// Whole seconds.
-    #[prost(int64, tag = "1")]
-    pub seconds: i64,
 }
 
 /// `RateLimitResponse.Code`.

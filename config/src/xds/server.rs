@@ -1,5 +1,6 @@
 //! The controller's end: TLS, certificates for proxies, and streams.
 
+mod answers;
 mod call;
 mod certificates;
 mod connection;

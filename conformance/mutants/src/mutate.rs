@@ -51,6 +51,14 @@ impl Planter<'_> {
         self.source.get(at.span().byte_range()).unwrap_or_default()
     }
 
+    /// A function, and what is in it.
+    fn named(&mut self, sig: &Signature, block: &Block, inside: impl FnOnce(&mut Self)) {
+        self.within.push(sig.ident.to_string());
+        self.function(sig, block);
+        inside(self);
+        self.within.pop();
+    }
+
     /// Adds a mutant; `before` may use its number as `{is}`, a call that is true when it is alive.
     fn add(&mut self, at: Range<usize>, span: Span, what: impl Into<String>, before: &str, after: &str) {
         let is = format!("crate::mutant::is({})", self.id);
@@ -167,28 +175,19 @@ impl<'ast> Visit<'ast> for Planter<'_> {
 
     fn visit_item_fn(&mut self, item: &'ast ItemFn) {
         if item.sig.constness.is_none() && !is_test(&item.attrs) {
-            self.within.push(item.sig.ident.to_string());
-            self.function(&item.sig, &item.block);
-            visit::visit_item_fn(self, item);
-            self.within.pop();
+            self.named(&item.sig, &item.block, |planter| visit::visit_item_fn(planter, item));
         }
     }
 
     fn visit_impl_item_fn(&mut self, item: &'ast ImplItemFn) {
         if item.sig.constness.is_none() && !is_test(&item.attrs) {
-            self.within.push(item.sig.ident.to_string());
-            self.function(&item.sig, &item.block);
-            visit::visit_impl_item_fn(self, item);
-            self.within.pop();
+            self.named(&item.sig, &item.block, |planter| visit::visit_impl_item_fn(planter, item));
         }
     }
 
     fn visit_trait_item_fn(&mut self, item: &'ast TraitItemFn) {
         if let Some(block) = &item.default {
-            self.within.push(item.sig.ident.to_string());
-            self.function(&item.sig, block);
-            visit::visit_trait_item_fn(self, item);
-            self.within.pop();
+            self.named(&item.sig, block, |planter| visit::visit_trait_item_fn(planter, item));
         }
     }
 

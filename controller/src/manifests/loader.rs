@@ -12,6 +12,7 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::finding::{Code, Finding};
+use super::roots::{self, is_manifest};
 use super::version::{Version, nothing, objects, parse, read_text, unreadable};
 use super::{Change, ChangeKind, Ignored, Reload, stand_in};
 use crate::{Object, ObjectKey};
@@ -79,18 +80,7 @@ impl Loader {
     /// The directories in which files of this loader appear and change.
     #[must_use]
     pub fn directories(&self) -> Vec<PathBuf> {
-        let mut directories: Vec<PathBuf> = self
-            .roots
-            .iter()
-            .map(|root| match root.parent() {
-                _ if root.is_dir() => root.clone(),
-                Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
-                _ => PathBuf::from("."),
-            })
-            .collect();
-        directories.sort();
-        directories.dedup();
-        directories
+        roots::directories(&self.roots)
     }
 
     /// Every object that serves.
@@ -143,7 +133,7 @@ impl Loader {
 
     /// Reads everything again.
     pub fn reload_all(&mut self) -> Reload {
-        self.read_all(self.list().into_iter().chain(self.files.keys().cloned()).collect())
+        self.read_all(roots::files(&self.roots).into_iter().chain(self.files.keys().cloned()).collect())
     }
 
     fn read_all(&mut self, mut paths: Vec<PathBuf>) -> Reload {
@@ -170,20 +160,6 @@ impl Loader {
                     .any(|root| root == path || (path.parent() == Some(root) && is_manifest(path)))
         };
         [path, path.strip_prefix(".").unwrap_or(path)].into_iter().find(|path| is_ours(path))
-    }
-
-    fn list(&self) -> Vec<PathBuf> {
-        let mut files = Vec::new();
-        for root in &self.roots {
-            match fs::read_dir(root) {
-                Ok(entries) => {
-                    let paths = entries.filter_map(Result::ok).map(|entry| entry.path());
-                    files.extend(paths.filter(|path| is_manifest(path) && path.is_file()));
-                }
-                Err(_) => files.push(root.clone()),
-            }
-        }
-        files
     }
 
     /// Reads one file: what it says now waits in `waiting` or is in `findings`.
@@ -301,10 +277,4 @@ impl Loader {
         changes.sort_by(|a, b| a.object.cmp(&b.object));
         changes
     }
-}
-
-fn is_manifest(path: &Path) -> bool {
-    let is_hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
-    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
-    !is_hidden && matches!(extension, "yaml" | "yml" | "json")
 }

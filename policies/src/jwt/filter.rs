@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::future::Future;
 use std::ops::Deref;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -68,6 +70,16 @@ impl Deref for Current<'_> {
     }
 }
 
+impl Current<'_> {
+    /// The set, if it may be replaced by a newer one.
+    fn fetched(&self) -> Option<Arc<KeySet>> {
+        match self {
+            Self::Local(_) => None,
+            Self::Fetched(set) => Some(set.clone()),
+        }
+    }
+}
+
 impl Source {
     fn current(&self) -> Option<Current<'_>> {
         match self {
@@ -90,12 +102,26 @@ pub(super) type Found = SmallVec<[(usize, Arc<Verified>); 1]>;
 #[derive(Debug)]
 pub(super) struct Stop {
     pub(super) fault: Fault,
-    keys: Option<Arc<dyn Keys>>,
+    newer: Option<Newer>,
+}
+
+/// Where newer keys may come from.
+#[derive(Debug)]
+struct Newer {
+    keys: Arc<dyn Keys>,
+    /// What did not have the key.
+    seen: Option<Arc<KeySet>>,
+}
+
+impl Newer {
+    fn wanted(self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+        self.keys.wanted(self.seen.as_ref())
+    }
 }
 
 impl From<Fault> for Stop {
     fn from(fault: Fault) -> Self {
-        Self { fault, keys: None }
+        Self { fault, newer: None }
     }
 }
 
@@ -180,8 +206,8 @@ impl JwtFilter {
         let issuer = claims.get("iss").and_then(Value::as_str).ok_or(Fault::Issuer)?;
         let (index, verifier) =
             candidates().find(|(_, verifier)| *verifier.demands.issuer == *issuer).ok_or(Fault::Issuer)?;
-        let set = verifier.keys.current().ok_or_else(|| verifier.stop(Fault::NoKeys))?;
-        set.verify(&jws).map_err(|fault| verifier.stop(fault))?;
+        let set = verifier.keys.current().ok_or_else(|| verifier.stop(Fault::NoKeys, None))?;
+        set.verify(&jws).map_err(|fault| verifier.stop(fault, set.fetched()))?;
         let mark = sought.mark(jws.message.len());
         let verified = Arc::new(Verified::new(mark, claims, &verifier.fields)?);
         verifier.accept(&verified, now)?;
@@ -216,13 +242,14 @@ impl Verifier {
         Ok(())
     }
 
-    fn stop(&self, fault: Fault) -> Stop {
-        let newer = matches!(fault, Fault::UnknownKey | Fault::NoKeys);
-        let keys = match &self.keys {
-            Source::Remote(keys) if newer => Some(keys.clone()),
+    fn stop(&self, fault: Fault, seen: Option<Arc<KeySet>>) -> Stop {
+        let newer = match &self.keys {
+            Source::Remote(keys) if matches!(fault, Fault::UnknownKey | Fault::NoKeys) => {
+                Some(Newer { keys: keys.clone(), seen })
+            }
             Source::Remote(_) | Source::Local(_) => None,
         };
-        Stop { fault, keys }
+        Stop { fault, newer }
     }
 }
 
@@ -245,11 +272,20 @@ impl Filter for JwtFilter {
             Err(stop) => stop,
         };
         // A shadow delays nobody.
-        let fetched = stop.keys.filter(|_| !self.is_shadow).and_then(|keys| keys.wanted());
+        let fetched = stop.newer.filter(|_| !self.is_shadow).and_then(Newer::wanted);
         let Some(fetched) = fetched else { return Verdict::Reply(stop.fault.reply()) };
         Verdict::Wait(Box::pin(async move {
             fetched.await;
-            let found = self.admit(req, now()).map_err(|stop| stop.fault.reply())?;
+            let mut found = self.admit(req, now());
+            // That fetch may have begun before the key was published; the next one does not. Without any keys once is enough.
+            if let Err(stop) = &mut found
+                && stop.fault == Fault::UnknownKey
+                && let Some(fetched) = stop.newer.take().and_then(Newer::wanted)
+            {
+                fetched.await;
+                found = self.admit(req, now());
+            }
+            let found = found.map_err(|stop| stop.fault.reply())?;
             self.tell(&found, req, ctx);
             Ok(())
         }))

@@ -23,9 +23,13 @@ pub trait Keys: Send + Sync + fmt::Debug {
     /// The keys as last fetched, as long as they may be used; `None`: there are none, so nobody is let in. Never waits.
     fn current(&self) -> Option<Arc<KeySet>>;
 
-    /// Asks for keys to be fetched now: a token names one that is not there, or there are none. Ends with the fetch, within 2
-    /// s. `None`: it is too early to ask again, or too many wait; the request is refused now.
-    fn wanted(self: Arc<Self>) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>>;
+    /// Asks for keys to be fetched now: a token names one that is not among those it has `seen`, or there are none. Ends at
+    /// once if there are others now; else with the fetch, within 2 s, which may be one that had begun before. `None`: it is too
+    /// early to ask again, or too many wait; the request is refused now.
+    fn wanted(
+        self: Arc<Self>,
+        seen: Option<&Arc<KeySet>>,
+    ) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>>;
 }
 
 /// Keys that nobody fetches: there never are any.
@@ -37,7 +41,10 @@ impl Keys for NoKeys {
         None
     }
 
-    fn wanted(self: Arc<Self>) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+    fn wanted(
+        self: Arc<Self>,
+        _seen: Option<&Arc<KeySet>>,
+    ) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
         None
     }
 }

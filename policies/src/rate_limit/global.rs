@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::leased::nanos;
 use super::spec::{Algorithm, Limit, LimitRule};
 use crate::lease::{self, Expired, Terms};
 use crate::schema::{Bounds, within};
@@ -84,7 +85,7 @@ impl GlobalLimits {
             Fallback::Closed => Expired::Closed,
             Fallback::Open => Expired::Open,
         };
-        let reuse = u64::try_from(kept.as_nanos()).unwrap_or(u64::MAX);
+        let reuse = nanos(kept);
         // How many proxies there are, they are told by whoever leases.
         Ok(Terms { limit, proxies: 1, reuse, expired, is_lost: false })
     }

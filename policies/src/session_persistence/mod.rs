@@ -10,13 +10,14 @@ use std::time;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderName, HeaderValue};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::edits::RESERVED;
 use crate::extract::cookie;
-use crate::{Context, Duration, Filter, Invalid, Lookup, Policy, Request, Response, Scheme, Verdict, stable};
+use crate::set_cookie::SetCookie;
+use crate::{Context, Duration, Filter, Invalid, Lookup, Policy, Request, Response, Verdict, stable};
 
 /// Fields that are not for this, beside those of the connection.
 const TAKEN: [&str; 4] = ["authorization", "content-type", "cookie", "set-cookie"];
@@ -180,19 +181,18 @@ impl Filter for SessionFilter {
             return;
         }
         let value = self.write(got);
-        // Neither can fail: all of it is visible ASCII, as the request's path was.
         match &self.carrier {
-            Carrier::Cookie(name) => {
-                let path = path.as_deref().unwrap_or("/");
-                let age = self.timeout.filter(|_| self.is_permanent);
-                let age = age.map_or_else(String::new, |age| format!("; Max-Age={age}"));
-                let secure = if ctx.scheme == Scheme::Https { "; Secure" } else { "" };
-                let cookie = format!("{name}={value}; Path={path}{age}; HttpOnly; SameSite=Strict{secure}");
-                if let Ok(cookie) = HeaderValue::try_from(cookie) {
-                    let _ = rsp.append_header(header::SET_COOKIE, cookie);
-                }
+            Carrier::Cookie(name) => SetCookie {
+                name,
+                value: &value,
+                path: path.as_deref().unwrap_or("/"),
+                max_age: self.timeout.filter(|_| self.is_permanent),
+                same_site: "Strict",
+                scheme: ctx.scheme,
             }
+            .give(rsp),
             Carrier::Header(name) => {
+                // It cannot fail: base64.
                 if let Ok(value) = HeaderValue::try_from(value) {
                     let _ = rsp.insert_header(name.clone(), value);
                 }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::{BackendRef, Upstream};
+use crate::{BackendRef, Scheme, Upstream};
 
 struct Nothing;
 

@@ -4,11 +4,12 @@ use std::time;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::{HeaderName, HeaderValue, header};
+use http::HeaderName;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::schema::{Bounds, TOKEN, form, within};
+use crate::set_cookie::SetCookie;
 use crate::{Duration, Invalid, Response, Scheme, stable};
 
 /// How long clients may keep it; browsers keep none longer than 400 days.
@@ -36,8 +37,7 @@ impl StickyCookie {
             return Err(Invalid::field("stickyBy.cookie.name", message));
         }
         let ttl = self.ttl.map(|ttl| TTL.check("stickyBy.cookie.ttl", ttl)).transpose()?;
-        let age = ttl.map_or_else(String::new, |ttl| format!("; Max-Age={}", ttl.as_secs()));
-        Ok(Cookie { name: self.name.as_str().into(), age: age.into() })
+        Ok(Cookie { name: self.name.as_str().into(), max_age: ttl.map(|ttl| ttl.as_secs()) })
     }
 }
 
@@ -45,7 +45,8 @@ impl StickyCookie {
 #[derive(Debug)]
 pub(super) struct Cookie {
     name: Box<str>,
-    age: Box<str>,
+    /// In seconds.
+    max_age: Option<u64>,
 }
 
 impl Cookie {
@@ -61,13 +62,15 @@ impl Cookie {
     }
 
     pub(super) fn give(&self, rsp: &mut Response, value: u64, scheme: Scheme) {
-        let secure = if scheme == Scheme::Https { "; Secure" } else { "" };
-        let Self { name, age } = self;
-        let cookie = format!("{name}={}; Path=/{age}; HttpOnly; SameSite=Lax{secure}", text(value));
-        // All of it is visible ASCII.
-        if let Ok(cookie) = HeaderValue::try_from(cookie) {
-            let _ = rsp.append_header(header::SET_COOKIE, cookie);
+        SetCookie {
+            name: &self.name,
+            value: &text(value),
+            path: "/",
+            max_age: self.max_age,
+            same_site: "Lax",
+            scheme,
         }
+        .give(rsp);
     }
 }
 

@@ -27,8 +27,6 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const MOST_WAITING: usize = 1024;
 /// The longest pause after a fetch that failed, unless the first is longer.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// A request may have looked for its key just before newer ones came.
-const JUST_NOW: Duration = Duration::from_millis(100);
 
 /// Keys of one issuer.
 #[derive(Debug)]
@@ -51,8 +49,6 @@ pub(super) struct Source {
 struct State {
     /// When the keys in use were there.
     good: Option<Instant>,
-    /// When the last fetch ended.
-    ended: Option<Instant>,
     /// When a request last asked for one.
     asked: Option<Instant>,
     /// One is under way, or about to be.
@@ -106,7 +102,6 @@ impl Source {
         let now = Instant::now();
         let mut state = self.state.lock();
         state.is_pending = false;
-        state.ended = Some(now);
         let pause = match outcome {
             Ok(set) => {
                 self.fetched.fetch_add(1, Ordering::Relaxed);
@@ -131,8 +126,9 @@ impl Source {
                 pause
             }
         };
-        drop(state);
+        // Before anybody can ask for the next one: who waits for that must not be woken by this.
         self.ended.send_modify(|ended| *ended += 1);
+        drop(state);
         // A fifth earlier at most, so that proxies do not come together.
         let earlier = pause / 5 * u32::try_from(entropy() & 1023).unwrap_or_default() / 1023;
         pause.saturating_sub(earlier)
@@ -144,18 +140,23 @@ impl Keys for Source {
         self.keys.load_full()
     }
 
-    fn wanted(self: Arc<Self>) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
-        let mut ended = self.ended.subscribe();
+    fn wanted(
+        self: Arc<Self>,
+        seen: Option<&Arc<KeySet>>,
+    ) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+        let mut ended;
         {
             let now = Instant::now();
             let mut state = self.state.lock();
-            let since = |at: Option<Instant>| at.map(|at| now.duration_since(at));
+            ended = self.ended.subscribe();
+            let here = self.keys.load();
+            if here.as_ref().is_some_and(|here| seen.is_none_or(|seen| !Arc::ptr_eq(here, seen))) {
+                return Some(Box::pin(ready(())));
+            }
             if !state.is_pending {
-                if since(state.ended).is_some_and(|since| since < JUST_NOW) {
-                    return Some(Box::pin(ready(())));
-                }
+                let is_early = state.asked.is_some_and(|asked| now.duration_since(asked) < BETWEEN);
                 // Without any keys the task asks as often as it may.
-                if self.keys.load().is_none() || since(state.asked).is_some_and(|since| since < BETWEEN) {
+                if here.is_none() || is_early {
                     return None;
                 }
                 state.asked = Some(now);

@@ -169,13 +169,12 @@ async fn a_fetch_that_fails_changes_nothing() {
 async fn without_keys_a_request_waits_for_the_first_fetch_and_no_longer() {
     let issuer = Issuer::start(&answer("500 Internal Server Error", "")).await;
     let keys = store().keys(remote("1s"), vec![issuer.cluster()]);
-    let first = keys.clone().wanted().expect("the first fetch is under way");
+    let first = keys.clone().wanted(keys.current().as_ref()).expect("the first fetch is under way");
     timeout(Duration::from_secs(10), first).await.expect("it has ended");
     assert!(keys.current().is_none());
-    sleep(Duration::from_millis(150)).await;
     let mut refused = 0;
     for _ in 0..200 {
-        refused += usize::from(keys.clone().wanted().is_none());
+        refused += usize::from(keys.clone().wanted(keys.current().as_ref()).is_none());
         sleep(Duration::from_millis(1)).await;
     }
     assert!(refused > 0, "nobody waits for the next");
@@ -188,7 +187,7 @@ async fn a_slow_issuer_holds_nobody_for_more_than_two_seconds() {
     let issuer = Issuer::start("").await;
     let keys = store().keys(remote("1s"), vec![issuer.cluster()]);
     let since = Instant::now();
-    keys.clone().wanted().expect("the first fetch is under way").await;
+    keys.clone().wanted(keys.current().as_ref()).expect("the first fetch is under way").await;
     let waited = since.elapsed();
     assert!((Duration::from_millis(1900)..Duration::from_secs(4)).contains(&waited), "{waited:?}");
     assert!(keys.current().is_none());
@@ -200,17 +199,16 @@ async fn unknown_keys_are_asked_for_once_in_thirty_seconds() {
     let issuer = Issuer::start(&ok("a")).await;
     let keys = store().keys(remote("1h"), vec![issuer.cluster()]);
     until("keys", || keys.current().is_some()).await;
-    sleep(Duration::from_millis(150)).await;
     issuer.says(&ok("b"));
     let first = keys.current().unwrap();
-    let waits: Vec<_> = (0..100).filter_map(|_| keys.clone().wanted()).collect();
+    let waits: Vec<_> = (0..100).filter_map(|_| keys.clone().wanted(keys.current().as_ref())).collect();
     assert_eq!(waits.len(), 100, "all of them wait for the same fetch");
     for wait in waits {
         wait.await;
     }
     assert_ne!(*first, *keys.current().unwrap(), "the new key is there at once");
-    sleep(Duration::from_millis(150)).await;
-    let more = (0..10_000).filter(|_| keys.clone().wanted().is_some()).count();
+    keys.clone().wanted(Some(&first)).expect("others are there").await;
+    let more = (0..10_000).filter(|_| keys.clone().wanted(keys.current().as_ref()).is_some()).count();
     assert_eq!((more, issuer.asked()), (0, 2));
 }
 
@@ -218,10 +216,10 @@ async fn unknown_keys_are_asked_for_once_in_thirty_seconds() {
 async fn not_everybody_may_wait() {
     let issuer = Issuer::start("").await;
     let keys = store().keys(remote("1s"), vec![issuer.cluster()]);
-    let waits: Vec<_> = (0..2000).filter_map(|_| keys.clone().wanted()).collect();
+    let waits: Vec<_> = (0..2000).filter_map(|_| keys.clone().wanted(keys.current().as_ref())).collect();
     assert_eq!(waits.len(), 1024);
     drop(waits);
-    assert!(keys.wanted().is_some());
+    assert!(keys.wanted(None).is_some());
 }
 
 #[tokio::test]

@@ -1,19 +1,17 @@
 //! One proxy's stream of quotas: RLQS, by the rules of everything else that is served here. Who calls is in the call's
 //! metadata, since its messages have no place for it.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::Stream;
-use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tonic::metadata::MetadataMap;
 use tonic::server::StreamingService;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Status};
 
 use super::super::proto::Node;
 use super::super::pushback;
+use super::answers::{Answering, Answers, Taken, answers};
 use super::call::{Caller, expired};
 use super::stream::ELSEWHERE;
 use crate::quota::proto::{Reports, Response as Told};
@@ -33,31 +31,16 @@ const AT_ONCE: u32 = 10;
 /// `RateLimitQuotaService/StreamRateLimitQuotas`.
 pub(super) struct Reporting(pub(super) Arc<Caller>);
 
-type Responses = Pin<Box<dyn Stream<Item = Result<Told, Status>> + Send>>;
-
 impl StreamingService<Reports> for Reporting {
     type Response = Told;
-    type ResponseStream = Responses;
-    type Future = std::future::Ready<Result<Response<Responses>, Status>>;
+    type ResponseStream = Answers<Told>;
+    type Future = Taken<Told>;
 
     fn call(&mut self, request: Request<tonic::Streaming<Reports>>) -> Self::Future {
-        let caller = self.0.clone();
-        let (responses, mut sent) = mpsc::channel(1);
         let (metadata, _, requests) = request.into_parts();
-        tokio::spawn(async move {
-            let gone = responses.clone();
-            tokio::select! {
-                ended = run(&caller, &metadata, requests, &responses) => {
-                    if let Err(status) = ended {
-                        caller.log("quotas of a proxy", &status);
-                        _ = responses.send(Err(status)).await;
-                    }
-                }
-                () = gone.closed() => {}
-            }
-        });
-        let responses: Responses = Box::pin(futures::stream::poll_fn(move |cx| sent.poll_recv(cx)));
-        std::future::ready(Ok(Response::new(responses)))
+        answers(&self.0, "quotas of a proxy", |caller, responses| async move {
+            run(&caller, &metadata, requests, &responses).await
+        })
     }
 }
 
@@ -65,7 +48,7 @@ async fn run(
     caller: &Caller,
     metadata: &MetadataMap,
     requests: tonic::Streaming<Reports>,
-    responses: &mpsc::Sender<Result<Told, Status>>,
+    responses: &Answering<Told>,
 ) -> Result<(), Status> {
     caller.has_certificate()?;
     if !caller.server.quotas.is_leading() {
@@ -89,7 +72,7 @@ fn node(metadata: &MetadataMap) -> Option<Node> {
 async fn talk(
     mut session: Session,
     mut requests: tonic::Streaming<Reports>,
-    responses: &mpsc::Sender<Result<Told, Status>>,
+    responses: &Answering<Told>,
 ) -> Result<(), Status> {
     // When the bucket of messages is full again.
     let mut full_at = Instant::now();

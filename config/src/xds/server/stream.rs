@@ -1,20 +1,18 @@
 //! One proxy's stream of configuration.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::Stream;
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tonic::metadata::MetadataMap;
 use tonic::server::StreamingService;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Status};
 
 use super::super::TYPE_URL;
 use super::super::hub::{Batch, Ended, Seat};
 use super::super::proto::{DeltaRequest, DeltaResponse};
 use super::super::{pushback, wire};
+use super::answers::{Answering, Answers, Taken, answers};
 use super::call::{Caller, expired};
 use crate::{Generation, Rejection};
 
@@ -31,33 +29,16 @@ const BEHIND: Duration = Duration::from_secs(10);
 /// `AggregatedDiscoveryService/DeltaAggregatedResources`.
 pub(super) struct Streaming(pub(super) Arc<Caller>);
 
-type Responses = Pin<Box<dyn Stream<Item = Result<DeltaResponse, Status>> + Send>>;
-
 impl StreamingService<DeltaRequest> for Streaming {
     type Response = DeltaResponse;
-    type ResponseStream = Responses;
-    type Future = std::future::Ready<Result<Response<Responses>, Status>>;
+    type ResponseStream = Answers<DeltaResponse>;
+    type Future = Taken<DeltaResponse>;
 
     fn call(&mut self, request: Request<tonic::Streaming<DeltaRequest>>) -> Self::Future {
-        let caller = self.0.clone();
-        // One waits while one is sent: a slow proxy holds this stream up and nothing else.
-        let (responses, mut sent) = mpsc::channel(1);
         let (metadata, _, requests) = request.into_parts();
-        tokio::spawn(async move {
-            // The proxy went away: stop wherever we are.
-            let gone = responses.clone();
-            tokio::select! {
-                ended = run(&caller, &metadata, requests, &responses) => {
-                    if let Err(status) = ended {
-                        caller.log("stream of a proxy", &status);
-                        _ = responses.send(Err(status)).await;
-                    }
-                }
-                () = gone.closed() => {}
-            }
-        });
-        let responses: Responses = Box::pin(futures::stream::poll_fn(move |cx| sent.poll_recv(cx)));
-        std::future::ready(Ok(Response::new(responses)))
+        answers(&self.0, "stream of a proxy", |caller, responses| async move {
+            run(&caller, &metadata, requests, &responses).await
+        })
     }
 }
 
@@ -65,7 +46,7 @@ async fn run(
     caller: &Caller,
     metadata: &MetadataMap,
     mut requests: tonic::Streaming<DeltaRequest>,
-    responses: &mpsc::Sender<Result<DeltaResponse, Status>>,
+    responses: &Answering<DeltaResponse>,
 ) -> Result<(), Status> {
     // Before anything large is read from somebody who may be anybody.
     caller.has_certificate()?;
@@ -113,7 +94,7 @@ fn ended(why: Ended) -> Status {
 struct Conversation<'a> {
     seat: Seat,
     requests: tonic::Streaming<DeltaRequest>,
-    responses: &'a mpsc::Sender<Result<DeltaResponse, Status>>,
+    responses: &'a Answering<DeltaResponse>,
     /// Responses sent; the nonce.
     sent: u64,
     /// Resources that are too large to be sent.

@@ -17,7 +17,7 @@ impl Keys for Always {
         Some(self.0.clone())
     }
 
-    fn wanted(self: Arc<Self>) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+    fn wanted(self: Arc<Self>, _: Option<&Arc<KeySet>>) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
         None
     }
 }

@@ -3,7 +3,7 @@
 use std::future::{Future, ready};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context as Task, Poll, Waker};
 
 use arc_swap::ArcSwapOption;
@@ -23,6 +23,8 @@ use super::{
 struct Fetched {
     now: ArcSwapOption<KeySet>,
     next: ArcSwapOption<KeySet>,
+    /// A fetch that was under way before anybody asked, and finds nothing new.
+    is_under_way: AtomicBool,
     asked: AtomicUsize,
 }
 
@@ -31,7 +33,14 @@ impl Keys for Fetched {
         self.now.load_full()
     }
 
-    fn wanted(self: Arc<Self>) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+    fn wanted(
+        self: Arc<Self>,
+        seen: Option<&Arc<KeySet>>,
+    ) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+        assert_eq!(self.now.load_full().as_ref(), seen, "it is asked with what it gave");
+        if self.is_under_way.swap(false, Ordering::Relaxed) {
+            return Some(Box::pin(ready(())));
+        }
         // Once, as for thirty seconds.
         if self.asked.fetch_add(1, Ordering::Relaxed) > 0 {
             return None;
@@ -98,6 +107,21 @@ fn a_new_key_is_waited_for_once_and_old_ones_hold_until_they_are_gone() {
     let (waited, reply) = run(&filter, &mut lasting(&old));
     assert!(!waited, "not so soon again");
     assert_eq!(reply.unwrap().reason, "jwt_invalid", "verified before, by a key that is gone");
+}
+
+/// A fetch that began before the issuer changed its key says nothing of a key that came since.
+#[test]
+fn a_new_key_that_a_fetch_under_way_does_not_bring_is_fetched_once_more() {
+    let (old, new) = (Signer::ed(Some("old")), Signer::ed(Some("new")));
+    let fetched =
+        Fetched { now: keys(&[&old]).into(), next: keys(&[&old, &new]).into(), ..Fetched::default() };
+    fetched.is_under_way.store(true, Ordering::Relaxed);
+    let fetched = Arc::new(fetched);
+    let filter = remote(&fetched, "Enforce");
+    assert_eq!(run(&filter, &mut lasting(&new)), (true, None));
+    fetched.is_under_way.store(true, Ordering::Relaxed);
+    let (waited, reply) = run(&filter, &mut lasting(&Signer::ed(Some("made up"))));
+    assert_eq!((waited, reply.unwrap().reason), (true, "jwt_invalid"));
 }
 
 #[test]
