@@ -151,8 +151,13 @@ fn examples(document: &str) -> String {
     blocks.collect::<Vec<_>>().join("---\n")
 }
 
-/// The Gateway that `docs/client-traffic.md` speaks of, with a route.
-const EDGE: &str = "apiVersion: gateway.networking.k8s.io/v1
+/// The Gateway that `docs/client-traffic.md` speaks of, with a route; and the service of `docs/exact-limits.md`.
+const EDGE: &str = "apiVersion: v1
+kind: Service
+metadata: {name: ratelimit, namespace: demo}
+spec: {ports: [{port: 8081}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
 kind: GatewayClass
 metadata: {name: fairway}
 spec: {controllerName: fairway.dev/controller}
@@ -210,15 +215,18 @@ fn the_examples_of_limits_hold_and_are_explained() {
             2,
             "from BackendTrafficPolicy/demo/payments overrides, not from BackendTrafficPolicy/demo/edge defaults\n",
         ),
+        (include_str!("../../docs/exact-limits.md"), 1, "from BackendTrafficPolicy/demo/exact defaults\n"),
         (include_str!("../../docs/global-limits.md"), 1, "from BackendTrafficPolicy/demo/edge defaults\n"),
         (include_str!("../../docs/rate-limits.md"), 1, "from BackendTrafficPolicy/demo/plans defaults\n"),
     ] {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("edge.yaml"), EDGE).unwrap();
         let examples = examples(page);
-        assert!(examples.matches("kind: BackendTrafficPolicy").count() >= policies);
+        let count = examples.matches("kind: BackendTrafficPolicy").count();
+        assert!(count >= policies);
         // The two of limits have one target: one at a time.
-        let kept = examples.rsplit_once("---").filter(|_| policies == 1).map_or(&*examples, |(_, last)| last);
+        let kept =
+            examples.rsplit_once("---").filter(|_| count > policies).map_or(&*examples, |(_, last)| last);
         fs::write(dir.path().join("policies.yaml"), kept).unwrap();
         let found = fairway(&["validate"], dir.path());
         assert_eq!(found.status.code(), Some(0), "{}", stdout(&found));

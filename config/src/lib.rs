@@ -25,7 +25,6 @@ mod route;
 pub mod snapshot;
 pub mod sorted;
 pub mod source;
-mod unit;
 mod update;
 pub mod xds;
 

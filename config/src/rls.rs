@@ -12,7 +12,6 @@ mod counters;
 mod decide;
 mod file;
 mod limits;
-pub mod proto;
 mod serve;
 
 pub use counters::Counters;
@@ -20,6 +19,7 @@ pub use decide::{Asked, decide};
 pub use file::{BadFile, File};
 pub use limits::{Limits, Rule};
 pub use policies::rate_limit::Unit;
+pub use policies::rls as proto;
 pub use serve::Service;
 
 #[cfg(test)]

@@ -15,11 +15,13 @@
 
 pub mod authorization;
 pub mod caller;
+mod changes;
 mod cidr;
 mod digest;
 mod duration;
 mod edits;
 mod extract;
+mod grpc;
 mod head;
 mod incoming;
 mod layer;
@@ -53,6 +55,7 @@ pub mod redirect;
 pub mod request_headers;
 pub mod response_headers;
 pub mod retry;
+pub mod rls;
 pub mod session_persistence;
 pub mod stable;
 pub mod timeouts;

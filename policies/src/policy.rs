@@ -61,11 +61,13 @@ pub trait Filter: Send + Sync + fmt::Debug {
     /// What this filter remembers of one request between its two phases; lives in the request context.
     type State: Default + Send + Sync + fmt::Debug;
 
-    /// Whether it needs [`Context::net`].
-    const CALLS: bool = false;
-
     /// Whether it needs [`Context::route`].
     const BY_ROUTE: bool = false;
+
+    /// Whether it needs [`Context::net`].
+    fn calls(&self) -> bool {
+        false
+    }
 
     /// Whether it reads [`Context::incoming`].
     fn reads_body(&self) -> bool {
@@ -204,7 +206,7 @@ pub struct Context {
     pub caller: Caller,
     /// The route, kind and `namespace/name`; there when a filter of the chain has [`Filter::BY_ROUTE`].
     pub route: Option<(&'static str, Arc<str>)>,
-    /// How policies call backends; there when a filter of the chain has [`Filter::CALLS`].
+    /// How policies call backends; there when a filter of the chain [calls](Filter::calls).
     pub net: Option<Arc<dyn Net>>,
     /// The request's body; there when it has one and a filter of the chain [reads it](Filter::reads_body). `None` for an
     /// upgrade, whose bytes are no body.

@@ -228,7 +228,7 @@ macro_rules! registry {
             #[must_use]
             pub fn calls(&self) -> bool {
                 let Some(filters) = &self.0 else { return false };
-                false $( || <<$policy as $crate::Policy>::Filter as $crate::Filter>::CALLS && filters.$name.is_some() )*
+                false $( || filters.$name.as_deref().is_some_and($crate::Filter::calls) )*
             }
 
             /// True when a filter tells routes apart, so that [`Context::route`]($crate::Context::route) has to be there.

@@ -10,12 +10,13 @@ use fairway_policies::{BackendRef, Lookup, Material, ObjectRef, Parts, SecurityS
 use serde_json::{Map, Value};
 
 /// Pages, and how many policies each shows.
-const PAGES: [(&str, usize); 10] = [
+const PAGES: [(&str, usize); 11] = [
     ("api-key-auth", 1),
     ("backend-traffic-policy", 2),
     ("basic-auth", 1),
     ("csrf", 1),
     ("denials", 1),
+    ("exact-limits", 1),
     ("ext-auth", 3),
     ("global-limits", 1),
     ("ip-lists", 1),

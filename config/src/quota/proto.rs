@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+pub use policies::rls::Span;
 use prost::{Enumeration, Message, Oneof};
 
 /// The method.
@@ -237,33 +238,4 @@ pub struct Count {
     /// The value.
     #[prost(uint32, tag = "1")]
     pub value: u32,
-}
-
-/// `google.protobuf.Duration`.
-#[derive(Clone, Copy, PartialEq, Message)]
-pub struct Span {
-    /// Whole seconds.
-    #[prost(int64, tag = "1")]
-    pub seconds: i64,
-    /// The rest.
-    #[prost(int32, tag = "2")]
-    pub nanos: i32,
-}
-
-const SECOND: u64 = 1_000_000_000;
-
-impl Span {
-    /// So many nanoseconds.
-    pub fn of(nanos: u64) -> Self {
-        Self {
-            seconds: i64::try_from(nanos / SECOND).unwrap_or(i64::MAX),
-            nanos: i32::try_from(nanos % SECOND).unwrap_or_default(),
-        }
-    }
-
-    /// In nanoseconds; less than none is none.
-    pub fn in_nanos(&self) -> u64 {
-        let seconds = u64::try_from(self.seconds).unwrap_or(0);
-        seconds.saturating_mul(SECOND).saturating_add(u64::try_from(self.nanos).unwrap_or(0))
-    }
 }

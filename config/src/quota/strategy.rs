@@ -1,9 +1,9 @@
 //! Shares as RLQS says them, for those who do not read ours.
 
 use policies::lease::{Limit, MICRO, Mode, Share};
+use policies::rate_limit::Unit;
 
 use super::proto::{Blanket, Count, PerUnit, Rule, Span, Strategy, TokenBucket};
-use crate::unit;
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -60,14 +60,12 @@ pub(super) fn decode(limit: &Limit, strategy: Option<&Strategy>) -> Option<Share
 }
 
 fn nanos_of(unit: i32) -> Option<u64> {
-    unit::numbered(unit).map(|unit| unit.duration().as_secs() * SECOND)
+    Unit::numbered(unit).map(|unit| unit.duration().as_secs() * SECOND)
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
-
-    use policies::rate_limit::Unit;
 
     use proptest::prelude::{any, prop_assert, proptest};
 
@@ -99,7 +97,7 @@ mod tests {
         assert_eq!(decode(&limit, None), None);
         assert_eq!(decode(&limit, Some(&rule(Rule::Blanket(0)))), None);
         assert_eq!(decode(&limit, Some(&rule(Rule::Blanket(1)))), Some(Share::default()));
-        let per_second = rule(Rule::PerUnit(PerUnit { requests: 5, unit: unit::number(Unit::Second) }));
+        let per_second = rule(Rule::PerUnit(PerUnit { requests: 5, unit: Unit::Second.number() }));
         let share = Share { rate: 300 * MICRO, burst: 5 * MICRO };
         assert_eq!(decode(&limit, Some(&per_second)), Some(share));
         let bucket =

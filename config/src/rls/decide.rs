@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use smallvec::{SmallVec, smallvec};
 
+use super::Unit;
 use super::counters::Counters;
 use super::limits::{Limits, Rule};
 use super::proto::{Code, Descriptor, DescriptorStatus, RateLimit, Request, Response, Span};
-use crate::unit;
 
 /// Bytes of keys and values of one descriptor.
 const LONGEST: usize = 16 << 10;
@@ -69,7 +69,7 @@ pub fn decide(limits: &Limits, counters: &Counters, request: &Request, now: u64)
         status
     });
     let statuses = statuses.collect();
-    Ok(Response { overall_code: overall.into(), statuses })
+    Ok(Response { overall_code: overall.into(), statuses, ..Response::default() })
 }
 
 fn length(descriptor: &Descriptor) -> usize {
@@ -82,7 +82,7 @@ fn limit<'l>(limits: &'l Limits, domain: &str, descriptor: &Descriptor) -> Resul
         return Ok(None);
     }
     if let Some(own) = descriptor.limit {
-        let unit = unit::numbered(own.unit).ok_or(Asked::NoUnit)?;
+        let unit = Unit::numbered(own.unit).ok_or(Asked::NoUnit)?;
         let rule = Rule {
             limit: Some((own.requests_per_unit, unit)),
             name: String::new(),
@@ -120,7 +120,7 @@ fn status(
         code: if is_over { Code::OverLimit } else { Code::Ok }.into(),
         current_limit: Some(RateLimit {
             requests_per_unit: most,
-            unit: unit::number(unit),
+            unit: unit.number(),
             name: rule.name.clone(),
         }),
         limit_remaining: u64::from(most).saturating_sub(count) as u32,

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use super::Unit;
 use super::limits::{Limits, Node, Rule};
-use crate::unit;
 
 /// How deep descriptors may lie in each other.
 const DEEPEST: usize = 32;
@@ -122,7 +122,7 @@ impl File {
 
     fn rule(&self, limit: &RateLimit, descriptor: &Descriptor) -> Result<Rule, BadFile> {
         let written = limit.unit.as_deref().unwrap_or_default();
-        let limit_and_unit = match (limit.unlimited, unit::named(written)) {
+        let limit_and_unit = match (limit.unlimited, Unit::named(written)) {
             (true, Some(_)) => {
                 return Err(self.bad("should not specify rate limit unit when unlimited: remove it"));
             }

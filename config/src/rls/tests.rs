@@ -140,7 +140,7 @@ fn a_descriptor_has_the_limit_that_theirs_gives_it() {
         let status = &decide(&limits, &Counters::new(100), &request(vec![descriptor(entries)]), 7).unwrap();
         let found = status.statuses[0].current_limit.as_ref();
         let found = found.map(|limit| (limit.requests_per_unit, limit.unit));
-        assert_eq!(found, wanted.map(|(most, unit)| (most, crate::unit::number(unit))), "{file} {entries:?}");
+        assert_eq!(found, wanted.map(|(most, unit)| (most, unit.number())), "{file} {entries:?}");
     }
 }
 

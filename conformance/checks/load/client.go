@@ -102,6 +102,10 @@ func (c *Client) Get(ctx context.Context, host, path string) (*Answer, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.scheme == "http" {
+		// Connections are kept by this name: one for all hosts, of which there may be more than an address may have connections.
+		request.Host, request.URL.Host = host, c.address
+	}
 	response, err := c.http.Do(request)
 	if err != nil {
 		return nil, err

@@ -1,5 +1,7 @@
 //! What rules ask of verified tokens.
 
+use std::fmt;
+
 use serde_json::{Map, Value};
 
 use super::bits::Bits;
@@ -35,6 +37,12 @@ impl Provider {
 /// Where a claim is: names of objects in each other.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct ClaimPath(Box<[Box<str>]>);
+
+impl fmt::Display for ClaimPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("."))
+    }
+}
 
 impl ClaimPath {
     /// Names with dots between them; `\.` and `\\` stand for a dot and a backslash.

@@ -7,8 +7,9 @@ use http::StatusCode;
 
 use super::body::{Shown, TooLarge, Wanted};
 use super::cache::Cache;
-use super::decision::{Decision, Unusable};
+use super::decision::Decision;
 use super::{grpc, http as plain};
+use crate::changes::Unusable;
 use crate::mode::Mode;
 use crate::{Answer, Call, Context, Filter, Reply, Request, Response, Unanswered, Upstream, Verdict};
 
@@ -81,10 +82,12 @@ impl Service {
 impl Filter for ExtAuthFilter {
     type State = Told;
 
-    const CALLS: bool = true;
-
     fn is_shadow(&self) -> bool {
         self.mode == Mode::Shadow
+    }
+
+    fn calls(&self) -> bool {
+        true
     }
 
     fn reads_body(&self) -> bool {

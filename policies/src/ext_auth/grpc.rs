@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
-use prost::Message as _;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 
 use super::body::{PARTIAL, Shown, length};
-use super::decision::{Change, Changes, Decision, How, Unusable, refusal};
+use super::decision::{Decision, refusal};
 use super::filter::Failed;
 use super::proto;
 use super::proto::{
@@ -17,10 +16,11 @@ use super::proto::{
     SocketAddress, Timestamp,
 };
 use crate::caller::PeerName;
+use crate::changes::{Change, Changes, How, Unusable};
+use crate::grpc::{self, Unread};
 use crate::{Answer, Call, Context, Request, head};
 
 const CHECK: &str = "/envoy.service.auth.v3.Authorization/Check";
-const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// A service of the gRPC contract.
@@ -42,17 +42,8 @@ impl Service {
         ctx: &Context,
         timeout: Duration,
     ) -> Option<Call> {
-        let mut parts = http::Request::post(CHECK).body(()).ok()?.into_parts().0;
-        parts.version = Version::HTTP_2;
-        let fields = &mut parts.headers;
-        fields.insert(header::HOST, self.authority.clone());
-        fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-        fields.insert(header::TE, HeaderValue::from_static("trailers"));
-        let left = HeaderValue::from_str(&format!("{}m", timeout.as_millis())).ok()?;
-        fields.insert(HeaderName::from_static("grpc-timeout"), left);
         let message = CheckRequest { attributes: Some(self.attributes(req, body, ctx)) };
-        let body = Some(frame(&message));
-        Some(Call { head: Request::from(parts), is_grpc: true, body, timeout })
+        grpc::call(CHECK, &self.authority, &message, timeout)
     }
 
     fn attributes(&self, req: &Request, body: Option<&Shown>, ctx: &Context) -> Attributes {
@@ -144,35 +135,11 @@ fn principal(ctx: &Context) -> String {
     uri.or_else(dns).cloned().unwrap_or_default()
 }
 
-/// gRPC over HTTP/2: Length-Prefixed-Message, a byte that says whether it is compressed and four with its length.
-fn frame(message: &CheckRequest) -> Bytes {
-    let length = message.encoded_len();
-    let mut frame = BytesMut::with_capacity(5 + length);
-    frame.put_u8(0);
-    // A head is far below 4 GiB.
-    frame.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
-    // The buffer grows.
-    let _ = message.encode(&mut frame);
-    frame.freeze()
-}
-
-/// The one message of an answer.
-fn unframe(body: &Bytes) -> Option<Bytes> {
-    let (prefix, _) = body.split_first_chunk::<5>()?;
-    let [0, length @ ..] = *prefix else { return None };
-    let message = body.slice(5..);
-    (u32::try_from(message.len()) == Ok(u32::from_be_bytes(length))).then_some(message)
-}
-
 pub(super) fn read(answer: &Answer) -> Result<Decision, Failed> {
-    let fields = &answer.head.headers;
-    // An answer that is all head has its status there.
-    let status = answer.trailers.as_ref().unwrap_or(fields).get(GRPC_STATUS);
-    if answer.head.status != StatusCode::OK || status.is_none_or(|status| status != "0") {
-        return Err(Failed::Service);
-    }
-    let message = unframe(&answer.body).ok_or(Failed::Unusable)?;
-    let message = CheckResponse::decode(message).map_err(|_| Failed::Unusable)?;
+    let message: CheckResponse = grpc::read(answer).map_err(|unread| match unread {
+        Unread::Failed => Failed::Service,
+        Unread::Unusable => Failed::Unusable,
+    })?;
     Ok(decide(message)?)
 }
 

@@ -8,8 +8,9 @@ use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, StatusCode, Uri, Version, header};
 
 use super::body::{PARTIAL, Shown};
-use super::decision::{Change, Changes, Decision, How, refusal};
+use super::decision::{Decision, refusal};
 use super::filter::Failed;
+use crate::changes::{Change, Changes, How};
 use crate::{Answer, Call, Request, head};
 
 /// A service of the HTTP contract.

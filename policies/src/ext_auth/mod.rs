@@ -16,7 +16,7 @@ mod proto;
 
 use std::time;
 
-use ::http::{HeaderName, HeaderValue, StatusCode};
+use ::http::{HeaderName, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +26,7 @@ pub use self::extension::ContextExtension;
 pub use self::filter::ExtAuthFilter;
 use self::filter::Service;
 use crate::edits::name;
+use crate::grpc::authority;
 use crate::mode::Mode;
 use crate::schema::{Bounds, PATH_PREFIX, each, field_name, form, rule, within};
 use crate::{BackendRef, Duration, Invalid, Lookup, ObjectRef, Policy};
@@ -262,13 +263,6 @@ impl ExtAuth {
             to_backend: names("http.headersToBackend", &http.headers_to_backend)?,
         }))
     }
-}
-
-/// The host of a Service as it is named in the cluster.
-fn authority(backend: &str) -> Option<HeaderValue> {
-    let (namespace, service) = backend.split_once('/')?;
-    let (name, port) = service.split_once(':')?;
-    HeaderValue::from_str(&format!("{name}.{namespace}:{port}")).ok()
 }
 
 impl CacheSettings {

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use super::DEAREST;
 use super::counters::Counters;
+use super::exact::{Exact, Told};
 use super::headers::{Names, older, seconds};
 use super::key::{Bytes as Id, Key};
 use super::leased::Leased;
@@ -22,6 +23,7 @@ use crate::{Context, Filter, Reply, Request, Response, Verdict};
 #[derive(Debug)]
 pub struct RateLimitFilter {
     pub(super) rules: Box<[Rule]>,
+    pub(super) exact: Option<Exact>,
     pub(super) clock: fn() -> Duration,
     pub(super) mode: Mode,
 }
@@ -90,7 +92,7 @@ pub(super) enum Price {
 }
 
 impl Price {
-    fn of(&self, headers: &HeaderMap, otherwise: u64) -> u64 {
+    pub(super) fn of(&self, headers: &HeaderMap, otherwise: u64) -> u64 {
         match self {
             Self::Number(number) => *number,
             Self::Header(name) => {
@@ -106,7 +108,7 @@ impl Price {
 
 /// What a request took, or did not get, of one limit.
 #[derive(Debug)]
-pub struct Share {
+pub(super) struct Share {
     rule: usize,
     key: Id,
     cost: u64,
@@ -114,12 +116,21 @@ pub struct Share {
 }
 
 /// What a request took.
-pub(super) type Shares = SmallVec<[Share; 2]>;
+#[derive(Debug, Default)]
+pub struct Shares {
+    own: SmallVec<[Share; 2]>,
+    /// Where a service was asked.
+    told: Option<Box<Told>>,
+}
 
 impl Filter for RateLimitFilter {
     type State = Shares;
 
     const BY_ROUTE: bool = true;
+
+    fn calls(&self) -> bool {
+        self.exact.is_some()
+    }
 
     fn is_shadow(&self) -> bool {
         self.mode == Mode::Shadow
@@ -131,52 +142,96 @@ impl Filter for RateLimitFilter {
         ctx: &'a mut Context,
         shares: &'a mut Shares,
     ) -> Verdict<'a> {
-        let now = (self.clock)();
-        for (at, rule) in self.rules.iter().enumerate() {
-            let Some(key) = rule.key(req, ctx) else { continue };
-            let cost = rule.request.of(&req.headers, 1);
-            let taken = rule.meter.take(&key, rule.rate, now, cost);
-            shares.push(Share { rule: at, key, cost, taken });
-            if taken.is_admitted {
-                continue;
-            }
-            rule.meter.count(false);
-            if rule.is_shadow {
-                ctx.denied_by = Some(rule.name.clone());
-                ctx.would_deny.push("rate_limited");
-                continue;
-            }
-            self.give_back(shares, now);
-            ctx.denied_by = Some(rule.name.clone());
-            return Verdict::Reply(refuse(rule, taken, ctx.denials));
+        if let Err(reply) = self.take(req, ctx, shares) {
+            return Verdict::Reply(reply);
         }
-        for share in shares.iter().filter(|share| share.taken.is_admitted) {
-            if let Some(rule) = self.rules.get(share.rule) {
-                rule.meter.count(true);
-            }
+        if let Some(exact) = &self.exact
+            && let Some(asked) = exact.ask(req, ctx)
+        {
+            return Verdict::Wait(Box::pin(async move {
+                let told = shares.told.insert(Box::default());
+                let decided = exact.decide(asked, req, ctx, told).await;
+                match &decided {
+                    Ok(()) => self.count(shares),
+                    Err(_) => self.give_back(shares, (self.clock)()),
+                }
+                decided
+            }));
         }
+        self.count(shares);
         Verdict::Continue
     }
 
     fn response(&self, rsp: &mut Response, _: &Context, shares: &Shares) {
-        let told = || shares.iter().filter_map(|share| Some((self.rules.get(share.rule)?, &share.taken)));
-        Names::write(rsp, told().filter_map(|(rule, taken)| Some((rule.names.as_ref()?, taken))));
-        older(rsp, told().filter(|(rule, _)| rule.tells_older).map(|(rule, taken)| (rule.rate, taken)));
+        let own = || {
+            shares.own.iter().filter_map(|share| {
+                let rule = self.rules.get(share.rule)?;
+                Some((rule.names.as_ref(), rule.tells_older, rule.rate, &share.taken))
+            })
+        };
+        let exact = || {
+            let asked = self.exact.as_ref().zip(shares.told.as_deref());
+            asked
+                .into_iter()
+                .flat_map(|(exact, told)| exact.told(told))
+                .map(|(rule, taken)| (rule.names.as_ref(), rule.tells_older, rule.rate, taken))
+        };
+        let all = || own().chain(exact());
+        Names::write(rsp, all().filter_map(|(names, .., taken)| Some((names?, taken))));
+        older(rsp, all().filter(|(_, tells_older, ..)| *tells_older).map(|(.., rate, taken)| (rate, taken)));
         let now = (self.clock)();
-        for share in shares.iter().filter(|share| share.taken.is_admitted) {
+        for share in shares.own.iter().filter(|share| share.taken.is_admitted) {
             if let Some(rule) = self.rules.get(share.rule)
                 && let Some(price) = &rule.response
             {
                 rule.meter.charge(&share.key, rule.rate, now, price.of(&rsp.headers, 0));
             }
         }
+        if let Some(told) = &shares.told {
+            told.apply(rsp);
+        }
     }
 }
 
 impl RateLimitFilter {
+    /// Takes of every limit that costs no call.
+    ///
+    /// # Errors
+    /// The refusal.
+    fn take(&self, req: &Request, ctx: &mut Context, shares: &mut Shares) -> Result<(), Reply> {
+        let now = (self.clock)();
+        for (at, rule) in self.rules.iter().enumerate() {
+            let Some(key) = rule.key(req, ctx) else { continue };
+            let cost = rule.request.of(&req.headers, 1);
+            let taken = rule.meter.take(&key, rule.rate, now, cost);
+            shares.own.push(Share { rule: at, key, cost, taken });
+            if taken.is_admitted {
+                continue;
+            }
+            rule.meter.count(false);
+            ctx.denied_by = Some(rule.name.clone());
+            if rule.is_shadow {
+                ctx.would_deny.push("rate_limited");
+                continue;
+            }
+            self.give_back(shares, now);
+            return Err(refuse(&rule.name, rule.names.is_some(), taken.wait, ctx.denials));
+        }
+        Ok(())
+    }
+
+    /// Counts those who were admitted by all.
+    fn count(&self, shares: &Shares) {
+        for share in shares.own.iter().filter(|share| share.taken.is_admitted) {
+            if let Some(rule) = self.rules.get(share.rule) {
+                rule.meter.count(true);
+            }
+        }
+    }
+
     /// Whoever is refused takes nothing of other limits.
     fn give_back(&self, shares: &mut Shares, now: Duration) {
-        for share in shares.iter_mut().filter(|share| share.taken.is_admitted) {
+        for share in shares.own.iter_mut().filter(|share| share.taken.is_admitted) {
             if let Some(rule) = self.rules.get(share.rule) {
                 rule.meter.give_back(&share.key, rule.rate, now, share.cost);
                 // What a response costs is charged to those who were admitted.
@@ -202,15 +257,14 @@ impl Rule {
     }
 }
 
-/// RFC 6585 section 4.
-fn refuse(rule: &Rule, taken: Taken, body: Body) -> Reply {
+/// RFC 6585 section 4. `is_told`: clients are told the names of limits.
+pub(super) fn refuse(name: &str, is_told: bool, wait: Duration, body: Body) -> Reply {
     let mut reply = Reply::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited")
-        .with(header::RETRY_AFTER, HeaderValue::from(seconds(taken.wait)));
-    if body == Body::Problem && rule.names.is_some() {
+        .with(header::RETRY_AFTER, HeaderValue::from(seconds(wait)));
+    if body == Body::Problem && is_told {
         // A name needs no escape.
         reply.body = Bytes::from(format!(
-            r#"{{"type":"https://iana.org/assignments/http-problem-types#quota-exceeded","title":"Too Many Requests","status":429,"reason":"rate_limited","violated-policies":["{}"]}}"#,
-            rule.name
+            r#"{{"type":"https://iana.org/assignments/http-problem-types#quota-exceeded","title":"Too Many Requests","status":429,"reason":"rate_limited","violated-policies":["{name}"]}}"#
         ));
         reply = reply.with(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     }

@@ -6,11 +6,21 @@ use std::net::IpAddr;
 use ring::digest;
 use smallvec::SmallVec;
 
+use super::select::Attribute;
+
 /// Bytes of a digest: nobody finds two values with the same.
 const DIGEST: usize = 16;
 
 /// As it is looked up.
 pub(super) type Bytes = SmallVec<[u8; 48]>;
+
+/// Takes in what tells a request apart, in the order of the conditions of a rule.
+pub(super) trait Parts {
+    /// A value of the request.
+    fn value(&mut self, of: &Attribute, value: &[u8]);
+    /// The client's network.
+    fn network(&mut self, client: IpAddr);
+}
 
 /// A key that is being put together: parts with their lengths before them, so that no two lists of parts are one text. A
 /// part that is always alone stands without, for people to read it.
@@ -27,8 +37,16 @@ impl Key {
         Self { bytes: Bytes::new(), is_alone: parts == 1, is_told }
     }
 
+    pub(super) fn part(&mut self, part: &[u8]) {
+        if !self.is_alone {
+            decimal(&mut self.bytes, part.len());
+            self.bytes.push(b':');
+        }
+        self.bytes.extend_from_slice(part);
+    }
+
     /// What may be a secret, such as an API key in a header field: whoever is told the key is told its digest.
-    pub(super) fn secret(&mut self, part: &[u8]) {
+    fn secret(&mut self, part: &[u8]) {
         if !self.is_told {
             return self.part(part);
         }
@@ -41,38 +59,44 @@ impl Key {
         self.part(&text);
     }
 
-    pub(super) fn part(&mut self, part: &[u8]) {
-        if !self.is_alone {
-            decimal(&mut self.bytes, part.len());
-            self.bytes.push(b':');
-        }
-        self.bytes.extend_from_slice(part);
-    }
-
-    /// A client's network: an IPv6 client has at least a /64 of addresses to come from.
-    pub(super) fn network(&mut self, client: IpAddr) {
-        let mut text = Bytes::new();
-        match client.to_canonical() {
-            IpAddr::V4(v4) => {
-                let [a, b, c, d] = v4.octets();
-                decimal(&mut text, a.into());
-                for octet in [b, c, d] {
-                    text.push(b'.');
-                    decimal(&mut text, octet.into());
-                }
-            }
-            IpAddr::V6(v6) => {
-                let network = std::net::Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64);
-                // Writing to memory cannot fail.
-                let _ = write!(Text(&mut text), "{network}/64");
-            }
-        }
-        self.part(&text);
-    }
-
     pub(super) fn finish(self) -> Bytes {
         self.bytes
     }
+}
+
+impl Parts for Key {
+    fn value(&mut self, of: &Attribute, value: &[u8]) {
+        if of.may_be_secret() {
+            self.secret(value);
+        } else {
+            self.part(value);
+        }
+    }
+
+    fn network(&mut self, client: IpAddr) {
+        self.part(&network(client));
+    }
+}
+
+/// A client's network: an IPv6 client has at least a /64 of addresses to come from.
+pub(super) fn network(client: IpAddr) -> Bytes {
+    let mut text = Bytes::new();
+    match client.to_canonical() {
+        IpAddr::V4(v4) => {
+            let [a, b, c, d] = v4.octets();
+            decimal(&mut text, a.into());
+            for octet in [b, c, d] {
+                text.push(b'.');
+                decimal(&mut text, octet.into());
+            }
+        }
+        IpAddr::V6(v6) => {
+            let network = std::net::Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64);
+            // Writing to memory cannot fail.
+            let _ = write!(Text(&mut text), "{network}/64");
+        }
+    }
+    text
 }
 
 fn decimal(bytes: &mut Bytes, number: usize) {

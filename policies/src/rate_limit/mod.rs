@@ -1,10 +1,12 @@
 //! How much may come (`rateLimit`).
 //!
 //! Each limit is a table of buckets by key, which outlives changes of the configuration: of this proxy alone ([`Counters`]), or
-//! of shares that it has leased ([`Leased`]). A request takes from every limit that it matches, or from none. Nobody is asked.
+//! of shares that it has leased ([`Leased`]). A request takes from every limit that it matches, or from none. Nobody is asked, but
+//! for limits that a service counts ([`ExactLimits`]), and then once.
 
 mod conditions;
 mod counters;
+mod exact;
 mod filter;
 mod global;
 mod headers;
@@ -23,6 +25,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::conditions::Conditions;
 pub use self::counters::Counters;
 use self::counters::{FEW, MANY};
+pub use self::exact::ExactLimits;
+use self::exact::Rule as AskedRule;
 pub use self::filter::RateLimitFilter;
 use self::filter::{Meter, Price, Rule};
 pub use self::global::{Fallback, GlobalLimits, OnQuotaLost};
@@ -38,7 +42,8 @@ pub use self::spec::{
 use self::spec::{SLIDING, is_enforce};
 use crate::lease::{Size, Terms};
 use crate::mode::Mode;
-use crate::{Invalid, Lookup, Policy};
+use crate::rls::Override;
+use crate::{BackendRef, Invalid, Lookup, Policy};
 
 /// Rules of one policy.
 const MOST: usize = 64;
@@ -61,6 +66,9 @@ pub struct RateLimit {
     /// Limits that all proxies hold together, gateways and waypoints.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub global: Option<GlobalLimits>,
+    /// Limits that a rate limit service counts, which is asked about each request. Fairway's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exact: Option<ExactLimits>,
     /// `Off`: responses do not tell limits (`RateLimit`, `RateLimit-Policy`). Default: On.
     #[serde(default, skip_serializing_if = "Headers::is_on")]
     pub headers: Headers,
@@ -98,9 +106,16 @@ impl Headers {
 impl Policy for RateLimit {
     type Filter = RateLimitFilter;
 
+    fn backends(&self) -> Vec<&BackendRef> {
+        self.exact.iter().flat_map(|exact| &exact.backend_refs).collect()
+    }
+
     fn compile(&self, lookup: &dyn Lookup) -> Result<RateLimitFilter, Invalid> {
-        if self.local.is_none() && self.global.is_none() {
-            return Err(Invalid::field("local", "is missing, and so is global: write one of them"));
+        if self.local.is_none() && self.global.is_none() && self.exact.is_none() {
+            return Err(Invalid::field(
+                "local",
+                "is missing, and so are global and exact: write one of them",
+            ));
         }
         match self.kind {
             Some(RateLimitType::Local) if self.local.is_none() => {
@@ -109,7 +124,7 @@ impl Policy for RateLimit {
                     "is Local, and there is no local: write it, or leave type out",
                 ));
             }
-            Some(RateLimitType::Global) if self.global.is_none() => {
+            Some(RateLimitType::Global) if self.global.is_none() && self.exact.is_none() => {
                 return Err(Invalid::field(
                     "type",
                     "is Global, and there is no global: write it, or leave type out",
@@ -117,7 +132,7 @@ impl Policy for RateLimit {
             }
             Some(_) | None => {}
         }
-        let (mut names, mut rules) = (BTreeSet::new(), Vec::new());
+        let (mut names, mut rules, mut asked) = (BTreeSet::new(), Vec::new(), Vec::new());
         for group in self.groups() {
             if group.rules.is_empty() || group.rules.len() > MOST {
                 let message = format!("holds {} rules; write 1 to {MOST}", group.rules.len());
@@ -130,11 +145,22 @@ impl Policy for RateLimit {
                     let message = format!("{name:?} is taken: rules differ in name");
                     return Err(Invalid::field(format!("{field}.name"), message));
                 }
-                rules.push(self.rule(&group, (&field, &name), rule, lookup)?);
+                match group.held {
+                    Held::Exact => asked.push(self.asked((&field, &name), rule)?),
+                    Held::Local | Held::Leased(_) => {
+                        rules.push(self.rule(group.held, (&field, &name), rule, lookup)?);
+                    }
+                }
                 names.insert(name);
             }
         }
-        Ok(RateLimitFilter { rules: rules.into(), clock: lookup.clock(), mode: self.mode })
+        let exact = self.exact.as_ref().map(|exact| exact.compile(lookup)).transpose()?;
+        Ok(RateLimitFilter {
+            rules: rules.into(),
+            exact: exact.map(|exact| exact.with(asked)),
+            clock: lookup.clock(),
+            mode: self.mode,
+        })
     }
 
     fn notes(&self) -> Vec<String> {
@@ -149,12 +175,16 @@ impl Policy for RateLimit {
         let note = |group: &Group<'_>| {
             let limits = group.rules.iter().enumerate().filter(|(_, rule)| tells_apart(rule));
             let names: Vec<String> = limits.map(|(at, rule)| group.name(at, rule)).collect();
-            let what = match group.global {
-                Some(_) => format!(
+            let what = match group.held {
+                // They are the service's.
+                Held::Exact => return None,
+                Held::Leased(_) => format!(
                     "{keys} keys of each in {} MiB at most; keys beyond that share an equal part of the limit with others",
                     memory(group.rules)
                 ),
-                None => format!("{MANY} keys of each in 4 MiB; the fullest bucket makes room for a new one"),
+                Held::Local => {
+                    format!("{MANY} keys of each in 4 MiB; the fullest bucket makes room for a new one")
+                }
             };
             let (names, field) = (names.join(", "), group.field);
             (!names.is_empty()).then(|| {
@@ -171,8 +201,18 @@ struct Group<'r> {
     /// Before the index of a rule without a name.
     prefix: &'static str,
     rules: &'r [LimitRule],
-    /// `None`: by each proxy for itself.
-    global: Option<&'r GlobalLimits>,
+    held: Held<'r>,
+}
+
+/// By whom.
+#[derive(Clone, Copy)]
+enum Held<'r> {
+    /// By each proxy for itself.
+    Local,
+    /// By all together.
+    Leased(&'r GlobalLimits),
+    /// By a service.
+    Exact,
 }
 
 impl Group<'_> {
@@ -193,28 +233,37 @@ pub struct Shared {
 }
 
 impl RateLimit {
-    /// Local ones first: what they refuse takes no share.
+    /// Local ones first: what they refuse takes no share, and nobody is asked about it.
     fn groups(&self) -> Vec<Group<'_>> {
         let local = self.local.iter().map(|local| Group {
             field: "local",
             prefix: "rule",
             rules: &local.rules,
-            global: None,
+            held: Held::Local,
         });
         let global = self.global.iter().map(|global| Group {
             field: "global",
             prefix: "global",
             rules: &global.rules,
-            global: Some(global),
+            held: Held::Leased(global),
         });
-        local.chain(global).collect()
+        let exact = self.exact.iter().map(|exact| Group {
+            field: "exact",
+            prefix: "exact",
+            rules: &exact.rules,
+            held: Held::Exact,
+        });
+        local.chain(global).chain(exact).collect()
     }
 
     /// The limits that all proxies hold together; none of what cannot be held.
     #[must_use]
     pub fn shared(&self) -> Vec<Shared> {
         let groups = self.groups();
-        let rules = groups.iter().filter_map(|group| Some((group, group.global?)));
+        let rules = groups.iter().filter_map(|group| match group.held {
+            Held::Leased(global) => Some((group, global)),
+            Held::Local | Held::Exact => None,
+        });
         let rules = rules.flat_map(|(group, global)| {
             group.rules.iter().enumerate().filter_map(move |(at, rule)| {
                 let terms = global.terms("", rule.limit).ok()?;
@@ -227,16 +276,12 @@ impl RateLimit {
 
     fn rule(
         &self,
-        group: &Group<'_>,
+        held: Held<'_>,
         (field, name): (&str, &str),
         rule: &LimitRule,
         lookup: &dyn Lookup,
     ) -> Result<Rule, Invalid> {
-        if rule.client_selectors.len() > MOST_SELECTORS {
-            let message = format!("has more than {MOST_SELECTORS} entries: write fewer");
-            return Err(Invalid::field(format!("{field}.clientSelectors"), message));
-        }
-        let select = Selector::compile(&format!("{field}.clientSelectors"), &rule.client_selectors)?;
+        let select = select(field, rule)?;
         let Limit { requests, unit, burst, algorithm } = rule.limit;
         if burst == Some(0) {
             return Err(Invalid::field(
@@ -245,40 +290,78 @@ impl RateLimit {
             ));
         }
         let parts = parts(rule, &select);
-        let meter = match group.global {
-            Some(global) => {
+        let meter = match held {
+            Held::Leased(global) => {
                 let terms = global.terms(field, rule.limit)?;
                 Meter::Leased(lookup.leased(name, parts > 0, terms))
             }
-            None if algorithm != Algorithm::TokenBucket => {
+            Held::Local | Held::Exact if algorithm != Algorithm::TokenBucket => {
                 return Err(Invalid::field(format!("{field}.limit.algorithm"), SLIDING));
             }
-            None => Meter::Local(lookup.counters(name, if select.parts() > 0 { MANY } else { FEW })),
+            Held::Local | Held::Exact => {
+                Meter::Local(lookup.counters(name, if select.parts() > 0 { MANY } else { FEW }))
+            }
         };
         let costs = rule.cost.clone().unwrap_or_default();
-        let price = |what: &str, cost: &Option<Cost>| {
-            cost.as_ref().map(|cost| cost.compile(&format!("{field}.cost.{what}"))).transpose()
-        };
         let rate =
             Rate::new(requests.into(), unit.duration(), burst.unwrap_or_else(|| requests.max(1)).into());
-        let names = match self.headers {
-            Headers::On => Some(Names::new(name, rate, requests, unit)),
-            Headers::Off => None,
-        };
         Ok(Rule {
             name: name.into(),
             rate,
             meter,
             parts,
             select,
-            request: price("request", &costs.request)?.unwrap_or(Price::Number(1)),
-            response: price("response", &costs.response)?,
+            request: price(field, "request", costs.request.as_ref())?.unwrap_or(Price::Number(1)),
+            response: price(field, "response", costs.response.as_ref())?,
             is_shared: rule.shared,
             is_shadow: rule.shadow_mode,
-            names,
-            tells_older: rule.x_rate_limit_headers == Some(XRateLimitHeaders::DraftVersion03),
+            names: self.names(name, rate, rule.limit),
+            tells_older: tells_older(rule),
         })
     }
+
+    /// A rule that a service is asked for.
+    fn asked(&self, (field, name): (&str, &str), rule: &LimitRule) -> Result<AskedRule, Invalid> {
+        exact::check(field, rule)?;
+        let Limit { requests, unit, .. } = rule.limit;
+        let rate = Rate::new(requests.into(), unit.duration(), requests.max(1).into());
+        let cost = rule.cost.as_ref().and_then(|costs| costs.request.as_ref());
+        Ok(AskedRule {
+            name: name.into(),
+            select: select(field, rule)?,
+            rate,
+            limit: Override { requests_per_unit: requests, unit: unit.number() },
+            price: price(field, "request", cost)?.unwrap_or(Price::Number(1)),
+            is_shared: rule.shared,
+            is_shadow: rule.shadow_mode,
+            names: self.names(name, rate, rule.limit),
+            tells_older: tells_older(rule),
+        })
+    }
+
+    fn names(&self, name: &str, rate: Rate, limit: Limit) -> Option<Names> {
+        match self.headers {
+            Headers::On => Some(Names::new(name, rate, limit.requests, limit.unit)),
+            Headers::Off => None,
+        }
+    }
+}
+
+fn select(field: &str, rule: &LimitRule) -> Result<Selector, Invalid> {
+    let field = format!("{field}.clientSelectors");
+    if rule.client_selectors.len() > MOST_SELECTORS {
+        let message = format!("has more than {MOST_SELECTORS} entries: write fewer");
+        return Err(Invalid::field(field, message));
+    }
+    Selector::compile(&field, &rule.client_selectors)
+}
+
+fn price(field: &str, what: &str, cost: Option<&Cost>) -> Result<Option<Price>, Invalid> {
+    cost.map(|cost| cost.compile(&format!("{field}.cost.{what}"))).transpose()
+}
+
+fn tells_older(rule: &LimitRule) -> bool {
+    rule.x_rate_limit_headers == Some(XRateLimitHeaders::DraftVersion03)
 }
 
 /// Parts of the keys of a rule: the route's kind and name are two.

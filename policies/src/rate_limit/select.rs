@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use http::{HeaderMap, HeaderName, Method};
 use regex::bytes::{Regex, RegexBuilder};
 
-use super::key::Key;
+use super::key::Parts;
 use super::spec::{
     ClaimMatch, ClientSelector, How, MethodMatch, NameMatch, PathHow, PathMatch, SourceHow, SourceMatch,
     ValueMatch,
@@ -89,7 +89,7 @@ impl Selector {
     }
 
     /// Whether all conditions hold. What tells requests apart becomes part of the key.
-    pub(super) fn holds(&self, req: &Request, ctx: &Context, key: &mut Key) -> bool {
+    pub(super) fn holds(&self, req: &Request, ctx: &Context, key: &mut impl Parts) -> bool {
         self.0.iter().all(|condition| condition.holds(req, ctx, key))
     }
 }
@@ -239,17 +239,13 @@ impl ClaimMatch {
 }
 
 impl Condition {
-    fn holds(&self, req: &Request, ctx: &Context, key: &mut Key) -> bool {
+    fn holds(&self, req: &Request, ctx: &Context, key: &mut impl Parts) -> bool {
         match self {
             Self::Value { of, test, invert } => {
                 let value = of.find(req, ctx);
                 match (test, value) {
                     (Test::Distinct, Some(value)) => {
-                        if of.may_be_secret() {
-                            key.secret(&value)
-                        } else {
-                            key.part(&value)
-                        }
+                        key.value(of, &value);
                         true
                     }
                     (Test::Distinct, None) => false,
@@ -281,8 +277,19 @@ impl Condition {
 }
 
 impl Attribute {
+    /// What a rate limit service calls it.
+    pub(super) fn label(&self) -> String {
+        match self {
+            Self::Header(name) => name.as_str().to_owned(),
+            Self::Param(name) => format!("query.{name}"),
+            Self::Claim(_, path) => format!("claim.{path}"),
+            Self::ApiClient => "api_client".to_owned(),
+            Self::Workload => "workload".to_owned(),
+        }
+    }
+
     /// Whether clients prove something by it.
-    fn may_be_secret(&self) -> bool {
+    pub(super) fn may_be_secret(&self) -> bool {
         match self {
             Self::Header(_) | Self::Param(_) => true,
             Self::Claim(..) | Self::ApiClient | Self::Workload => false,

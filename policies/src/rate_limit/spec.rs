@@ -40,7 +40,7 @@ pub struct LocalLimits {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LimitRule {
     /// For clients (`RateLimit`), logs and metrics: 1 to 63 letters, digits, `-`, `_` and `.`; unlike that of any other rule.
-    /// Default: `rule-INDEX`, in `global` `global-INDEX`.
+    /// Default: `rule-INDEX`, in `global` `global-INDEX`, in `exact` `exact-INDEX`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1), transform = form(NAME))]
     pub name: Option<String>,
@@ -130,7 +130,36 @@ pub enum Unit {
     Year,
 }
 
+/// Each unit, its number in Envoy's messages (`type.v3.RateLimitUnit`, where 0 is none) and its name in files.
+const WRITTEN: [(Unit, i32, &str); 7] = [
+    (Unit::Second, 1, "second"),
+    (Unit::Minute, 2, "minute"),
+    (Unit::Hour, 3, "hour"),
+    (Unit::Day, 4, "day"),
+    (Unit::Month, 5, "month"),
+    (Unit::Year, 6, "year"),
+    (Unit::Week, 7, "week"),
+];
+
 impl Unit {
+    /// By the name that files of rate limit services have for it, in any case.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        WRITTEN.iter().find(|(.., known)| known.eq_ignore_ascii_case(name)).map(|(unit, ..)| *unit)
+    }
+
+    /// By its number in Envoy's messages.
+    #[must_use]
+    pub fn numbered(number: i32) -> Option<Self> {
+        WRITTEN.iter().find(|(_, known, _)| *known == number).map(|(unit, ..)| *unit)
+    }
+
+    /// Its number in Envoy's messages (`type.v3.RateLimitUnit`).
+    #[must_use]
+    pub fn number(self) -> i32 {
+        WRITTEN.iter().find(|(known, ..)| *known == self).map_or(0, |(_, number, _)| *number)
+    }
+
     /// How long it is.
     #[must_use]
     pub const fn duration(self) -> Duration {

@@ -9,6 +9,7 @@ mod clients;
 mod credentials;
 mod datagrams;
 mod denials;
+mod exact_limits;
 mod ext_auth;
 mod grpc;
 mod harness;

@@ -1,9 +1,8 @@
-//! The messages, as much of them as is used: `envoy/service/ratelimit/v3/rls.proto` and
-//! `envoy/extensions/common/ratelimit/v3/ratelimit.proto`.
+//! Messages between who asks whether a request is within its limits and who counts, as much of them as is used:
+//! `envoy/service/ratelimit/v3/rls.proto` and `envoy/extensions/common/ratelimit/v3/ratelimit.proto`.
 
+use bytes::Bytes;
 use prost::{Enumeration, Message};
-
-pub use crate::quota::proto::Span;
 
 /// The method.
 pub const SHOULD_RATE_LIMIT: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
@@ -53,7 +52,7 @@ pub struct Override {
     /// So many per unit.
     #[prost(uint32, tag = "1")]
     pub requests_per_unit: u32,
-    /// `type.v3.RateLimitUnit`, whose numbers are those of [`RateLimit::unit`].
+    /// `type.v3.RateLimitUnit`: that of a [`Unit`](crate::rate_limit::Unit).
     #[prost(int32, tag = "2")]
     pub unit: i32,
 }
@@ -67,6 +66,29 @@ pub struct Response {
     /// One for each descriptor.
     #[prost(message, repeated, tag = "2")]
     pub statuses: Vec<DescriptorStatus>,
+    /// For whoever sent the request.
+    #[prost(message, repeated, tag = "3")]
+    pub response_headers_to_add: Vec<HeaderValue>,
+    /// For the backend.
+    #[prost(message, repeated, tag = "4")]
+    pub request_headers_to_add: Vec<HeaderValue>,
+    /// Of a refusal.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub raw_body: Bytes,
+}
+
+/// `config.core.v3.HeaderValue`.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct HeaderValue {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub key: String,
+    /// Its value, as bytes: what is no UTF-8 is one all the same.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub value: Bytes,
+    /// The same, instead.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub raw_value: Bytes,
 }
 
 /// `RateLimitResponse.DescriptorStatus`.
@@ -110,4 +132,35 @@ pub enum Code {
     Ok = 1,
     /// It may not.
     OverLimit = 2,
+}
+
+/// `google.protobuf.Duration`.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct Span {
+    /// Whole seconds.
+    #[prost(int64, tag = "1")]
+    pub seconds: i64,
+    /// The rest.
+    #[prost(int32, tag = "2")]
+    pub nanos: i32,
+}
+
+const SECOND: u64 = 1_000_000_000;
+
+impl Span {
+    /// So many nanoseconds.
+    #[must_use]
+    pub fn of(nanos: u64) -> Self {
+        Self {
+            seconds: i64::try_from(nanos / SECOND).unwrap_or(i64::MAX),
+            nanos: i32::try_from(nanos % SECOND).unwrap_or_default(),
+        }
+    }
+
+    /// In nanoseconds; less than none is none.
+    #[must_use]
+    pub fn in_nanos(&self) -> u64 {
+        let seconds = u64::try_from(self.seconds).unwrap_or(0);
+        seconds.saturating_mul(SECOND).saturating_add(u64::try_from(self.nanos).unwrap_or(0))
+    }
 }
