@@ -1,4 +1,4 @@
-//! One call of a policy over gRPC: a message there, and one back.
+//! What policies that ask a service have in common: why it may have decided nothing, and one call over gRPC.
 
 use std::time::Duration;
 
@@ -6,17 +6,35 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderName, HeaderValue, StatusCode, Version, header};
 use prost::Message;
 
-use crate::{Answer, Call, Request};
+use crate::changes::Unusable;
+use crate::{Answer, Call, Request, Unanswered};
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
-/// Why an answer holds no message.
+/// Why a service has decided nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unread {
-    /// The service says that it failed.
-    Failed,
-    /// It is no answer.
+pub(crate) enum Failed {
+    /// It failed, or cannot be reached.
+    Service,
+    Late,
+    /// It answers what cannot be done, or cannot be asked.
     Unusable,
+}
+
+impl From<Unusable> for Failed {
+    fn from(Unusable: Unusable) -> Self {
+        Self::Unusable
+    }
+}
+
+impl From<Unanswered> for Failed {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::Timeout => Self::Late,
+            Unanswered::Failed => Self::Service,
+            Unanswered::TooLarge => Self::Unusable,
+        }
+    }
 }
 
 /// The host of a Service (`namespace/name:port`) as it is named in the cluster.
@@ -49,15 +67,15 @@ pub(crate) fn call(
 ///
 /// # Errors
 /// When there is none.
-pub(crate) fn read<M: Message + Default>(answer: &Answer) -> Result<M, Unread> {
+pub(crate) fn read<M: Message + Default>(answer: &Answer) -> Result<M, Failed> {
     let fields = &answer.head.headers;
     // An answer that is all head has its status there.
     let status = answer.trailers.as_ref().unwrap_or(fields).get(GRPC_STATUS);
     if answer.head.status != StatusCode::OK || status.is_none_or(|status| status != "0") {
-        return Err(Unread::Failed);
+        return Err(Failed::Service);
     }
-    let message = unframe(&answer.body).ok_or(Unread::Unusable)?;
-    M::decode(message).map_err(|_| Unread::Unusable)
+    let message = unframe(&answer.body).ok_or(Failed::Unusable)?;
+    M::decode(message).map_err(|_| Failed::Unusable)
 }
 
 /// gRPC over HTTP/2: Length-Prefixed-Message, a byte that says whether it is compressed and four with its length.

@@ -9,9 +9,9 @@ use super::body::{Shown, TooLarge, Wanted};
 use super::cache::Cache;
 use super::decision::Decision;
 use super::{grpc, http as plain};
-use crate::changes::Unusable;
+use crate::grpc::Failed;
 use crate::mode::Mode;
-use crate::{Answer, Call, Context, Filter, Reply, Request, Response, Unanswered, Upstream, Verdict};
+use crate::{Answer, Call, Context, Filter, Reply, Request, Response, Upstream, Verdict};
 
 /// A compiled [`ExtAuth`](super::ExtAuth).
 #[derive(Debug)]
@@ -31,32 +31,6 @@ pub struct ExtAuthFilter {
 pub(super) enum Service {
     Grpc(grpc::Service),
     Http(plain::Service),
-}
-
-/// Why there is no decision.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Failed {
-    /// The service failed; `failOpen` is about this.
-    Service,
-    Late,
-    /// It answers what cannot be done, or the request cannot be asked for.
-    Unusable,
-}
-
-impl From<Unusable> for Failed {
-    fn from(Unusable: Unusable) -> Self {
-        Self::Unusable
-    }
-}
-
-impl From<Unanswered> for Failed {
-    fn from(unanswered: Unanswered) -> Self {
-        match unanswered {
-            Unanswered::Timeout => Self::Late,
-            Unanswered::Failed => Self::Service,
-            Unanswered::TooLarge => Self::Unusable,
-        }
-    }
 }
 
 /// What the response will be changed by.

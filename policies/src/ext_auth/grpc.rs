@@ -9,7 +9,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 
 use super::body::{PARTIAL, Shown, length};
 use super::decision::{Decision, refusal};
-use super::filter::Failed;
 use super::proto;
 use super::proto::{
     Address, Allowed, Attributes, CheckRequest, CheckResponse, Denied, HeaderOption, HttpRequest, Peer, Said,
@@ -17,7 +16,7 @@ use super::proto::{
 };
 use crate::caller::PeerName;
 use crate::changes::{Change, Changes, How, Unusable};
-use crate::grpc::{self, Unread};
+use crate::grpc::{self, Failed};
 use crate::{Answer, Call, Context, Request, head};
 
 const CHECK: &str = "/envoy.service.auth.v3.Authorization/Check";
@@ -136,11 +135,7 @@ fn principal(ctx: &Context) -> String {
 }
 
 pub(super) fn read(answer: &Answer) -> Result<Decision, Failed> {
-    let message: CheckResponse = grpc::read(answer).map_err(|unread| match unread {
-        Unread::Failed => Failed::Service,
-        Unread::Unusable => Failed::Unusable,
-    })?;
-    Ok(decide(message)?)
+    Ok(decide(grpc::read(answer)?)?)
 }
 
 /// A missing code is OK in protobuf, but an answer that says nothing at all admits nobody; nor does one that says both.

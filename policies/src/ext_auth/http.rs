@@ -9,8 +9,8 @@ use http::{HeaderName, HeaderValue, StatusCode, Uri, Version, header};
 
 use super::body::{PARTIAL, Shown};
 use super::decision::{Decision, refusal};
-use super::filter::Failed;
 use crate::changes::{Change, Changes, How};
+use crate::grpc::Failed;
 use crate::{Answer, Call, Request, head};
 
 /// A service of the HTTP contract.

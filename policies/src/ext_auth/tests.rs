@@ -12,13 +12,13 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::decision::Decision;
-use super::filter::Failed;
 use super::proto::{
     Allowed, Bool, CheckRequest, CheckResponse, Denied, Header, HeaderOption, HttpStatus, QueryParameter,
     Said, Status,
 };
 use super::*;
 use crate::caller::PeerName;
+use crate::grpc::Failed;
 use crate::{
     Answer, Call, Context, Filter, Incoming, Net, Reply, Request, Response, Scheme, Unanswered, Upstream,
     Verdict,

@@ -10,13 +10,13 @@ use smallvec::SmallVec;
 use super::breaker::Breaker;
 use super::entries::Entries;
 use crate::changes::{Change, Changes, How, Unusable};
-use crate::grpc::{self, Unread};
+use crate::grpc::{self, Failed};
 use crate::rate_limit::filter::{Price, refuse};
 use crate::rate_limit::headers::{Names, seconds};
 use crate::rate_limit::rate::{Rate, Taken};
 use crate::rate_limit::select::Selector;
 use crate::rls::{self, Code, Descriptor, DescriptorStatus, Override};
-use crate::{Answer, Call, Context, Reply, Request, Response, Unanswered, Upstream};
+use crate::{Answer, Call, Context, Reply, Request, Response, Upstream};
 
 const SHOULD_RATE_LIMIT: &str = rls::SHOULD_RATE_LIMIT;
 /// What a refused client is told to wait when the service does not say.
@@ -62,39 +62,6 @@ pub(in crate::rate_limit) struct Asked {
     /// `None`: it cannot be asked for.
     call: Option<Call>,
     rules: SmallVec<[usize; 4]>,
-}
-
-/// Why nothing is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Failed {
-    Late,
-    Service,
-    Unusable,
-}
-
-impl From<Unanswered> for Failed {
-    fn from(unanswered: Unanswered) -> Self {
-        match unanswered {
-            Unanswered::Timeout => Self::Late,
-            Unanswered::Failed => Self::Service,
-            Unanswered::TooLarge => Self::Unusable,
-        }
-    }
-}
-
-impl From<Unread> for Failed {
-    fn from(unread: Unread) -> Self {
-        match unread {
-            Unread::Failed => Self::Service,
-            Unread::Unusable => Self::Unusable,
-        }
-    }
-}
-
-impl From<Unusable> for Failed {
-    fn from(Unusable: Unusable) -> Self {
-        Self::Unusable
-    }
 }
 
 impl Exact {
