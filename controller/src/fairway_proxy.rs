@@ -84,7 +84,9 @@ pub struct ServiceParameters {
     /// Annotations, such as those a cloud's load balancer reads. Both levels are merged by key.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
-    /// `Local` keeps the client's address and sends it only to nodes with a proxy. Default: Cluster.
+    /// `Local` keeps clients' addresses, and only nodes with a proxy take connections. With `Cluster` all nodes do, and addresses
+    /// of nodes stand for those of clients: in lists and limits by address, `limits.connectionsPerAddress` of a
+    /// ClientTrafficPolicy too, and in logs. Default: Local.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub external_traffic_policy: Option<ExternalTrafficPolicy>,
     /// Which implementation of load balancers. Default: the cluster's. Cannot be changed later.

@@ -17,6 +17,7 @@ pub mod head;
 pub mod host;
 pub mod jwks_parse;
 pub mod jwt_verify;
+pub mod limits;
 pub mod manifests;
 pub mod memory;
 pub mod path;
@@ -31,7 +32,7 @@ pub mod travel;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 20] = [
+pub const TARGETS: [Target; 21] = [
     ("access_log", access_log::run),
     ("authorization", authorization::run),
     ("cel", cel::run),
@@ -45,6 +46,7 @@ pub const TARGETS: [Target; 20] = [
     ("host", host::run),
     ("jwks_parse", jwks_parse::run),
     ("jwt_verify", jwt_verify::run),
+    ("limits", limits::run),
     ("manifests", manifests::run),
     ("path", path::run),
     ("proxy_protocol", proxy_protocol::run),

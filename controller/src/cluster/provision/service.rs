@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde_json::{Value, json};
 
 use super::{Making, Port};
-use crate::fairway_proxy::ServiceType;
+use crate::fairway_proxy::{ExternalTrafficPolicy, ServiceType};
 
 impl Making<'_> {
     pub(super) fn service(&self, ports: &BTreeSet<Port>) -> Value {
@@ -30,9 +30,9 @@ impl Making<'_> {
             "ports": ports,
         });
         if let Some(spec) = spec.as_object_mut() {
-            if let Some(policy) =
-                parameters.external_traffic_policy.filter(|_| r#type != ServiceType::ClusterIP)
-            {
+            if r#type != ServiceType::ClusterIP {
+                // Kubernetes' own default hides clients behind addresses of nodes: of lists, limits and logs.
+                let policy = parameters.external_traffic_policy.unwrap_or(ExternalTrafficPolicy::Local);
                 spec.insert("externalTrafficPolicy".into(), policy.as_str().into());
             }
             if r#type == ServiceType::LoadBalancer {
