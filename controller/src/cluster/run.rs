@@ -25,6 +25,7 @@ use super::leader::Campaign;
 use super::metrics::Metrics;
 use super::provision::{Environment, Provisioner, Refusals};
 use super::references::References;
+use super::rollouts::Runner;
 use super::state::State;
 use super::status::Writer;
 use super::watch::{KINDS, Versions, Watching, crds};
@@ -145,6 +146,7 @@ pub async fn run(settings: Settings, end: watch::Receiver<bool>) -> Result<(), E
     parts.spawn(shared.control(References::new(watching)).run());
     parts.spawn(shared.quotas.clone().run());
     parts.spawn(grant(shared.leads.subscribe(), shared.quotas.clone(), shared.loads.clone()));
+    parts.spawn(shared.runner().run());
     tokio::select! {
         () = shared.campaign().run(end) => {}
         _ = parts.join_next() => return Err(Error::Failed),
@@ -260,6 +262,18 @@ impl Shared {
         let reporter =
             Reporter { controller: CONTROLLER_NAME.into(), instance: Some(self.settings.replica.clone()) };
         Recorder::new(self.client.clone(), reporter)
+    }
+
+    fn runner(&self) -> Runner {
+        Runner {
+            client: self.client.clone(),
+            state: self.state.clone(),
+            views: self.views.subscribe(),
+            leads: self.leads.subscribe(),
+            loads: self.loads.clone(),
+            recorder: self.recorder(),
+            metrics: self.metrics.clone(),
+        }
     }
 
     fn writer(&self) -> Writer {
