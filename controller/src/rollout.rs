@@ -328,7 +328,8 @@ fn check(schema: &mut Schema) {
         "x-kubernetes-validations".to_owned(),
         json!([
             {
-                "rule": "self.stable != self.canary",
+                // CEL compares no objects of two types.
+                "rule": "self.stable.name != self.canary.name || self.stable.port != self.canary.port",
                 "message": "stable and canary are the same: name the Service of the new version as canary",
             },
             {
