@@ -120,17 +120,23 @@ struct Running {
     told: Vec<String>,
     seen: Arc<Seen>,
     clients: Vec<JoinHandle<()>>,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
-fn service(name: &str, port: u16) -> String {
+fn service(name: &str) -> String {
     format!(
         "apiVersion: v1
 kind: Service
 metadata: {{name: {name}, namespace: demo}}
 spec: {{ports: [{{name: http, port: 80}}]}}
 ---
-apiVersion: discovery.k8s.io/v1
+"
+    )
+}
+
+fn endpoints(name: &str, port: u16) -> String {
+    format!(
+        "apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
 metadata: {{name: {name}-1, namespace: demo, labels: {{kubernetes.io/service-name: {name}}}}}
 addressType: IPv4
@@ -141,10 +147,10 @@ endpoints: [{{addresses: [127.0.0.1]}}]
     )
 }
 
-fn manifests(port: u16, canary: Version, analysis: &str) -> String {
-    let (stable, canary) = (service("web-v1", serve(STABLE)), service("web-v2", serve(canary)));
+fn manifests(port: u16, analysis: &str) -> String {
+    let services = [service("web-v1"), service("web-v2"), endpoints("web-v1", serve(STABLE))].concat();
     format!(
-        "{stable}{canary}apiVersion: gateway.networking.k8s.io/v1
+        "{services}apiVersion: gateway.networking.k8s.io/v1
 kind: GatewayClass
 metadata: {{name: fairway}}
 spec: {{controllerName: fairway.dev/controller}}
@@ -177,9 +183,22 @@ spec:
 
 impl Running {
     fn start(canary: Version, analysis: &str) -> Self {
+        let mut running = Self::without_canary(analysis);
+        running.deploy(canary);
+        running
+    }
+
+    /// The canary's endpoints come.
+    fn deploy(&mut self, canary: Version) {
+        fs::write(self.directory.path().join("canary.yaml"), endpoints("web-v2", serve(canary))).unwrap();
+        self.wait_for("added EndpointSlice/demo/web-v2-1");
+    }
+
+    /// The canary has no endpoints yet.
+    fn without_canary(analysis: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let (port, waypoint) = (free_port(), free_port());
-        fs::write(directory.path().join("all.yaml"), manifests(port, canary, analysis)).unwrap();
+        fs::write(directory.path().join("all.yaml"), manifests(port, analysis)).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_fairway"))
             .arg("standalone")
             .arg(directory.path())
@@ -192,7 +211,7 @@ impl Running {
         let out = BufReader::new(child.stdout.take().unwrap());
         std::thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
         let (seen, told) = (Arc::new(Seen::default()), Vec::new());
-        let mut running = Self { child, lines, told, seen, clients: Vec::new(), _directory: directory };
+        let mut running = Self { child, lines, told, seen, clients: Vec::new(), directory };
         running.wait_for("ready; ");
         for _ in 0..CLIENTS {
             let seen = running.seen.clone();
@@ -260,6 +279,23 @@ fn a_healthy_canary_has_all_in_the_end_and_no_request_fails() {
     assert_eq!(Seen::get(&running.seen.canary_failed), 0);
     let wanted = ["step 1 of 2: web-v2:80 has 20 %", "step 2 of 2: web-v2:80 has 60 %", "web-v2:80 has all"];
     assert_eq!(running.course(), wanted);
+}
+
+#[test]
+fn a_canary_without_endpoints_gets_nothing_and_one_that_loses_them_is_back_at_nothing() {
+    let mut running = Running::without_canary(", failureLimit: 3");
+    let (stable, canary) = running.after();
+    assert!(
+        stable > 0 && canary == 0 && running.course().is_empty(),
+        "{stable}, {canary}: {:?}",
+        running.course()
+    );
+    assert_eq!(Seen::get(&running.seen.failed), 0);
+    running.deploy(Version { name: "v2", ..STABLE });
+    running.wait_for("step 1 of 2: web-v2:80 has 20 %");
+    running.seen.is_over.store(true, Ordering::Relaxed);
+    fs::remove_file(running.directory.path().join("canary.yaml")).unwrap();
+    running.wait_for("web-v2:80 back from 20 % to 0: it has no endpoint that is ready");
 }
 
 #[test]

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 pub use self::decide::{Event, Observed, step};
-pub use self::engine::{Decision, Engine};
+pub use self::engine::{Decision, Engine, Sight};
 
 /// Takes a route from one version of a service to the next.
 #[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -152,7 +152,7 @@ impl Control {
 
     /// Looks at Rollouts, serves the weights that follow, and tells what happened.
     pub(crate) async fn roll(&mut self) -> anyhow::Result<()> {
-        let Turn { events, is_moved } = self.rollouts.turn(&self.resources, &self.statuses);
+        let Turn { events, is_moved } = self.rollouts.turn(&self.resources, &self.statuses, &self.served);
         if is_moved {
             self.publish().await?;
         }

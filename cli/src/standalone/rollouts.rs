@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use config::load::{Counters, Counts};
-use controller::rollout::{Engine, Event, RolloutStatus, Timestamp};
+use controller::rollout::{Engine, Event, RolloutStatus, Sight, Timestamp};
 use controller::{Named, Object, ObjectKey, ObjectKind, Resources, Statuses, api};
 
 /// See the module.
@@ -44,8 +44,13 @@ impl Rollouts {
         }
     }
 
-    /// Looks at each once.
-    pub(crate) fn turn(&mut self, resources: &Resources, statuses: &Statuses) -> Turn {
+    /// Looks at each once. `served`: what proxies were told.
+    pub(crate) fn turn(
+        &mut self,
+        resources: &Resources,
+        statuses: &Statuses,
+        served: &config::Resources,
+    ) -> Turn {
         let mut turn = Turn::default();
         let now = Timestamp::now();
         for rollout in &resources.rollouts {
@@ -57,11 +62,12 @@ impl Rollouts {
                 self.counters.iter().for_each(|counters| all.add(&counters.read(&canary)));
                 all
             });
-            let is_accepted = statuses.0.get(&key).is_some_and(|status| status.is_accepted());
-            let counts = counts.unwrap_or_default();
-            let Some(decision) = self.engine.decide(&key, &rollout, is_accepted, counts, now) else {
-                continue;
+            let sight = Sight {
+                is_accepted: statuses.0.get(&key).is_some_and(|status| status.is_accepted()),
+                has_endpoints: rollout.has_endpoints(served),
+                counts: counts.unwrap_or_default(),
             };
+            let Some(decision) = self.engine.decide(&key, &rollout, sight, now) else { continue };
             let effect = |status: &RolloutStatus| (status.subject.clone(), status.weight);
             turn.is_moved |= rollout.status.as_ref().map(effect) != Some(effect(&decision.status));
             turn.events.extend(decision.events.into_iter().map(|event| (key.clone(), event)));

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use crate::BackendRef;
 
+/// Buckets of one backend. Ours are 15; somebody may make up others, with each report.
+pub(super) const MAX_BUCKETS: usize = 64;
+
 /// Attempts that ended, by how they ended, and how long answers took. Counters grow; a difference of two readings is what
 /// happened in between.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -79,12 +82,15 @@ impl Counts {
         }
     }
 
-    /// Adds what somebody else counted.
+    /// Adds what somebody else counted. Buckets that nobody can have are left out.
     pub fn add(&mut self, more: &Self) {
         self.succeeded = self.succeeded.saturating_add(more.succeeded);
         self.failed = self.failed.saturating_add(more.failed);
         self.cancelled = self.cancelled.saturating_add(more.cancelled);
         for (bound, count) in &more.latency {
+            if self.latency.len() >= MAX_BUCKETS && !self.latency.contains_key(bound) {
+                continue;
+            }
             let sum = self.latency.entry(*bound).or_default();
             *sum = sum.saturating_add(*count);
         }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use prost::Message;
 
 use super::Counts;
+use super::counts::MAX_BUCKETS;
 use crate::quota::proto::Span;
 
 /// The method.
@@ -15,8 +16,6 @@ pub const STREAM: &str = "/envoy.service.load_stats.v3.LoadReportingService/Stre
 const LATENCY: &str = "fairway.dev/latency_le_ns/";
 /// The bucket of what is slower than all bounds.
 const SLOWER: &str = "inf";
-/// Buckets of one backend. Ours are 15.
-const MAX_BUCKETS: usize = 64;
 
 /// `LoadStatsRequest`.
 #[derive(Clone, PartialEq, Message)]

@@ -151,6 +151,24 @@ fn nothing_is_told_of_before_it_is_asked_for_or_when_nothing_came() {
 }
 
 #[tokio::test]
+async fn whatever_a_proxy_makes_up_little_is_kept_of_it() {
+    let loads = Loads::new(Own);
+    loads.lead(true);
+    want(&loads, &["a"]);
+    let mut a = loads.connect(&proxy("a", "1")).unwrap();
+    a.ask().await.unwrap();
+    for round in 0..50u64 {
+        let latency = (0..500).map(|bound| (round * 1_000 + bound, u64::MAX)).collect();
+        let made_up = Counts { succeeded: u64::MAX, failed: u64::MAX, cancelled: u64::MAX, latency };
+        let cluster = ClusterStats::encode("n/a:80".into(), &made_up, u64::MAX);
+        a.report(&Report { node: None, clusters: vec![cluster; 20] }).unwrap();
+    }
+    let kept = loads.counts(&backend("a"));
+    assert!(kept.latency.len() <= 64 && kept.requests() == u64::MAX);
+    assert!(kept.latency_of(0.99).is_some());
+}
+
+#[tokio::test]
 async fn a_proxy_is_asked_for_what_it_may_see_and_heard_of_nothing_else() {
     let loads = Loads::new(Own);
     assert_eq!(loads.connect(&proxy("a", "1")).err(), Some(Refused::NotLeading));

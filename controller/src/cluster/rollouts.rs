@@ -24,7 +24,7 @@ use super::tell::tell;
 use super::write;
 use crate::api::Rollout;
 use crate::resources::Named;
-use crate::rollout::{Decision, Engine, Phase, RolloutStatus};
+use crate::rollout::{Decision, Engine, Phase, RolloutStatus, Sight};
 use crate::{ObjectKey, ObjectKind};
 
 /// How often Rollouts are looked at: as often as proxies tell.
@@ -56,6 +56,7 @@ struct Seen {
     rollout: Rollout,
     uid: Box<str>,
     is_accepted: bool,
+    has_endpoints: bool,
 }
 
 /// A decision that is being carried out.
@@ -97,7 +98,8 @@ impl Runner {
             let rollout = Rollout { status, ..Rollout::clone(rollout) };
             let is_accepted =
                 view.translation.statuses.0.get(&key).is_some_and(|status| status.is_accepted());
-            Some(Seen { key, rollout, uid, is_accepted })
+            let has_endpoints = rollout.has_endpoints(&view.translation.resources);
+            Some(Seen { key, rollout, uid, is_accepted, has_endpoints })
         });
         seen.collect()
     }
@@ -112,8 +114,9 @@ impl Runner {
                 _ => {
                     pending.remove(&one.key);
                     let counts = one.rollout.observes().map(|canary| self.loads.counts(&canary));
-                    let (counts, now) = (counts.unwrap_or_default(), Timestamp::now());
-                    match engine.decide(&one.key, &one.rollout, one.is_accepted, counts, now) {
+                    let &Seen { is_accepted, has_endpoints, .. } = one;
+                    let sight = Sight { is_accepted, has_endpoints, counts: counts.unwrap_or_default() };
+                    match engine.decide(&one.key, &one.rollout, sight, Timestamp::now()) {
                         Some(decision) => (decision, true),
                         None => continue,
                     }

@@ -16,6 +16,8 @@ use super::{Phase, RolloutSpec, RolloutStatus, ServicePort};
 pub struct Observed {
     /// The translator follows the rollout.
     pub is_accepted: bool,
+    /// Proxies know an endpoint of the canary. Without one they answer for it, and count nothing.
+    pub has_endpoints: bool,
     /// What came to the canary since the last check, when another one is due. It has to be of this step alone.
     pub window: Option<Counts>,
 }
@@ -45,7 +47,7 @@ pub fn step(
     next.observed_generation = generation;
     let mut run = Run { spec, now, next, events: Vec::new(), health: None, why: None };
     if observed.is_accepted {
-        run.go(observed.window.as_ref());
+        run.go(observed);
     } else if !matches!(run.next.phase, Phase::Succeeded | Phase::RolledBack) {
         run.next.phase = Phase::Pending;
     }
@@ -66,14 +68,14 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn go(&mut self, window: Option<&Counts>) {
+    fn go(&mut self, observed: &Observed) {
         let subject = self.spec.subject();
         if self.next.subject.as_ref() != Some(&subject) {
             let RolloutStatus { observed_generation, conditions, .. } = std::mem::take(&mut self.next);
             let subject = Some(subject);
             self.next =
                 RolloutStatus { observed_generation, conditions, subject, ..RolloutStatus::default() };
-            self.health = Some(("Unknown", "NoCheck", "There has been no check yet.".to_owned()));
+            self.forget();
         }
         match self.next.phase {
             Phase::Succeeded | Phase::RolledBack => return,
@@ -81,6 +83,9 @@ impl Run<'_> {
             _ if self.spec.paused => {
                 self.next.phase = Phase::Paused;
                 return self.tell(false, "Paused", format!("held at {} % by spec.paused", self.next.weight));
+            }
+            Phase::Pending | Phase::Paused | Phase::Progressing if !observed.has_endpoints => {
+                return self.unreachable();
             }
             Phase::Pending | Phase::Paused => {
                 self.resume();
@@ -91,6 +96,7 @@ impl Run<'_> {
             }
             Phase::Progressing => {}
         }
+        let window = observed.window.as_ref();
         if let Some(check) = window.and_then(|window| Check::of(&self.spec.analysis, window, self.now)) {
             self.judge(check);
         }
@@ -106,6 +112,29 @@ impl Run<'_> {
         }
         self.next.phase = Phase::Progressing;
         self.next.since = Some(MicroTime(self.now));
+        self.forget();
+    }
+
+    /// Nothing is known of the canary's health.
+    fn forget(&mut self) {
+        self.health = Some(("Unknown", "NoCheck", "There has been no check yet.".to_owned()));
+    }
+
+    /// Requests that the canary got would fail, and nobody would count them.
+    fn unreachable(&mut self) {
+        if self.next.weight == 0 {
+            self.next.phase = Phase::Pending;
+        } else {
+            if self.next.phase != Phase::Progressing {
+                self.resume();
+            }
+            if self.spec.analysis.failure_limit > 0 {
+                self.roll_back("it has no endpoint that is ready");
+            }
+        }
+        let message =
+            format!("{} has no endpoint that is ready, or no Gateway serves the route.", self.canary());
+        self.health = Some(("False", "NoEndpoints", message));
     }
 
     fn judge(&mut self, check: Check) {
@@ -193,7 +222,7 @@ impl Run<'_> {
         }
         let (weight, canary) = (self.next.weight, self.canary());
         let (status, message) = match self.next.phase {
-            Phase::Pending => ("False", Some("The rollout waits until it is accepted.".to_owned())),
+            Phase::Pending => ("False", Some("It waits: see Accepted and Healthy.".to_owned())),
             Phase::Progressing => (
                 "True",
                 Some(format!("Step {} of {}: {canary} has {weight} %.", self.next.step, self.count())),

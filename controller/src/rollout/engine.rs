@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use config::BackendRef;
 use config::load::Counts;
+use config::{BackendRef, Key, Kind, Resource};
 use k8s_openapi::jiff::Timestamp;
 
 use super::decide::lasted;
@@ -26,6 +26,17 @@ struct Window {
     since: Timestamp,
 }
 
+/// What is known of a rollout and its canary now.
+#[derive(Debug, Clone, Default)]
+pub struct Sight {
+    /// The translator follows the rollout.
+    pub is_accepted: bool,
+    /// Proxies know an endpoint of the canary: [`Rollout::has_endpoints`].
+    pub has_endpoints: bool,
+    /// What came to the canary so far.
+    pub counts: Counts,
+}
+
 /// A status that is new, and why.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decision {
@@ -36,16 +47,16 @@ pub struct Decision {
 }
 
 impl Engine {
-    /// Looks at a rollout: what it says, with the status that is in force, and what came to its canary so far. `None`: nothing is
-    /// new. A decision has to be carried out before it is looked at again.
+    /// Looks at a rollout: what it says, with the status that is in force. `None`: nothing is new. A decision has to be carried out
+    /// before it is looked at again.
     pub fn decide(
         &mut self,
         key: &ObjectKey,
         rollout: &Rollout,
-        is_accepted: bool,
-        counts: Counts,
+        sight: Sight,
         now: Timestamp,
     ) -> Option<Decision> {
+        let Sight { is_accepted, has_endpoints, counts } = sight;
         let now = micros(now);
         let status = rollout.status.clone().unwrap_or_default();
         let of = (status.subject.clone(), status.phase, status.weight);
@@ -61,7 +72,7 @@ impl Engine {
         if is_due {
             (window.counts, window.since) = (counts, now);
         }
-        let observed = Observed { is_accepted, window: is_due.then_some(seen) };
+        let observed = Observed { is_accepted, has_endpoints, window: is_due.then_some(seen) };
         let (next, events) = step(&rollout.spec, rollout.metadata.generation, &status, &observed, now);
         (next != status).then_some(Decision { status: next, events })
     }
@@ -78,6 +89,14 @@ fn micros(now: Timestamp) -> Timestamp {
 }
 
 impl Rollout {
+    /// Whether proxies that are told this know an endpoint of the canary.
+    #[must_use]
+    pub fn has_endpoints(&self, told: &config::Resources) -> bool {
+        let key = self.spec.canary.backend(self.namespace()).map(|canary| Key::backend(&canary));
+        let endpoints = key.and_then(|key| told.get(&Key { kind: Kind::Endpoints, ..key }));
+        endpoints.is_some_and(|one| matches!(&**one, Resource::Endpoints(all) if !all.endpoints.is_empty()))
+    }
+
     /// The canary as proxies know it, while what comes to it matters.
     #[must_use]
     pub fn observes(&self) -> Option<BackendRef> {

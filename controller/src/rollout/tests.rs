@@ -37,11 +37,11 @@ fn slow(succeeded: u64) -> Counts {
 }
 
 fn seen(window: Counts) -> Observed {
-    Observed { is_accepted: true, window: Some(window) }
+    Observed { is_accepted: true, has_endpoints: true, window: Some(window) }
 }
 
 fn nothing() -> Observed {
-    Observed { is_accepted: true, window: None }
+    Observed { is_accepted: true, has_endpoints: true, window: None }
 }
 
 /// Goes on from a status; returns also the reasons of what is told.
@@ -188,9 +188,30 @@ fn what_is_not_accepted_waits_where_it_is() {
     assert_eq!((on.phase, on.weight, on.since), (Phase::Progressing, 10, Some(MicroTime(at(100)))));
 }
 
+#[test]
+fn a_canary_without_endpoints_gets_nothing_and_one_that_loses_them_has_nothing_at_once() {
+    let gone = Observed { has_endpoints: false, ..nothing() };
+    let mut spec = spec(&[10, 50]);
+    let (waiting, told) = go(&spec, &RolloutStatus::default(), &gone, 0);
+    assert_eq!((waiting.phase, waiting.weight, told.len()), (Phase::Pending, 0, 0));
+    let healthy = waiting.conditions.iter().find(|condition| condition.type_ == "Healthy").unwrap();
+    assert_eq!((&*healthy.status, &*healthy.reason), ("False", "NoEndpoints"));
+    let (begun, told) = go(&spec, &waiting, &nothing(), 60);
+    assert_eq!((begun.phase, begun.weight, &*told), (Phase::Progressing, 10, &["StepStarted"][..]));
+    let (back, told) = go(&spec, &begun, &gone, 61);
+    assert_eq!((back.phase, back.weight, &*told), (Phase::RolledBack, 0, &["RolledBack"][..]));
+    // Where nothing rolls back it is held.
+    spec.analysis.failure_limit = 0;
+    let (held, told) = go(&spec, &begun, &gone, 500);
+    assert_eq!((held.phase, held.weight, told.len()), (Phase::Progressing, 10, 0));
+    // A pause holds this too.
+    spec.paused = true;
+    assert_eq!(go(&spec, &begun, &gone, 500).0.phase, Phase::Paused);
+}
+
 #[derive(Debug, Clone)]
 enum Turn {
-    Look { seconds: i64, window: Option<(u64, u64)>, is_accepted: bool },
+    Look { seconds: i64, window: Option<(u64, u64)>, is_accepted: bool, has_endpoints: bool },
     Pause(bool),
     Steps(Vec<i32>),
     Canary(u8),
@@ -203,8 +224,9 @@ fn steps() -> impl Strategy<Value = Vec<i32>> {
 fn turn() -> impl Strategy<Value = Turn> {
     let window = proptest::option::of((0u64..60, 0u64..4));
     prop_oneof![
-        12 => (0i64..40, window, prop::bool::weighted(0.95))
-            .prop_map(|(seconds, window, is_accepted)| Turn::Look { seconds, window, is_accepted }),
+        12 => (0i64..40, window, prop::bool::weighted(0.95), prop::bool::weighted(0.97)).prop_map(
+            |(seconds, window, is_accepted, has_endpoints)| Turn::Look { seconds, window, is_accepted, has_endpoints }
+        ),
         1 => any::<bool>().prop_map(Turn::Pause),
         1 => steps().prop_map(Turn::Steps),
         1 => (0u8..2).prop_map(Turn::Canary),
@@ -222,14 +244,15 @@ proptest! {
         // Since the step began: a check has held, and the last one did.
         let (mut held, mut since) = (false, 0);
         for turn in turns {
-            let (seconds, window, is_accepted) = match turn {
-                Turn::Look { seconds, window, is_accepted } => (seconds, window, is_accepted),
+            let (seconds, window, is_accepted, has_endpoints) = match turn {
+                Turn::Look { seconds, window, is_accepted, has_endpoints } => (seconds, window, is_accepted, has_endpoints),
                 Turn::Pause(paused) => { spec.paused = paused; continue }
                 Turn::Steps(weights) => { spec.steps = self::spec(&weights).steps; continue }
                 Turn::Canary(which) => { spec.canary.name = format!("v{which}"); continue }
             };
             now += seconds;
-            let observed = Observed { is_accepted, window: window.map(|(good, bad)| requests(good, bad)) };
+            let window_of = window.map(|(good, bad)| requests(good, bad));
+            let observed = Observed { is_accepted, has_endpoints, window: window_of };
             let (next, events) = step(&spec, None, &status, &observed, at(now));
             let is_same = status.subject == Some(spec.subject());
             let before = if is_same { status.weight } else { 0 };
@@ -238,19 +261,20 @@ proptest! {
             }
             let is_enough = window.is_some_and(|(good, bad)| good + bad >= 20);
             let fails = window.is_some_and(|(good, bad)| (good * 100) < 99 * (good + bad));
-            let is_checked = is_accepted && is_same && !spec.paused && status.phase == Phase::Progressing
-                && before > 0 && is_enough;
+            let is_checked = is_accepted && has_endpoints && is_same && !spec.paused
+                && status.phase == Phase::Progressing && before > 0 && is_enough;
             if is_checked {
                 held = !fails;
             }
             if is_accepted && next.weight > before {
                 let wanted = spec.steps.iter().map(|step| step.weight).find(|weight| *weight > before).unwrap_or(100);
                 prop_assert_eq!(next.weight, wanted);
-                prop_assert!(before == 0 || (held && now - since >= 0), "without a check that held");
+                prop_assert!(has_endpoints, "without an endpoint");
+                prop_assert!(before == 0 || (held && now >= since), "without a check that held");
             }
             if next.weight < before {
                 prop_assert_eq!((next.weight, next.phase), (0, Phase::RolledBack));
-                prop_assert!(is_checked && fails && limit > 0);
+                prop_assert!(limit > 0 && !spec.paused && (is_checked && fails || !has_endpoints));
             }
             if !is_accepted {
                 prop_assert_eq!((next.weight, events.len()), (status.weight, 0));
@@ -261,7 +285,7 @@ proptest! {
             // What it says is what it is, and deciding again at once is deciding nothing.
             prop_assert_eq!(next.phase == Phase::RolledBack && next.weight != 0, false);
             prop_assert_eq!(next.phase == Phase::Succeeded && next.weight != 100, false);
-            let again = step(&spec, None, &next, &Observed { is_accepted, window: None }, at(now));
+            let again = step(&spec, None, &next, &Observed { window: None, ..observed }, at(now));
             prop_assert_eq!(&again.0, &next);
             prop_assert!(again.1.is_empty());
             status = next;
@@ -296,7 +320,8 @@ fn a_check_looks_at_requests_of_its_step_alone_and_waits_for_enough() {
     let mut turn = |seconds, counts: Counts| {
         now += seconds;
         let rollout = rollout(spec(&[10, 50]), status.clone());
-        let decision = engine.decide(&key, &rollout, true, counts, at(now));
+        let sight = Sight { is_accepted: true, has_endpoints: true, counts };
+        let decision = engine.decide(&key, &rollout, sight, at(now));
         if let Some(decision) = decision {
             status = Some(decision.status);
         }
