@@ -322,3 +322,46 @@ fn the_examples_of_splits_hold() {
     let found = fairway(&["validate"], dir.path());
     assert_eq!(found.status.code(), Some(0), "{}", stdout(&found));
 }
+
+#[test]
+fn the_example_of_rollouts_holds_and_is_explained() {
+    let dir = tempfile::tempdir().unwrap();
+    let (edge, _) = EDGE.rsplit_once("---").unwrap();
+    let backends = ["shop-v1", "shop-v2"].map(|name| {
+        format!("apiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: demo}}\nspec: {{ports: [{{port: 80}}]}}\n")
+    });
+    let example = examples(include_str!("../../docs/rollout.md"));
+    assert!(example.contains("kind: Rollout"));
+    let all = [edge, &example, &backends.join("---\n")].join("---\n");
+    let file = dir.path().join("edge.yaml");
+    fs::write(&file, &all).unwrap();
+    let found = fairway(&["validate"], dir.path());
+    assert_eq!(found.status.code(), Some(0), "{}", stdout(&found));
+    let line = "    rollout  demo/shop-v2:80 has 0 %  from Rollout/demo/shop\n      100 %  demo/shop-v1:80";
+    let text = stdout(&fairway(&["explain", "shop"], dir.path()));
+    assert!(text.contains(line), "{text}");
+    // As `kubectl get -o yaml` shows it on its way, and in a dry run.
+    let status = "status:\n  weight: 25\n  subject:\n    targetRef: { group: gateway.networking.k8s.io, kind: HTTPRoute, \
+                  name: shop, sectionName: all }\n    stable: { name: shop-v1, port: 80 }\n    canary: { name: shop-v2, \
+                  port: 80 }\n    dryRun: false\n";
+    fs::write(&file, all.replace("    p99: 300ms\n", &format!("    p99: 300ms\n{status}"))).unwrap();
+    let explained = json(&fairway(&["explain", "shop", "-o", "json"], dir.path()));
+    let rule = &explained["rules"][0];
+    assert_eq!(
+        (&rule["rollouts"][0]["weight"], &rule["backends"][1]["weight"]),
+        (&25.into(), &25.into()),
+        "{rule}"
+    );
+    fs::write(&file, all.replace("    p99: 300ms\n", "    p99: 300ms\n  dryRun: true\n")).unwrap();
+    let text = stdout(&fairway(&["explain", "shop"], dir.path()));
+    assert!(text.contains("rollout  Rollout/demo/shop is a dry run"), "{text}");
+    // What no rollout can be is a finding.
+    fs::write(&file, all.replace("{ weight: 25, pause: 5m }", "{ weight: 5, pause: 5m }")).unwrap();
+    let found = fairway(&["validate"], dir.path());
+    assert_eq!(found.status.code(), Some(1));
+    let text = stdout(&found);
+    assert!(
+        text.contains("FW0207 Rollout/demo/shop") && text.contains("steps[1].weight: 5 is not more than 5"),
+        "{text}"
+    );
+}

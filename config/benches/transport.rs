@@ -93,8 +93,9 @@ async fn controller(files: &Path) -> (Hub, SocketAddr, watch::Sender<Arc<ServerT
     let address = listener.local_addr().unwrap();
     let hub = Hub::new();
     let quotas = config::quota::Quotas::new(hub.clone(), true);
+    let loads = config::load::Loads::new(hub.clone());
     let server =
-        Server { hub: hub.clone(), quotas, tls, authenticate: Arc::new(FakeTokens), issue: authority };
+        Server { hub: hub.clone(), quotas, loads, tls, authenticate: Arc::new(FakeTokens), issue: authority };
     tokio::spawn(server.serve(listener));
     (hub, address, keep)
 }

@@ -16,6 +16,7 @@ pub mod fuzzing;
 mod generation;
 pub mod identity;
 mod listener;
+pub mod load;
 mod material;
 pub mod quota;
 mod redacted;

@@ -1,5 +1,5 @@
 // Command checks proves on the testbed what Fairway promises beyond the conformance suite: how it scales, what faults cost,
-// how it starts without its controller, what tenants can do to each other, and what the API server refuses. Start it by
+// how it starts without its controller, what tenants can do to each other, what rollouts do, and what the API server refuses. Start it by
 // `conformance/testbed`.
 package main
 
@@ -30,6 +30,7 @@ var checks = []check{
 	{"faults", 60 * time.Minute, faultNames(), faults},
 	{"coldstart", 10 * time.Minute, nil, coldstart},
 	{"tenants", 10 * time.Minute, nil, tenants},
+	{"rollout", 15 * time.Minute, rolloutNames(), rollout},
 	{"schema", 5 * time.Minute, nil, schema},
 }
 
@@ -75,6 +76,6 @@ func run(c check, b *bench, parts []string) int {
 }
 
 func usage() {
-	fmt.Fprintln(os.Stderr, "usage: conformance/testbed scale|faults|coldstart|tenants|schema [--short] [--keep] [--requests N] [--rate N] [PART…]")
+	fmt.Fprintln(os.Stderr, "usage: conformance/testbed scale|faults|coldstart|tenants|rollout|schema [--short] [--keep] [--requests N] [--rate N] [PART…]")
 	os.Exit(2)
 }

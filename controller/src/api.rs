@@ -7,6 +7,7 @@ mod stream_route;
 pub use crate::backend_traffic_policy::BackendTrafficPolicy;
 pub use crate::client_traffic_policy::ClientTrafficPolicy;
 pub use crate::fairway_proxy::FairwayProxy;
+pub use crate::rollout::Rollout;
 pub use crate::security_policy::SecurityPolicy;
 pub use gateway_api::backendtlspolicies::BackendTlsPolicy;
 pub use gateway_api::experimental::gatewayclasses::GatewayClass;

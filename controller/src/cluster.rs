@@ -10,6 +10,7 @@
 //! | `provision` | leader | view → what runs for each Gateway |
 //! | `grants` | leader | referred-to namespaces → the right to read Secrets there |
 //! | `status` | leader | view, answers and refusals → status and Events |
+//! | `rollouts` | leader | view and what proxies tell of backends → how far each Rollout is, in its status; Events |
 //! | `leader` | all | who that is |
 //!
 //! Parts share nothing but `watch` channels and the state; each is a task that ends when the process does.
@@ -24,9 +25,11 @@ mod leader;
 mod metrics;
 mod provision;
 mod references;
+mod rollouts;
 mod run;
 mod state;
 mod status;
+mod tell;
 mod watch;
 mod watched;
 pub(crate) mod write;

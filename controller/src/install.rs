@@ -10,6 +10,7 @@ use crate::client_traffic_policy::ClientTrafficPolicy;
 use crate::cluster::REFERENCED_ROLE;
 use crate::fairway_proxy::FairwayProxy;
 use crate::rbac;
+use crate::rollout::Rollout;
 use crate::security_policy::SecurityPolicy;
 use crate::{CONTROLLER_NAME, NAMESPACE};
 
@@ -60,6 +61,7 @@ pub fn crds() -> Vec<Value> {
         json!(BackendTrafficPolicy::crd()),
         json!(ClientTrafficPolicy::crd()),
         json!(FairwayProxy::crd()),
+        json!(Rollout::crd()),
         json!(SecurityPolicy::crd()),
     ]
 }

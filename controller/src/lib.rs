@@ -33,6 +33,7 @@ pub mod manifests;
 mod provisioned;
 pub mod rbac;
 mod resources;
+pub mod rollout;
 pub mod security_policy;
 pub mod status;
 mod translate;
@@ -41,7 +42,9 @@ mod x509;
 pub use features::SUPPORTED_FEATURES;
 pub use resources::{Named, Object, ObjectKey, ObjectKind, Objects, Resources};
 pub use status::Statuses;
-pub use translate::{Options, TrafficField, Translation, Translator, program, traffic_fields, translate};
+pub use translate::{
+    Move, Options, TrafficField, Translation, Translator, moves, program, traffic_fields, translate,
+};
 
 /// Namespace of an installation, unless it is told another one.
 pub const NAMESPACE: &str = "fairway-system";

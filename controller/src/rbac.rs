@@ -61,7 +61,12 @@ pub fn cluster_rules() -> Vec<Rule> {
         ),
         rule(
             "fairway.dev",
-            &["backendtrafficpolicies/status", "clienttrafficpolicies/status", "securitypolicies/status"],
+            &[
+                "backendtrafficpolicies/status",
+                "clienttrafficpolicies/status",
+                "rollouts/status",
+                "securitypolicies/status",
+            ],
             &["patch"],
         ),
         // What runs for Gateways, in their namespaces.
@@ -173,6 +178,10 @@ mod tests {
         "fairway.dev/fairwayproxies get",
         "fairway.dev/fairwayproxies list",
         "fairway.dev/fairwayproxies watch",
+        "fairway.dev/rollouts get",
+        "fairway.dev/rollouts list",
+        "fairway.dev/rollouts watch",
+        "fairway.dev/rollouts/status patch",
         "policy/poddisruptionbudgets create",
         "policy/poddisruptionbudgets delete",
         "policy/poddisruptionbudgets patch",

@@ -190,6 +190,8 @@ kinds! {
     Namespace = "Namespace" of "v1", namespaces, namespaced: false;
     /// FairwayProxy.
     FairwayProxy = "FairwayProxy" of "fairway.dev/v1alpha1", fairway_proxies, namespaced: true;
+    /// Rollout.
+    Rollout = "Rollout" of "fairway.dev/v1alpha1", rollouts, namespaced: true;
 }
 
 impl ObjectKind {
@@ -215,7 +217,8 @@ impl ObjectKind {
             | Self::Secret
             | Self::ConfigMap
             | Self::Namespace
-            | Self::FairwayProxy => None,
+            | Self::FairwayProxy
+            | Self::Rollout => None,
         }
     }
 

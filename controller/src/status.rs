@@ -6,6 +6,7 @@
 pub(crate) mod condition;
 mod gateway;
 mod policy;
+mod rollout;
 mod route;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ pub use gateway::{
     RouteGroupKind, ServiceStatus,
 };
 pub use policy::{AncestorStatus, PolicyStatus};
+pub use rollout::RolloutStatus;
 pub use route::{ParentRef, ParentStatus, RouteStatus};
 
 use crate::{ObjectKey, ObjectKind};
@@ -53,6 +55,8 @@ pub enum Status {
     Policy(PolicyStatus),
     /// Of a Service in front of which a waypoint stands.
     Service(ServiceStatus),
+    /// Of a Rollout, beside how far it is.
+    Rollout(RolloutStatus),
 }
 
 impl Status {
@@ -77,6 +81,15 @@ impl Status {
                 .map(|a| (format!("ancestor {}", a.ancestor_ref), &a.conditions))
                 .collect(),
             Self::Service(status) => vec![(String::new(), &status.conditions)],
+            Self::Rollout(status) => vec![(String::new(), &status.conditions)],
         }
+    }
+
+    /// Whether the object, or a part of it, is `Accepted`.
+    #[must_use]
+    pub fn is_accepted(&self) -> bool {
+        self.conditions().iter().flat_map(|(_, conditions)| *conditions).any(|condition| {
+            condition.r#type == condition_type::ACCEPTED && condition.status == ConditionStatus::True
+        })
     }
 }

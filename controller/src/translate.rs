@@ -29,6 +29,7 @@ mod queue;
 mod reference_grant;
 mod references;
 mod rivalry;
+mod rollouts;
 mod route;
 mod route_status;
 mod rule;
@@ -62,6 +63,8 @@ use output::Output;
 pub(crate) use program::Programmer;
 pub use program::program;
 pub(crate) use references::{differs, referenced};
+use rollouts::Rollouts;
+pub use rollouts::{Move, moves};
 use waypoint::Capture;
 
 /// What the environment decides.
@@ -121,6 +124,7 @@ pub struct Translator {
     told: attached::Told,
     capture: Capture,
     policies: Policies,
+    rollouts: Rollouts,
     slices: Slices,
     http_routes: route::Memory<HttpRoute>,
     grpc_routes: route::Memory<GrpcRoute>,
@@ -140,6 +144,7 @@ impl Translator {
     /// Translates.
     pub fn translate(&mut self, resources: &Resources) -> Translation {
         let Self { options, then, attached, told, gateways, capture, policies, slices, common, .. } = self;
+        let rollouts = &mut self.rollouts;
         let (http_routes, grpc_routes) = (&mut self.http_routes, &mut self.grpc_routes);
         let (tls_routes, tcp_routes, udp_routes) =
             (&mut self.tls_routes, &mut self.tcp_routes, &mut self.udp_routes);
@@ -158,7 +163,8 @@ impl Translator {
         for grant in keys(ObjectKind::ReferenceGrant, &then.reference_grants, &resources.reference_grants) {
             news.tell(Fact::Grants(grant.namespace));
         }
-        let cluster = Cluster::new(resources, policies, attached);
+        rollouts.follow(then, resources, &mut news, &mut common.said);
+        let cluster = Cluster::new(resources, policies, attached, rollouts);
         common.backends.follow(services.iter(), &cluster, &mut news);
         common.backends.moved(slices.follow(&then.endpoint_slices, &resources.endpoint_slices).iter());
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use config::identity::{Authenticate, Authority, GatewayRef, Identity, ProxyId, Refusal, Role};
+use config::load::Loads;
 use config::quota::Quotas;
 use config::xds::{Hub, Server, ServerTls};
 use config::{
@@ -60,8 +61,9 @@ async fn controller(files: &Path) -> Controller {
     let address = listener.local_addr().unwrap();
     let hub = Hub::new();
     let quotas = Quotas::new(hub.clone(), true);
+    let loads = Loads::new(hub.clone());
     let server =
-        Server { hub: hub.clone(), quotas, tls, authenticate: Arc::new(FakeTokens), issue: authority };
+        Server { hub: hub.clone(), quotas, loads, tls, authenticate: Arc::new(FakeTokens), issue: authority };
     Controller { hub, address, task: tokio::spawn(server.serve(listener)), _tls: keep }
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use config::identity::{Authenticate, Authority, GatewayRef, Identity, ProxyId, Refusal, Role};
+use config::load::Loads;
 use config::quota::{Quotas, ServerOptions};
 use config::xds::{Hub, Server, ServerTls};
 use config::{Generation, Redacted, Resources};
@@ -71,6 +72,7 @@ impl Controller {
         let quotas = Quotas::with(hub.clone(), options);
         quotas.lead(true);
         let server = Server {
+            loads: Loads::new(hub.clone()),
             hub,
             quotas: quotas.clone(),
             tls,

@@ -1,11 +1,13 @@
 //! A running proxy: one owner task that takes updates, compiles, opens, publishes, closes and answers.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use config::load;
 use config::quota::{Driver, QuotaState, Way};
 use config::source::{Answer, Source};
 use config::{Rejection, Resources, Update};
@@ -13,6 +15,7 @@ use parking_lot::Mutex;
 use pingora_core::server::configuration::ServerConf;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
 
 use crate::call::Net;
 use crate::compile::Compiler;
@@ -52,6 +55,8 @@ pub struct Options {
     pub max_memory: Option<u64>,
     /// To the quota server. Default: there is none, and this proxy holds global limits by itself.
     pub quota: Option<Arc<dyn Way>>,
+    /// To who asks what backends are doing. Default: nobody does.
+    pub load: Option<Arc<dyn load::Way>>,
 }
 
 impl Options {
@@ -67,6 +72,7 @@ impl Options {
             max_connections: 50_000,
             max_memory: None,
             quota: None,
+            load: None,
         }
     }
 }
@@ -107,6 +113,10 @@ impl Proxy {
         telemetry.follow_keys(keys.clone());
         let limits = Arc::new(LimitStore::default());
         let quota = lease(&options, &limits, &telemetry);
+        let mut telling = JoinSet::new();
+        if let Some(way) = options.load.clone() {
+            telling.spawn(load::Driver { way, counters: telemetry.clone() }.run());
+        }
         let kept = Kept { keys, limits };
         let compiler = Arc::new(Mutex::new(Compiler::with(telemetry.clone(), kept)));
         let (stop, stopped) = oneshot::channel();
@@ -127,6 +137,7 @@ impl Proxy {
             listeners: Listeners::new(seats, telemetry, reader.clone(), options.drain),
             addresses: addresses.clone(),
             quota,
+            _telling: telling,
             _workers: workers,
             _overload: overload,
         };
@@ -230,6 +241,8 @@ struct Owner {
     listeners: Listeners,
     addresses: Arc<Mutex<Vec<(Bind, SocketAddr)>>>,
     quota: oneshot::Sender<oneshot::Sender<()>>,
+    /// Tells loads until the end.
+    _telling: JoinSet<Infallible>,
     _workers: Workers,
     _overload: Arc<Overload>,
 }

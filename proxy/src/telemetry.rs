@@ -20,6 +20,7 @@ mod trace;
 
 use std::sync::{Arc, OnceLock};
 
+use config::load::{Counters, Counts};
 use config::quota::QuotaState;
 use config::quota::view::ProxyView;
 use config::xds::ClientState;
@@ -39,8 +40,8 @@ pub use self::trace::{TRACEPARENT, TRACESTATE, TraceContext};
 use self::access_log::Log;
 use self::otlp::Exporter;
 use self::retained::{Activity, Retained};
-use self::stats::ConfigStats;
 pub(crate) use self::stats::fresh;
+use self::stats::{BackendCounters, ConfigStats};
 use crate::keys::KeyStore;
 use crate::limits::Shown;
 use crate::overload::Overload;
@@ -248,6 +249,14 @@ impl Activity for RouteStats {
 impl Activity for StreamStats {
     fn activity(&self) -> u64 {
         self.activity()
+    }
+}
+
+/// What is told of a backend is what metrics show of it.
+impl Counters for Telemetry {
+    fn read(&self, backend: &BackendRef) -> Counts {
+        let stats = self.backends.find(backend);
+        stats.and_then(|stats| stats.counters().map(BackendCounters::loads)).unwrap_or_default()
     }
 }
 

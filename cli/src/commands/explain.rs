@@ -12,8 +12,8 @@ use config::{
     Action, BackendTls, Endpoints, HttpMatch, Key, Kind, Parent, PathMatch, Resource, SubjectAltName, Target,
     ValueKind,
 };
-use controller::ObjectKey;
 use controller::status::{ConditionStatus, Status};
+use controller::{Move, ObjectKey, ObjectKind};
 use serde::Serialize;
 
 use crate::args::{Explain, Explanation};
@@ -56,7 +56,20 @@ struct ExplainedRule {
     attached: Vec<Guarded>,
     #[serde(skip_serializing_if = "Option::is_none")]
     fails: Option<String>,
+    /// What weights come from, where they are not those of the route.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rollouts: Vec<ExplainedRollout>,
     backends: Vec<ExplainedBackend>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ExplainedRollout {
+    rollout: String,
+    canary: String,
+    /// Percent of what stable and canary have together; absent in a dry run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weight: Option<u32>,
 }
 
 #[derive(Debug, Serialize)]
@@ -124,10 +137,12 @@ fn rules(key: &Key, resource: &Resource, sources: &Sources, input: &Input) -> Ve
     if let Some(route) = stream_of(resource) {
         let (fails, backends) = explain_action(&route.action, (key.kind, 0), sources, input);
         let rule = route.rule.clone().unwrap_or_else(|| "0".to_owned());
-        let (matches, policies, attached) = (Vec::new(), Vec::new(), Vec::new());
-        return vec![ExplainedRule { rule, matches, policies, attached, fails, backends }];
+        let (matches, policies, attached, rollouts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        return vec![ExplainedRule { rule, matches, policies, attached, fails, rollouts, backends }];
     }
     let places = order::places(&input.translation.resources, key);
+    let kind = if key.kind == Kind::GrpcRoute { ObjectKind::GrpcRoute } else { ObjectKind::HttpRoute };
+    let moves = controller::moves(&input.resources, &ObjectKey::new(kind, &*key.namespace, &*key.name));
     let route = route_of(resource);
     let rules = route.into_iter().flat_map(|route| route.rules.iter().map(move |rule| (route, rule)));
     rules
@@ -140,10 +155,16 @@ fn rules(key: &Key, resource: &Resource, sources: &Sources, input: &Input) -> Ve
                 policies: sources.rule(index, &rule.policies),
                 attached: attached::of_rule(route, rule, &input.translation.resources),
                 fails,
+                rollouts: moves.iter().filter(|one| one.rule == index).map(explain_rollout).collect(),
                 backends,
             }
         })
         .collect()
+}
+
+fn explain_rollout(one: &Move) -> ExplainedRollout {
+    let (rollout, canary) = (one.rollout.to_string(), one.backend.to_string());
+    ExplainedRollout { rollout, canary, weight: one.weight }
 }
 
 /// Why a rule fails, or its backends. `rule`: kind of the route and place of the rule in it.
@@ -312,6 +333,12 @@ fn text(explained: &Explained) -> String {
         }
         if let Some(message) = &rule.fails {
             let _ = writeln!(text, "    {fails} {message}");
+        }
+        for ExplainedRollout { rollout, canary, weight } in &rule.rollouts {
+            let _ = match weight {
+                Some(weight) => writeln!(text, "    rollout  {canary} has {weight} %  from {rollout}"),
+                None => writeln!(text, "    rollout  {rollout} is a dry run: weights are those of the route"),
+            };
         }
         for backend in &rule.backends {
             text.push_str(&backend_text(backend, fails));

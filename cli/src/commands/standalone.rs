@@ -4,8 +4,10 @@ use std::fs;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
+use config::load::Counters;
 use config::source;
 use controller::Options;
 use controller::manifests::Loader;
@@ -15,12 +17,16 @@ use proxy::{Proxy, Workers};
 use tokio::runtime::{Builder, Runtime};
 #[cfg(unix)]
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::args::{Admin, Standalone};
 use crate::certificates::Authority;
 use crate::input::local_options;
 use crate::output;
-use crate::standalone::{Control, Live, Pods, Quotas, Roles, Watch};
+use crate::standalone::{Control, Live, Pods, Quotas, Roles, Rollouts, Watch};
+
+/// How often Rollouts are looked at.
+const ROLL: Duration = Duration::from_millis(500);
 
 pub(crate) fn run(args: &Standalone) -> anyhow::Result<bool> {
     log();
@@ -82,6 +88,8 @@ async fn serve(
     let roles: Roles = [gateway_live, waypoint_live];
     let statuses = roles.iter().map(|role| role.status.clone()).collect();
     let telemetries: Vec<Arc<Telemetry>> = vec![gateway.telemetry.clone(), waypoint.telemetry.clone()];
+    let counters = telemetries.iter().map(|telemetry| Arc::clone(telemetry) as Arc<dyn Counters>);
+    let rollouts = Rollouts::new(counters.collect());
     let admin = match args.admin {
         Admin::Off => None,
         Admin::At(address) => {
@@ -96,31 +104,14 @@ async fn serve(
         ..local_options()
     };
     let pods = Pods::new(pods.handle().clone());
-    let mut control = Control::new(loader, authority, pods, options, roles, quotas);
+    let mut control = Control::new(loader, authority, pods, options, roles, (quotas, rollouts));
     control.start(&ca.path()).await?;
     if let Some(admin) = &admin {
         output::line(&format!("admin: http://{}/metrics, /config, /limits, /readyz", admin.address()));
     }
     let what = if watch.is_some() { "watching for changes; " } else { "" };
     output::line(&format!("ready; {what}Ctrl-C drains"));
-    loop {
-        let changed = async {
-            match &mut watch {
-                Some(watch) => watch.next().await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            biased;
-            () = interrupts.next() => break,
-            changed = changed => {
-                // A change that fails leaves what is served; the next may be better.
-                if let Err(error) = control.apply(changed).await {
-                    output::line(&format!("refused: {error:#}"));
-                }
-            }
-        }
-    }
+    follow(&mut control, &mut watch, &mut interrupts).await;
     control.draining();
     output::line(&format!("draining, {} at most; Ctrl-C again ends at once", policies::Duration(args.drain)));
     let drained = tokio::select! {
@@ -130,6 +121,37 @@ async fn serve(
     telemetries.iter().for_each(|telemetry| telemetry.flush());
     output::line(if drained { "drained" } else { "ended at once" });
     Ok(drained)
+}
+
+/// Follows files and Rollouts until a signal comes. What fails leaves what is served; the next may be better.
+async fn follow(control: &mut Control, watch: &mut Option<Watch>, interrupts: &mut Interrupts) {
+    let mut tick = interval(ROLL);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let changed = async {
+            match watch {
+                Some(watch) => watch.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        // Given up half-way it would lose what it has seen.
+        tokio::pin!(changed);
+        let changed = loop {
+            tokio::select! {
+                biased;
+                () = interrupts.next() => return,
+                changed = &mut changed => break changed,
+                _ = tick.tick() => {
+                    if let Err(error) = control.roll().await {
+                        output::line(&format!("refused: {error:#}"));
+                    }
+                }
+            }
+        };
+        if let Err(error) = control.apply(changed).await {
+            output::line(&format!("refused: {error:#}"));
+        }
+    }
 }
 
 /// A started proxy with its telemetry.

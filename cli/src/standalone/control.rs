@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::demo::Pods;
 use super::quota::Quotas;
 use super::report::{self, Flip};
+use super::rollouts::{Rollouts, Turn};
 use super::show;
 use super::split::Splitter;
 use super::watch::Changed;
@@ -70,6 +71,9 @@ pub(crate) struct Control {
     splitter: Splitter,
     roles: Roles,
     quotas: Quotas,
+    rollouts: Rollouts,
+    /// What was translated last.
+    resources: Resources,
     version: u64,
     served: config::Resources,
     statuses: Statuses,
@@ -85,7 +89,7 @@ impl Control {
         pods: Pods,
         options: Options,
         roles: Roles,
-        quotas: Quotas,
+        (quotas, rollouts): (Quotas, Rollouts),
     ) -> Self {
         Self {
             loader,
@@ -95,6 +99,8 @@ impl Control {
             splitter: Splitter::default(),
             roles,
             quotas,
+            rollouts,
+            resources: Resources::default(),
             version: 0,
             served: config::Resources::new(),
             statuses: Statuses::default(),
@@ -144,6 +150,18 @@ impl Control {
         Ok(())
     }
 
+    /// Looks at Rollouts, serves the weights that follow, and tells what happened.
+    pub(crate) async fn roll(&mut self) -> anyhow::Result<()> {
+        let Turn { events, is_moved } = self.rollouts.turn(&self.resources, &self.statuses, &self.served);
+        if is_moved {
+            self.publish().await?;
+        }
+        for (object, event) in &events {
+            output::line(&format!("{object}: {}", event.message));
+        }
+        Ok(())
+    }
+
     fn tell_findings(&mut self, reload: &Reload) {
         for finding in &reload.findings {
             output::line(&report::refused(finding));
@@ -162,8 +180,9 @@ impl Control {
         let mut objects = self.loader.objects();
         self.authority.fill(&mut objects).context("self-made certificates")?;
         self.pods.sync(&mut objects).context("cannot start demo pods")?;
-        let resources = Resources::collect(objects);
-        let translation = self.translator.translate(&resources);
+        self.rollouts.fill(&mut objects);
+        self.resources = Resources::collect(objects);
+        let translation = self.translator.translate(&self.resources);
         self.version += 1;
         let update = Update::between(self.version, &self.served, &translation.resources);
         let parts = self.splitter.split(&update, &translation.resources);

@@ -60,7 +60,11 @@ fn listeners(resources: &Resources, statuses: &Statuses) -> Vec<Vec<String>> {
             Status::ListenerSet(set) => {
                 (&set.gateway, format!("{}/{}/", object.namespace, object.name), &set.listeners)
             }
-            Status::GatewayClass(_) | Status::Route(_) | Status::Policy(_) | Status::Service(_) => continue,
+            Status::GatewayClass(_)
+            | Status::Route(_)
+            | Status::Policy(_)
+            | Status::Service(_)
+            | Status::Rollout(_) => continue,
         };
         for one in listeners {
             let section = format!("{}/{prefix}{}", gateway.name, one.name);

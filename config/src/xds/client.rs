@@ -10,8 +10,8 @@ pub(in crate::xds) mod certify;
 pub(in crate::xds) mod dial;
 mod held;
 mod keep;
-mod quota;
 mod session;
+mod ways;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,8 +23,8 @@ use tokio::time::Instant;
 pub use self::dial::BadUrl;
 use self::dial::Dialer;
 use self::held::Held;
-pub use self::quota::ControllerWay;
 use self::session::Client;
+pub use self::ways::ControllerWay;
 use crate::identity::ProxyId;
 use crate::source::{Answer, Source, channel};
 use crate::{Generation, snapshot};
@@ -91,8 +91,8 @@ pub struct Controlled {
     pub answers: mpsc::Receiver<Answer>,
     /// How it goes.
     pub state: watch::Receiver<ClientState>,
-    /// To the quota server.
-    pub quota: ControllerWay,
+    /// To the quota server, and to who asks for loads.
+    pub way: Arc<ControllerWay>,
 }
 
 /// Starts a client on the current runtime; it ends with the source.
@@ -105,7 +105,7 @@ pub fn client(options: ClientOptions) -> Result<Controlled, BadUrl> {
     let (told, answers) = mpsc::channel(1);
     let (state, seen) = watch::channel(ClientState::default());
     let (connected, connection) = watch::channel(None);
-    let quota = ControllerWay { dialer: dialer.clone(), connection };
+    let way = Arc::new(ControllerWay { dialer: dialer.clone(), connection });
     let client = Client {
         connected,
         certifier: Arc::new(certify::Certifier::new(dialer.clone(), state.clone())),
@@ -117,7 +117,7 @@ pub fn client(options: ClientOptions) -> Result<Controlled, BadUrl> {
         keep: None,
     };
     tokio::spawn(client.run(options.snapshot, told));
-    Ok(Controlled { source, answers, state: seen, quota })
+    Ok(Controlled { source, answers, state: seen, way })
 }
 
 /// Reads a snapshot as a client does at start, for tools.

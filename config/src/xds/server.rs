@@ -4,6 +4,7 @@ mod answers;
 mod call;
 mod certificates;
 mod connection;
+mod load;
 mod quota;
 mod stream;
 mod tls;
@@ -13,11 +14,14 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-pub(super) use self::quota::{GATEWAY, MAX_REPORTS, POD};
+pub(super) use self::call::{GATEWAY, POD};
+pub(super) use self::load::MAX_LOADS;
+pub(super) use self::quota::MAX_REPORTS;
 pub(super) use self::stream::GENERATION;
 pub use self::tls::{ServerTls, TlsError};
 use super::Hub;
 use crate::identity::{Authenticate, Issue};
+use crate::load::Loads;
 use crate::quota::Quotas;
 
 /// Connections at one time; more wait in the system's queue. Each costs some 50 KiB and each proxy has one, for a
@@ -31,6 +35,8 @@ pub struct Server {
     pub hub: Hub,
     /// Who leases shares of limits.
     pub quotas: Quotas,
+    /// Who asks what backends are doing.
+    pub loads: Loads,
     /// Certificate and trusted authority; a new value holds for new connections.
     pub tls: watch::Receiver<Arc<ServerTls>>,
     /// Who callers are.

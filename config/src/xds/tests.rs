@@ -3,6 +3,7 @@
 mod change;
 mod failure;
 mod harness;
+mod load;
 mod quota;
 mod security;
 mod snapshot;

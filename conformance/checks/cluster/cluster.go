@@ -74,6 +74,7 @@ var kinds = map[string]schema.GroupVersionResource{
 	"ListenerSet":              {Group: gateway, Version: "v1", Resource: "listenersets"},
 	"Namespace":                {Version: "v1", Resource: "namespaces"},
 	"Pod":                      {Version: "v1", Resource: "pods"},
+	"Rollout":                  {Group: "fairway.dev", Version: "v1alpha1", Resource: "rollouts"},
 	"SecurityPolicy":           {Group: "fairway.dev", Version: "v1alpha1", Resource: "securitypolicies"},
 	"ReferenceGrant":           {Group: gateway, Version: "v1", Resource: "referencegrants"},
 	"Secret":                   {Version: "v1", Resource: "secrets"},

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::AtomicU64;
 
+use config::load::LoadCounts;
 use config::quota::QuotaCounts;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -12,6 +13,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::ObjectKind;
+use crate::rollout::Phase;
 
 /// A kind of object.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -29,6 +31,12 @@ impl From<ObjectKind> for Kind {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Direction {
     direction: &'static str,
+}
+
+/// Where a Rollout stands.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct InPhase {
+    phase: &'static str,
 }
 
 /// How a write ended.
@@ -60,6 +68,10 @@ pub(crate) struct Metrics {
     quota_buckets: Gauge,
     quota_messages: Family<Direction, Gauge>,
     quota_refused: Gauge,
+    rollouts: Family<InPhase, Gauge>,
+    load_streams: Gauge,
+    load_backends: Gauge,
+    load_reports: Gauge,
 }
 
 impl Metrics {
@@ -85,6 +97,10 @@ impl Metrics {
             quota_buckets: Gauge::default(),
             quota_messages: Family::default(),
             quota_refused: Gauge::default(),
+            rollouts: Family::default(),
+            load_streams: Gauge::default(),
+            load_backends: Gauge::default(),
+            load_reports: Gauge::default(),
         };
         let r = &mut registry;
         r.register("watch_events", "Events of watches", metrics.events.clone());
@@ -124,6 +140,7 @@ impl Metrics {
             metrics.authority_expiry.clone(),
         );
         metrics.register_quotas(r);
+        metrics.register_rollouts(r);
         Self { registry, ..metrics }
     }
 
@@ -140,6 +157,35 @@ impl Metrics {
             "Reports of buckets for which there was no place, since this replica leads",
             self.quota_refused.clone(),
         );
+    }
+
+    fn register_rollouts(&self, r: &mut Registry) {
+        r.register(
+            "rollouts",
+            "Rollouts by where they stand, of the replica that leads",
+            self.rollouts.clone(),
+        );
+        r.register(
+            "load_streams",
+            "Proxies that tell what backends are doing here",
+            self.load_streams.clone(),
+        );
+        r.register("load_backends", "Backends that proxies are asked for", self.load_backends.clone());
+        r.register("load_reports", "Reports of what backends are doing, so far", self.load_reports.clone());
+    }
+
+    /// So many Rollouts stand there.
+    pub(crate) fn rollouts(&self, phase: Phase, count: usize) {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        self.rollouts.get_or_create(&InPhase { phase: phase.as_str() }).set(count);
+    }
+
+    /// Takes over what is known of proxies' reports.
+    pub(crate) fn loads(&self, counts: LoadCounts) {
+        let integer = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        self.load_streams.set(integer(counts.streams as u64));
+        self.load_backends.set(integer(counts.backends as u64));
+        self.load_reports.set(integer(counts.reports));
     }
 
     /// Takes over what the quota server counts.

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use config::load::Loads;
 use config::quota::Quotas;
 use config::xds::{Hub, Server};
 use k8s_openapi::api::core::v1::Namespace;
@@ -24,6 +25,7 @@ use super::leader::Campaign;
 use super::metrics::Metrics;
 use super::provision::{Environment, Provisioner, Refusals};
 use super::references::References;
+use super::rollouts::Runner;
 use super::state::State;
 use super::status::Writer;
 use super::watch::{KINDS, Versions, Watching, crds};
@@ -90,6 +92,7 @@ struct Shared {
     metrics: Arc<Metrics>,
     hub: Hub,
     quotas: Quotas,
+    loads: Loads,
     versions: Arc<Versions>,
     views: watch::Sender<Option<Arc<View>>>,
     leads: watch::Sender<bool>,
@@ -142,7 +145,8 @@ pub async fn run(settings: Settings, end: watch::Receiver<bool>) -> Result<(), E
     parts.spawn(follow(trust, environments));
     parts.spawn(shared.control(References::new(watching)).run());
     parts.spawn(shared.quotas.clone().run());
-    parts.spawn(grant(shared.leads.subscribe(), shared.quotas.clone()));
+    parts.spawn(grant(shared.leads.subscribe(), shared.quotas.clone(), shared.loads.clone()));
+    parts.spawn(shared.runner().run());
     tokio::select! {
         () = shared.campaign().run(end) => {}
         _ = parts.join_next() => return Err(Error::Failed),
@@ -157,6 +161,7 @@ impl Shared {
         let hub = Hub::new();
         // Whoever led before may have granted shares.
         let quotas = Quotas::new(hub.clone(), true);
+        let loads = Loads::new(hub.clone());
         Self {
             settings,
             client,
@@ -164,6 +169,7 @@ impl Shared {
             metrics: Arc::new(Metrics::new()),
             hub,
             quotas,
+            loads,
             versions: Arc::default(),
             views: watch::Sender::new(None),
             leads: watch::Sender::new(false),
@@ -211,6 +217,7 @@ impl Shared {
         Server {
             hub: self.hub.clone(),
             quotas: self.quotas.clone(),
+            loads: self.loads.clone(),
             tls: authorities.tls.subscribe(),
             authenticate: Arc::new(Tokens::new(self.client.clone(), self.views.subscribe(), domain)),
             issue: authorities.issuer.clone(),
@@ -251,9 +258,25 @@ impl Shared {
         }
     }
 
-    fn writer(&self) -> Writer {
+    fn recorder(&self) -> Recorder {
         let reporter =
             Reporter { controller: CONTROLLER_NAME.into(), instance: Some(self.settings.replica.clone()) };
+        Recorder::new(self.client.clone(), reporter)
+    }
+
+    fn runner(&self) -> Runner {
+        Runner {
+            client: self.client.clone(),
+            state: self.state.clone(),
+            views: self.views.subscribe(),
+            leads: self.leads.subscribe(),
+            loads: self.loads.clone(),
+            recorder: self.recorder(),
+            metrics: self.metrics.clone(),
+        }
+    }
+
+    fn writer(&self) -> Writer {
         Writer {
             client: self.client.clone(),
             state: self.state.clone(),
@@ -262,7 +285,7 @@ impl Shared {
             leads: self.leads.subscribe(),
             refusals: self.refusals.subscribe(),
             versions: self.versions.clone(),
-            recorder: Recorder::new(self.client.clone(), reporter),
+            recorder: self.recorder(),
             metrics: self.metrics.clone(),
         }
     }
@@ -281,10 +304,12 @@ impl Shared {
     }
 }
 
-/// Only who leads grants shares of limits.
-async fn grant(mut leads: watch::Receiver<bool>, quotas: Quotas) {
+/// Only who leads grants shares of limits, and asks for loads.
+async fn grant(mut leads: watch::Receiver<bool>, quotas: Quotas, loads: Loads) {
     loop {
-        quotas.lead(*leads.borrow_and_update());
+        let is_leading = *leads.borrow_and_update();
+        quotas.lead(is_leading);
+        loads.lead(is_leading);
         if leads.changed().await.is_err() {
             return;
         }

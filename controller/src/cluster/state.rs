@@ -1,6 +1,6 @@
 //! What the watches have seen: the one place that watches write to and everything else reads from.
 //!
-//! A write of a status is no change: it moves neither the stored object nor the next translation.
+//! A write of a status is no change: it moves neither the stored object nor the next translation. Of a Rollout the weight is one.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -61,6 +61,7 @@ pub(crate) const KINDS: &[Kind] = &[
     Kind::of::<api::BackendTrafficPolicy>(),
     Kind::of::<api::SecurityPolicy>(),
     Kind::of::<api::FairwayProxy>(),
+    Kind::of::<api::Rollout>(),
     Kind::of::<api::Service>(),
     Kind::of::<api::EndpointSlice>(),
     Kind::of::<api::Namespace>(),

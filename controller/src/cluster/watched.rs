@@ -70,6 +70,7 @@ watchable! {
     ConfigMap;
     Namespace, slim: slim_namespace;
     FairwayProxy;
+    Rollout, status: true, reads_status: true, slim: slim_rollout;
 }
 
 /// See the module.
@@ -122,6 +123,13 @@ fn slim_metadata(metadata: &mut Map<String, Value>) -> ObjectMeta {
 fn slim_service(object: &mut Map<String, Value>) {
     if label(object, super::provision::GATEWAY_NAME).is_none() {
         object.remove("status");
+    }
+}
+
+/// Of a Rollout's status only what weights follow from is translated; the rest changes with each check.
+fn slim_rollout(object: &mut Map<String, Value>) {
+    if let Some(status) = object.get_mut("status").and_then(Value::as_object_mut) {
+        status.retain(|field, _| matches!(&**field, "subject" | "weight"));
     }
 }
 

@@ -45,7 +45,7 @@ macro_rules! entries {
 
 const GATEWAY: &str = schema::gateway::GATEWAY_GROUP;
 
-static KINDS: [Entry; 19] = entries! {
+static KINDS: [Entry; 20] = entries! {
     GatewayClass, GATEWAY, ["v1", "v1beta1"], false, schema::gateway::gateway_class;
     Gateway, GATEWAY, ["v1", "v1beta1"], true, schema::gateway::gateway;
     ListenerSet, GATEWAY, ["v1"], true, schema::gateway::listener_set;
@@ -58,6 +58,7 @@ static KINDS: [Entry; 19] = entries! {
     BackendTlsPolicy, GATEWAY, ["v1"], true, schema::policy::backend_tls_policy;
     ClientTrafficPolicy, "fairway.dev", ["v1alpha1"], true, schema::client_traffic::client_traffic_policy;
     FairwayProxy, "fairway.dev", ["v1alpha1"], true, schema::fairway_proxy::fairway_proxy;
+    Rollout, "fairway.dev", ["v1alpha1"], true, schema::rollout::rollout;
     BackendTrafficPolicy, "fairway.dev", ["v1alpha1"], true, schema::attached::backend_traffic_policy;
     SecurityPolicy, "fairway.dev", ["v1alpha1"], true, schema::attached::security_policy;
     Service, "", ["v1"], true, schema::core::service;
@@ -247,11 +248,13 @@ fn typed(entry: &Entry, mut node: Node) -> Result<(ObjectKey, Object, u32), Vec<
     Ok((object.key(), object, node.line))
 }
 
-/// Sets the namespace the API server would set and takes off what only a cluster knows.
+/// Sets the namespace the API server would set and takes off what only a cluster knows. A Rollout's status is how far it is:
+/// whoever reads it goes on from there, as a controller does.
 fn frame(entry: &Entry, node: &mut Node) -> Result<(), Vec<Problem>> {
     let name = name_of(node);
     let Value::Map(fields) = &mut node.value else { return Ok(()) };
-    fields.retain(|(key, _)| &*key.name != "status");
+    let is_read = entry.kind == ObjectKind::Rollout;
+    fields.retain(|(key, _)| is_read || &*key.name != "status");
     let Some((_, metadata)) = fields.iter_mut().find(|(key, _)| &*key.name == "metadata") else {
         return Ok(());
     };

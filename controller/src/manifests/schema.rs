@@ -15,6 +15,7 @@ mod formats;
 pub(super) mod gateway;
 mod metadata;
 pub(super) mod policy;
+pub(super) mod rollout;
 pub(super) mod route;
 
 use std::fmt;

@@ -13,6 +13,7 @@ use super::endpoints::{self, Slices};
 use super::facts::{Fact, News, Readers};
 use super::output::Said;
 use super::reference_grant::Grants;
+use super::rollouts::Rollouts;
 use super::service_port::{Ready, Transport, ready};
 use super::slots::Slots;
 use crate::ObjectKey;
@@ -26,6 +27,7 @@ pub(crate) struct Cluster<'a> {
     pub(crate) grants: Grants<'a>,
     pub(crate) policies: &'a Policies,
     pub(crate) attached: &'a AttachedPolicies,
+    pub(crate) rollouts: &'a Rollouts,
     notes: RefCell<Vec<Fact>>,
 }
 
@@ -34,9 +36,10 @@ impl<'a> Cluster<'a> {
         resources: &'a Resources,
         policies: &'a Policies,
         attached: &'a AttachedPolicies,
+        rollouts: &'a Rollouts,
     ) -> Self {
         let grants = Grants::new(&resources.reference_grants);
-        Self { resources, grants, policies, attached, notes: RefCell::new(Vec::new()) }
+        Self { resources, grants, policies, attached, rollouts, notes: RefCell::new(Vec::new()) }
     }
 
     /// The route that is judged was told this: it is judged again when the answer changes.

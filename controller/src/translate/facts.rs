@@ -25,6 +25,8 @@ pub(crate) enum Fact {
     Grants(Box<str>),
     /// Which policies are about an object, or a part of it.
     Attached(ObjectKey),
+    /// The Rollouts that move rules of a route.
+    Rollouts(ObjectKey),
     /// Whether a backend can be used: its number.
     Backend(usize),
 }

@@ -261,7 +261,11 @@ impl Counted {
         let listeners = match &mut status {
             Status::Gateway(gateway) => &mut gateway.listeners,
             Status::ListenerSet(set) => &mut set.listeners,
-            Status::GatewayClass(_) | Status::Route(_) | Status::Policy(_) | Status::Service(_) => {
+            Status::GatewayClass(_)
+            | Status::Route(_)
+            | Status::Policy(_)
+            | Status::Service(_)
+            | Status::Rollout(_) => {
                 return None;
             }
         };

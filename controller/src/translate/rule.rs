@@ -1,15 +1,19 @@
 //! One rule of a route, HTTP or gRPC: the same steps, whatever the kind.
 
+use std::collections::BTreeMap;
+
 use config::{Action, BackendRef, HttpMatch, HttpRule, PathMatch, Target, WeightedBackend};
 use policies::Duration;
 use policies::retry::Retry;
 use policies::timeouts::Timeouts;
 
 use super::backend_ref::{Backends, Cluster, Reference};
+use super::facts::Fact;
 use super::filter;
 use super::guarded::Guarded;
 use super::route::Verdict;
 use super::session::SessionSource;
+use crate::ObjectKey;
 use crate::resources::ObjectKind;
 use crate::status::{Problem, condition_type, reason};
 
@@ -70,6 +74,14 @@ impl Context<'_, '_> {
         }
         result
     }
+
+    /// Weights of rules that Rollouts move, by index.
+    fn moved(&self) -> BTreeMap<usize, Vec<u32>> {
+        let route = ObjectKey::new(self.kind, self.namespace, self.name);
+        let weights = self.cluster.rollouts.weights(&route);
+        self.cluster.note(Fact::Rollouts(route));
+        weights
+    }
 }
 
 /// A rule, translated.
@@ -87,10 +99,16 @@ struct Translated {
 pub(crate) fn all(sources: Vec<Source<'_>>, cx: &mut Context<'_, '_>) -> (Vec<HttpRule>, Verdict) {
     let mut verdict = Verdict::default();
     let count = sources.len();
+    let moved = cx.moved();
     let (mut rules, mut names, mut invalid) = (Vec::with_capacity(count), Vec::new(), 0);
     for (index, source) in sources.into_iter().enumerate() {
         let name = source.name;
-        let translated = translate(index, source, &names, cx);
+        let mut translated = translate(index, source, &names, cx);
+        if let (Some(weights), Some(rule)) = (moved.get(&index), &mut translated.rule)
+            && let Action::Forward(shares) = &mut rule.action
+        {
+            shares.iter_mut().zip(weights).for_each(|(share, weight)| share.weight = *weight);
+        }
         names.extend(name);
         invalid += usize::from(translated.is_invalid);
         rules.extend(translated.rule);

@@ -112,6 +112,7 @@ pub(crate) fn object(value: &Value) -> Result<Object, String> {
         "ConfigMap" => typed::<api::ConfigMap>(value)?.into(),
         "Namespace" => typed::<api::Namespace>(value)?.into(),
         "FairwayProxy" => typed::<api::FairwayProxy>(value)?.into(),
+        "Rollout" => typed::<api::Rollout>(value)?.into(),
         other => return Err(format!("kind {other:?} is none we read")),
     })
 }
@@ -138,6 +139,7 @@ pub(crate) fn copy(object: &Object) -> Object {
         Object::ConfigMap(o) => api::ConfigMap::clone(o).into(),
         Object::Namespace(o) => api::Namespace::clone(o).into(),
         Object::FairwayProxy(o) => api::FairwayProxy::clone(o).into(),
+        Object::Rollout(o) => api::Rollout::clone(o).into(),
     }
 }
 

@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use clap::Args;
 use config::identity::{GatewayRef, ProxyId, Role};
-use config::quota::Way;
 use config::source::{self, Answer, FileError, Source};
-use config::xds::{self, BadUrl, ClientOptions, ClientState, Controlled, SnapshotFile};
+use config::xds::{self, BadUrl, ClientOptions, ClientState, Controlled, ControllerWay, SnapshotFile};
 use tokio::sync::{mpsc, watch};
 
 /// Where configuration comes from.
@@ -51,8 +50,8 @@ pub struct Fed {
     pub answers: mpsc::Receiver<Answer>,
     /// How it goes with the controller, where there is one.
     pub controller: Option<watch::Receiver<ClientState>>,
-    /// To the quota server, where there is one.
-    pub quota: Option<Arc<dyn Way>>,
+    /// To the quota server, and to who asks for loads, where there is one.
+    pub way: Option<Arc<ControllerWay>>,
 }
 
 /// Why there can be no configuration.
@@ -80,7 +79,7 @@ impl Feed {
     pub fn open(self, role: Role) -> Result<Fed, FeedError> {
         if let Some(path) = &self.config_file {
             let (source, answers) = source::file(path)?;
-            return Ok(Fed { source, answers, controller: None, quota: None });
+            return Ok(Fed { source, answers, controller: None, way: None });
         }
         let (Some(controller), Some(controller_ca), Some(token_file), Some(gateway)) =
             (self.controller, self.controller_ca, self.token_file, self.gateway)
@@ -93,8 +92,8 @@ impl Feed {
         let with_keys = self.snapshot_keys;
         let snapshot = self.snapshot.map(|path| SnapshotFile { path, with_keys });
         let options = ClientOptions { controller, controller_ca, token_file, proxy, snapshot };
-        let Controlled { source, answers, state, quota } = xds::client(options)?;
-        Ok(Fed { source, answers, controller: Some(state), quota: Some(Arc::new(quota)) })
+        let Controlled { source, answers, state, way } = xds::client(options)?;
+        Ok(Fed { source, answers, controller: Some(state), way: Some(way) })
     }
 }
 

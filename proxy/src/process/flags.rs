@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::Args;
 use config::identity::Role;
 use config::source::Source;
+use config::{load, quota};
 use policies::client_traffic::ByteSize;
 use tracing_subscriber::EnvFilter;
 
@@ -87,13 +88,15 @@ impl Flags {
         let settings =
             Settings { access_log: self.access_log, otlp: self.otlp_endpoint, ..Settings::default() };
         let telemetry = Telemetry::new(options.role, &settings)?;
-        let Fed { source, answers, controller, quota } = self.feed.open(role)?;
+        let Fed { source, answers, controller, way } = self.feed.open(role)?;
         if let Some(state) = controller {
             telemetry.follow_controller(state);
         }
         let (drain, max_connections) = (Duration::from_secs(self.drain), self.max_connections.get());
         let max_memory = self.max_memory.map(|most| most.0);
-        let options = Options { drain, max_connections, max_memory, quota, ..options };
+        let quota = way.clone().map(|way| way as Arc<dyn quota::Way>);
+        let load = way.map(|way| way as Arc<dyn load::Way>);
+        let options = Options { drain, max_connections, max_memory, quota, load, ..options };
         let proxy = start(options, workers, telemetry.clone(), source).map_err(Error::Start)?;
         let exposure = if self.expose_admin { Exposure::Anyone } else { Exposure::Loopback };
         run(proxy, telemetry, answers, Some((admin, exposure))).await

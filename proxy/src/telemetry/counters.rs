@@ -43,6 +43,12 @@ impl Histogram {
         self.nanos.fetch_add(nanos, Ordering::Relaxed);
     }
 
+    /// `(upper bound in nanoseconds, count)` of each bucket, not cumulative; the last bound is `u64::MAX`.
+    pub(crate) fn buckets(&self) -> impl Iterator<Item = (u64, u64)> {
+        let bounds = BOUNDS.into_iter().chain([u64::MAX]);
+        bounds.zip(self.buckets.iter().map(|count| count.load(Ordering::Relaxed)))
+    }
+
     /// Sum in seconds, count, and `(upper bound in seconds, count)` of each bucket, not cumulative.
     pub(crate) fn read(&self) -> (f64, u64, Vec<(f64, u64)>) {
         let bounds = BOUNDS.iter().map(|nanos| seconds(*nanos)).chain([f64::INFINITY]);

@@ -53,6 +53,15 @@ impl<K: Clone + Eq + Hash, V: Activity> Retained<K, V> {
         entry.object.clone()
     }
 
+    /// The object of a name, if there is one.
+    pub(crate) fn find<Q>(&self, name: &Q) -> Option<Arc<V>>
+    where
+        Q: ?Sized + Eq + Hash,
+        K: Borrow<Q>,
+    {
+        self.0.read().get(name).map(|entry| entry.object.clone())
+    }
+
     /// Drops objects that nobody held and nothing happened to for the grace. O(objects): once per scrape.
     pub(crate) fn sweep(&self) {
         let now = Instant::now();

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use config::load::Counts;
 use config::{Rejection, Severity};
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -153,6 +154,20 @@ impl BackendCounters {
     pub(crate) fn attempts(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
         let counts = self.attempts.iter().map(|count| count.load(Ordering::Relaxed));
         ATTEMPTS.iter().zip(counts).filter(|(_, n)| *n > 0).map(|((outcome, code), n)| (*outcome, *code, n))
+    }
+
+    /// The same as who asks for loads wants it.
+    pub(crate) fn loads(&self) -> Counts {
+        let mut all = Counts { latency: self.durations.buckets().collect(), ..Counts::default() };
+        for ((outcome, _), count) in ATTEMPTS.iter().zip(&self.attempts) {
+            let sum = match *outcome {
+                "success" => &mut all.succeeded,
+                "cancelled" => &mut all.cancelled,
+                _ => &mut all.failed,
+            };
+            *sum += load(count);
+        }
+        all
     }
 
     /// Connections by where they came from.

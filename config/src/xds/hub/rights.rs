@@ -1,10 +1,12 @@
-//! Who may have shares of limits: whoever sees the policy.
+//! Who may have shares of limits: whoever sees the policy. And who may tell of a backend: whoever sees that.
 
 use std::sync::Arc;
 
 use super::Hub;
 use crate::identity::Place;
+use crate::load::Sight;
 use crate::quota::{Id, Limited, Rights};
+use crate::{BackendRef, Key};
 
 impl Rights for Hub {
     fn limited(&self, place: &Place, id: &Id) -> Option<Limited> {
@@ -17,6 +19,16 @@ impl Rights for Hub {
         let state = self.0.state.lock();
         let seen = state.limits.iter().filter(|(_, entry)| state.scopes.sees(place, &entry.policy));
         seen.map(|(name, _)| Arc::clone(name)).collect()
+    }
+
+    fn version(&self) -> u64 {
+        self.0.state.lock().changed
+    }
+}
+
+impl Sight for Hub {
+    fn sees(&self, place: &Place, backend: &BackendRef) -> bool {
+        self.0.state.lock().scopes.sees(place, &Key::backend(backend))
     }
 
     fn version(&self) -> u64 {

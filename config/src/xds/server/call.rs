@@ -19,10 +19,16 @@ use super::super::proto::{DELTA, ISSUE, Node};
 use super::super::wire::MAX_REQUEST;
 use super::Server;
 use super::certificates::Issuing;
+use super::load::{MAX_LOADS, Telling};
 use super::quota::{MAX_REPORTS, Reporting};
 use super::stream::Streaming;
 use crate::identity::{Identity, ProxyId, Refusal};
-use crate::{Redacted, quota};
+use crate::{Redacted, load, quota};
+
+/// Metadata in which a proxy says which Gateway it runs for, as `node.cluster` of delta xDS, where messages have no place for it.
+pub(in crate::xds) const GATEWAY: &str = "fairway-gateway";
+/// Metadata in which it says its pod, as `node.id`.
+pub(in crate::xds) const POD: &str = "fairway-pod";
 
 /// A signing request has some 300 bytes.
 const MAX_SIGNING_REQUEST: usize = 16 << 10;
@@ -56,7 +62,11 @@ pub(super) async fn answer(caller: &Arc<Caller>, request: http::Request<Incoming
             let mut grpc = Grpc::new(ProstCodec::default()).max_decoding_message_size(MAX_REPORTS);
             grpc.streaming(Reporting(caller.clone()), request).await
         }
-        _ => Status::unimplemented("delta xDS, certificates and quotas are served here").into_http(),
+        load::proto::STREAM => {
+            let mut grpc = Grpc::new(ProstCodec::default()).max_decoding_message_size(MAX_LOADS);
+            grpc.streaming(Telling(caller.clone()), request).await
+        }
+        _ => Status::unimplemented("delta xDS, certificates, quotas and loads are served here").into_http(),
     }
 }
 
@@ -96,6 +106,15 @@ impl Caller {
         }
         self.is_known.store(true, Ordering::Relaxed);
         Ok(identity)
+    }
+
+    /// Which proxy calls, by what its metadata says and its token and certificate prove, and when that ends.
+    pub(super) async fn proxy(&self, metadata: &MetadataMap) -> Result<(ProxyId, Instant), Status> {
+        let read = |name: &str| Some(metadata.get(name)?.to_str().ok()?.to_owned());
+        let node = || Some(Node { id: read(POD)?, cluster: read(GATEWAY)?, ..Node::default() });
+        let identity = self.identify(metadata, node()).await?;
+        let until = self.certified(&identity)?;
+        Ok((identity.proxy, until))
     }
 
     /// That there is a certificate, whosesoever.

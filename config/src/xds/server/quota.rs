@@ -9,7 +9,6 @@ use tonic::metadata::MetadataMap;
 use tonic::server::StreamingService;
 use tonic::{Request, Status};
 
-use super::super::proto::Node;
 use super::super::pushback;
 use super::answers::{Answering, Answers, Taken, answers};
 use super::call::{Caller, expired};
@@ -17,10 +16,6 @@ use super::stream::ELSEWHERE;
 use crate::quota::proto::{Reports, Response as Told};
 use crate::quota::{Refused, Session};
 
-/// Metadata in which a proxy says which Gateway it runs for, as `node.cluster` of delta xDS.
-pub(in crate::xds) const GATEWAY: &str = "fairway-gateway";
-/// Metadata in which it says its pod, as `node.id`.
-pub(in crate::xds) const POD: &str = "fairway-pod";
 /// Bytes of a message: 4,096 buckets of the longest names have less.
 pub(in crate::xds) const MAX_REPORTS: usize = 4 << 20;
 /// A proxy sends five messages in a second. More than these, on average, are left where they are.
@@ -55,18 +50,12 @@ async fn run(
         // Nobody needs to be asked who that is.
         return Err(refused(Refused::NotLeading));
     }
-    let identity = caller.identify(metadata, node(metadata)).await?;
-    let until = caller.certified(&identity)?;
-    let session = caller.server.quotas.connect(&identity.proxy).map_err(refused)?;
+    let (proxy, until) = caller.proxy(metadata).await?;
+    let session = caller.server.quotas.connect(&proxy).map_err(refused)?;
     tokio::select! {
         ended = talk(session, requests, responses) => ended,
         expired = expired(until) => Err(expired),
     }
-}
-
-fn node(metadata: &MetadataMap) -> Option<Node> {
-    let read = |name: &str| Some(metadata.get(name)?.to_str().ok()?.to_owned());
-    Some(Node { id: read(POD)?, cluster: read(GATEWAY)?, ..Node::default() })
 }
 
 async fn talk(

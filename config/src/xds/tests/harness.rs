@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::identity::{Authenticate, Authority, GatewayRef, Identity, ProxyId, Refusal, Role};
+use crate::load::Loads;
 use crate::quota::Quotas;
 use crate::source::Answer;
 use crate::xds::{
@@ -59,6 +60,7 @@ pub(super) struct Controller {
     pub(super) hub: Hub,
     /// It does not lead.
     pub(super) quotas: Quotas,
+    pub(super) loads: Loads,
     pub(super) address: SocketAddr,
     pub(super) authority: Arc<Authority>,
     tls: watch::Sender<Arc<ServerTls>>,
@@ -91,14 +93,16 @@ impl Controller {
         let address = listener.local_addr().unwrap();
         let (tls, current) = watch::channel(tls(&authority, authority.certificate()));
         let quotas = Quotas::new(hub.clone(), false);
+        let loads = Loads::new(hub.clone());
         let server = Server {
             hub: hub.clone(),
             quotas: quotas.clone(),
+            loads: loads.clone(),
             tls: current,
             authenticate: Arc::new(FakeTokens),
             issue: authority.clone(),
         };
-        Self { hub, quotas, address, authority, tls, task: tokio::spawn(server.serve(listener)) }
+        Self { hub, quotas, loads, address, authority, tls, task: tokio::spawn(server.serve(listener)) }
     }
 
     /// Ends at once, connections too.
@@ -152,7 +156,7 @@ pub(super) struct FakeProxy {
     pub(super) rejects: Arc<Mutex<Vec<Rejection>>>,
     /// It answers nothing while this is true.
     pub(super) hangs: watch::Sender<bool>,
-    pub(super) quota: ControllerWay,
+    pub(super) way: Arc<ControllerWay>,
     directory: Arc<tempfile::TempDir>,
     task: JoinHandle<()>,
 }
@@ -209,9 +213,9 @@ impl FakeProxy {
                 }
             }
         });
-        let (answers, state, quota) = (controlled.answers, controlled.state, controlled.quota);
+        let (answers, state, way) = (controlled.answers, controlled.state, controlled.way);
         let directory = files.0.clone();
-        Self { id, resources, updates, answers, state, rejects, hangs, quota, directory, task }
+        Self { id, resources, updates, answers, state, rejects, hangs, way, directory, task }
     }
 
     pub(super) fn files(&self) -> Files {

@@ -75,15 +75,15 @@ async fn a_proxy_leases_what_its_gateway_is_limited_to_and_not_what_anothers_is(
     let mut b = FakeProxy::start(&controller, "b", "pod-1");
     a.update().await;
     b.update().await;
-    let own = answer(&a.quota).await.unwrap();
+    let own = answer(&a.way).await.unwrap();
     assert!(
         matches!(&own, Action::Assign(assign) if assign.lease.as_ref().is_some_and(|lease| lease.rate > 0))
     );
-    let others = answer(&b.quota).await.unwrap();
+    let others = answer(&b.way).await.unwrap();
     assert!(matches!(&others, Action::Abandon(abandon) if abandon.is_unknown), "{others:?}");
     // What the Gateway is not held to any more is nobody's business either.
     controller.hub.publish(generation(2), gateway("a", &["x"]));
-    let gone = answer(&a.quota).await.unwrap();
+    let gone = answer(&a.way).await.unwrap();
     assert!(matches!(&gone, Action::Abandon(abandon) if abandon.is_unknown), "{gone:?}");
 }
 
@@ -92,10 +92,10 @@ async fn who_does_not_lead_leases_nothing_and_who_ends_to_lead_ends_its_streams(
     let controller = controller().await;
     let mut a = FakeProxy::start(&controller, "a", "pod-1");
     a.update().await;
-    let refused = answer(&a.quota).await.unwrap_err();
+    let refused = answer(&a.way).await.unwrap_err();
     assert!(refused.contains("does not lease quotas now"), "{refused}");
     controller.quotas.lead(true);
-    let Line { reports, mut responses } = a.quota.open().await.unwrap();
+    let Line { reports, mut responses } = a.way.open().await.unwrap();
     reports.send(report()).await.unwrap();
     within("an answer", responses.recv()).await.unwrap().unwrap();
     controller.quotas.lead(false);
@@ -121,7 +121,7 @@ async fn a_proxy_cannot_lease_as_another() {
     files.write("ca", controller.authority.certificate());
     let way = |claims: &str| {
         let options = options(controller.address, &files, proxy(claims, "pod-1"), false);
-        let connection = b.quota.connection.clone();
+        let connection = b.way.connection.clone();
         ControllerWay { dialer: Arc::new(Dialer::new(&options).unwrap()), connection }
     };
     // The token is its own, and the Gateway that it names is not.
@@ -151,7 +151,7 @@ async fn whoever_sends_more_than_a_proxy_does_waits() {
     controller.quotas.lead(true);
     let mut a = FakeProxy::start(&controller, "a", "pod-1");
     a.update().await;
-    let Line { reports, responses: _responses } = a.quota.open().await.unwrap();
+    let Line { reports, responses: _responses } = a.way.open().await.unwrap();
     let flood = async {
         loop {
             reports.send(report()).await.unwrap();

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::api::{EndpointSlice, HttpRoute, Service};
+use crate::api::{EndpointSlice, HttpRoute, Rollout, Service};
 
 fn watched<T: Watchable>(value: Value) -> Watched<T> {
     serde_json::from_value(value).unwrap()
@@ -48,6 +48,36 @@ fn a_written_status_moves_no_translation() {
     state.apply::<HttpRoute>(watched(route(7, 2, "b")));
     assert_eq!(state.clean_revision(), None, "a change waits");
     assert!(state.take().is_some());
+}
+
+#[test]
+fn of_a_rollouts_status_only_what_weights_follow_from_moves_a_translation() {
+    let rollout = |version: u64, weight: i64, requests: i64| {
+        watched::<Rollout>(json!({
+            "metadata": { "name": "r", "namespace": "n", "uid": "u", "generation": 1, "resourceVersion": version.to_string() },
+            "spec": {
+                "targetRef": { "group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": "r" },
+                "stable": { "name": "a", "port": 80 }, "canary": { "name": "b", "port": 80 }, "steps": [{ "weight": 5 }],
+            },
+            "status": {
+                "phase": "Progressing", "weight": weight,
+                "analysis": { "at": "2026-01-01T00:00:00.000000Z", "requests": requests, "successRate": 100 },
+            },
+        }))
+    };
+    let state = State::default();
+    state.begin(ObjectKind::Rollout);
+    state.apply::<Rollout>(rollout(1, 5, 20));
+    state.complete(ObjectKind::Rollout);
+    assert!(state.take().is_some());
+    state.apply::<Rollout>(rollout(2, 5, 40));
+    assert!(state.take().is_none(), "a check moves nothing");
+    let key = ObjectKey::new(ObjectKind::Rollout, "n", "r");
+    assert!(state.observed(&key).unwrap().status.unwrap().contains("\"requests\":40"), "and is not lost");
+    state.apply::<Rollout>(rollout(3, 25, 40));
+    let (resources, _) = state.take().unwrap();
+    let status = resources.rollouts.get("n", "r").unwrap().status.clone().unwrap();
+    assert_eq!((status.weight, status.analysis), (25, None));
 }
 
 #[test]

@@ -55,9 +55,11 @@ pub(super) fn write(
 
 fn shape(status: &Status) -> Shape {
     match status {
-        Status::GatewayClass(_) | Status::Gateway(_) | Status::ListenerSet(_) | Status::Service(_) => {
-            Shape::Own
-        }
+        Status::GatewayClass(_)
+        | Status::Gateway(_)
+        | Status::ListenerSet(_)
+        | Status::Service(_)
+        | Status::Rollout(_) => Shape::Own,
         Status::Route(_) => Shape::Shared("parents"),
         Status::Policy(_) => Shape::Shared("ancestors"),
     }

@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::xds::{Hub, ProxyState};
-use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use kube::api::{DynamicObject, Patch, PatchParams};
-use kube::runtime::events::{Event, EventType, Recorder};
+use kube::runtime::events::Recorder;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -18,11 +17,12 @@ use super::assemble::Assembled;
 use super::diff::{self, Write};
 use super::queue::{Queue, SPACING};
 use super::said::Said;
-use super::transitions::transitions;
+use super::transitions::{Transition, transitions};
 use crate::cluster::control::View;
 use crate::cluster::metrics::{Metrics, Outcome};
 use crate::cluster::provision::Refusals;
 use crate::cluster::state::{Observed, State};
+use crate::cluster::tell::tell;
 use crate::cluster::watch::Versions;
 use crate::cluster::write;
 use crate::status::{Status, condition_type};
@@ -182,32 +182,11 @@ impl Writer {
         self.metrics.status_writes.get_or_create(&Outcome { kind: key.kind.as_str(), outcome }).inc();
     }
 
-    /// Tells transitions, without waiting for the write: an Event that is lost is no loss.
+    /// Tells transitions, without waiting for the write.
     fn tell(&self, key: &ObjectKey, observed: &Observed, old: &Value, new: &Value) {
         for transition in transitions(old, new) {
-            let recorder = self.recorder.clone();
-            let resource = resource(key);
-            let reference = ObjectReference {
-                api_version: Some(resource.api_version),
-                kind: Some(key.kind.as_str().to_owned()),
-                namespace: (!key.namespace.is_empty()).then(|| key.namespace.to_string()),
-                name: Some(key.name.to_string()),
-                uid: Some(observed.uid.to_string()),
-                ..ObjectReference::default()
-            };
-            let event = Event {
-                type_: if transition.is_warning { EventType::Warning } else { EventType::Normal },
-                reason: transition.reason,
-                // At most 1 kB.
-                note: Some(transition.message.chars().take(500).collect()),
-                action: "Reconcile".into(),
-                secondary: None,
-            };
-            tokio::spawn(async move {
-                if let Err(error) = recorder.publish(&event, &reference).await {
-                    tracing::debug!(error = write::message(&error), "an Event cannot be written");
-                }
-            });
+            let Transition { is_warning, reason, message } = transition;
+            tell(&self.recorder, (key, &observed.uid), is_warning, reason, &message);
         }
     }
 }

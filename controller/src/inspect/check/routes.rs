@@ -1,4 +1,4 @@
-//! Routes and policies: are they accepted, and do their references hold?
+//! Routes, policies and Rollouts: are they accepted, and do their references hold?
 
 use super::count;
 use super::gateways::judge;
@@ -33,6 +33,15 @@ pub(super) fn policies(cluster: &Cluster) -> Section {
     let policies = ours(cluster, "/ancestors");
     for policy in &policies {
         judge(&mut section, "policies", *policy, |said| said.r#type == "Accepted");
+    }
+    let rollouts = cluster.of_group("fairway.dev").into_iter().filter(|object| object.kind() == "Rollout");
+    for rollout in rollouts {
+        judge(&mut section, "policies", rollout, |said| said.r#type == "Accepted");
+        if rollout.status().text("/phase") == "RolledBack" {
+            let why = rollout.status().condition("Progressing").map_or("", |said| said.message);
+            let remedy = "mend the new version, then write another spec.revision";
+            section.warning("policies", format!("{} was rolled back: {why}", rollout.called()), remedy);
+        }
     }
     if section.is_fine() {
         section.ok("policies", format!("{} accepted", count(policies.len(), "policy")));
