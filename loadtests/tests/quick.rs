@@ -59,8 +59,11 @@ fn below(pid: u32) -> Vec<u32> {
 fn a_run_that_is_killed_leaves_no_process_behind() {
     let out = tempfile::tempdir().unwrap();
     let dir = out.path().to_str().unwrap();
-    let mut run = Command::new(env!("CARGO_BIN_EXE_loadtests"))
-        .args(["compare", "--quick", "--peers", "floor", "--scenario", "idle", "--out", dir])
+    let program = env!("CARGO_BIN_EXE_loadtests");
+    // Long enough to be seen on a busy machine; it is killed before.
+    let mut run = Command::new(program)
+        .args("compare --peers floor --scenario h1 --seconds 60".split(' '))
+        .args(["--floor", program, "--out", dir])
         .env("TMPDIR", out.path())
         .spawn()
         .unwrap();
