@@ -16,40 +16,66 @@ import (
 	"fairway.dev/conformance/checks/cluster"
 )
 
-// schemaTable is what nobody can follow of a SecurityPolicy, a row for each validation of its CRD.
-//
-//go:embed schema.yaml
-var schemaTable string
+// schemaTables are what nobody can follow of a kind, a row for each validation of its CRD.
+var (
+	//go:embed schema.yaml
+	securityTable string
+	//go:embed schema-traffic.yaml
+	trafficTable string
+	//go:embed schema-rollout.yaml
+	rolloutTable string
 
-// schema asks the API server what it takes, and keeps nothing: of bad policies it must refuse each, by the name of the field, and
-// no validation may be there that no bad policy shows; of what is good it must take everything.
+	schemaTables = []struct{ kind, crd, table string }{
+		{"SecurityPolicy", "securitypolicies.fairway.dev", securityTable},
+		{"BackendTrafficPolicy", "backendtrafficpolicies.fairway.dev", trafficTable},
+		{"Rollout", "rollouts.fairway.dev", rolloutTable},
+	}
+)
+
+// schema asks the API server what it takes, and keeps nothing: of bad objects it must refuse each, by the name of the field, and
+// no validation may be there that no bad object shows; of what is good it must take everything.
 func schema(ctx context.Context, b *bench, _ []string) error {
-	rows, err := readRows(schemaTable)
-	if err != nil {
-		return err
+	specs := map[string]map[string]any{}
+	for _, one := range schemaTables {
+		crd, err := b.Get(ctx, "CustomResourceDefinition", "", one.crd)
+		if err != nil {
+			return err
+		}
+		if specs[one.kind], err = specOf(crd); err != nil {
+			return err
+		}
+		if err := mistakes(ctx, b, one.kind, one.table, specs[one.kind]); err != nil {
+			return fmt.Errorf("%s: %w", one.kind, err)
+		}
 	}
-	crd, err := b.Get(ctx, "CustomResourceDefinition", "", "securitypolicies.fairway.dev")
-	if err != nil {
-		return err
-	}
-	spec, err := specOf(crd)
+	return takesGood(ctx, b, specs["SecurityPolicy"])
+}
+
+// mistakes has each row of a table refused.
+func mistakes(ctx context.Context, b *bench, kind, table string, spec map[string]any) error {
+	rows, err := readRows(table)
 	if err != nil {
 		return err
 	}
 	var said strings.Builder
 	for _, row := range rows {
-		err := b.Try(ctx, row.policy())
+		err := b.Try(ctx, row.object(kind))
 		// Of two entries with one key there is no object to validate: the apply itself fails.
 		isRefused := apierrors.IsInvalid(err) || err != nil && strings.Contains(err.Error(), "duplicate entries")
 		holds := isRefused && strings.Contains(err.Error(), row.field()) && strings.Contains(err.Error(), row.Says)
-		b.report.require(holds, "refused, by %s: %.300v", row.field(), err)
+		b.report.require(holds, "refused, by %s of a %s: %.300v", row.field(), kind, err)
 		if err != nil {
 			fmt.Fprintln(&said, err)
 		}
 	}
 	for _, validation := range validations(spec) {
-		b.report.require(strings.Contains(said.String(), validation), "a bad policy shows %.120q", validation)
+		b.report.require(strings.Contains(said.String(), validation), "a bad %s shows %.120q", kind, validation)
 	}
+	return nil
+}
+
+// takesGood: what is good is taken.
+func takesGood(ctx context.Context, b *bench, spec map[string]any) error {
 	good, err := good(b.Repository(), spec)
 	if err != nil {
 		return err
@@ -151,13 +177,28 @@ func validations(schema map[string]any) []string {
 	return slices.Sorted(maps.Keys(found))
 }
 
-// policyOf is a SecurityPolicy that says this.
-func policyOf(spec map[string]any) *unstructured.Unstructured {
+// right is what is put beside a mistake: a target, and what else a kind cannot be without.
+var right = map[string]map[string]any{
+	"Rollout": {
+		"targetRef": map[string]any{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": "it"},
+		"stable":    map[string]any{"name": "v1", "port": int64(80)},
+		"canary":    map[string]any{"name": "v2", "port": int64(80)},
+		"steps":     []any{map[string]any{"weight": int64(5)}},
+	},
+}
+
+// objectOf is an object of ours that says this.
+func objectOf(kind string, spec map[string]any) *unstructured.Unstructured {
 	spec = maps.Clone(spec)
+	for field, value := range right[kind] {
+		if spec[field] == nil {
+			spec[field] = value
+		}
+	}
 	if spec["targetRef"] == nil && spec["targetRefs"] == nil {
 		spec["targetRef"] = map[string]any{"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "edge"}
 	}
-	o := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "fairway.dev/v1alpha1", "kind": "SecurityPolicy", "spec": spec}}
+	o := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "fairway.dev/v1alpha1", "kind": kind, "spec": spec}}
 	o.SetName("it")
 	return o.DeepCopy()
 }

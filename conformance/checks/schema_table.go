@@ -12,18 +12,18 @@ import (
 	"fairway.dev/conformance/checks/cluster"
 )
 
-// bad is a policy with one mistake.
+// bad is an object with one mistake.
 type bad struct {
 	Field string         // that is named, below spec
 	Says  string         // what is said of it
 	Times int            // how often the first entry of the list at Field is there, or the letters of a text are
-	Spec  map[string]any // parts; a target is put beside them
+	Spec  map[string]any // what is right is put beside it
 }
 
 func (r *bad) field() string { return strings.TrimSuffix("spec."+r.Field, ".") }
 
-func (r *bad) policy() *unstructured.Unstructured {
-	o := policyOf(r.Spec)
+func (r *bad) object(kind string) *unstructured.Unstructured {
+	o := objectOf(kind, r.Spec)
 	if r.Times > 0 {
 		path := append([]string{"spec"}, strings.Split(r.Field, ".")...)
 		if list, is, _ := unstructured.NestedSlice(o.Object, path...); is {
@@ -87,7 +87,7 @@ func tabled(text string, spec map[string]any) ([]*unstructured.Unstructured, err
 		}
 		if len(said) > 0 {
 			cluster.Whole(said)
-			all = append(all, policyOf(said))
+			all = append(all, objectOf("SecurityPolicy", said))
 		}
 	}
 	add(table.Policies)
