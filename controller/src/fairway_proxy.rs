@@ -117,7 +117,8 @@ impl ServiceType {
     }
 }
 
-/// Which nodes get traffic from outside.
+/// Which nodes get traffic from outside, and whose address proxies see: `Local`, those with a proxy, and the client's; `Cluster`,
+/// all, and often a node's. Default: Local.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ExternalTrafficPolicy {
     /// All.
