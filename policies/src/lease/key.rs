@@ -8,7 +8,8 @@ use ring::digest;
 
 /// The longest key that is used as it came, in bytes.
 pub const MAX_KEY: usize = 64;
-const HASHED: &str = "sha256:";
+/// What begins a digest that stands for a value.
+pub(crate) const HASHED: &str = "sha256:";
 
 /// What a limit tells callers apart by: at most 71 bytes of UTF-8, never empty. Proxies make the same key of the same bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -46,7 +47,8 @@ impl Borrow<str> for Key {
     }
 }
 
-fn hashed(bytes: &[u8]) -> String {
+/// The digest that stands for a value.
+pub(crate) fn hashed(bytes: &[u8]) -> String {
     let digest = digest::digest(&digest::SHA256, bytes);
     digest.as_ref().iter().fold(String::from(HASHED), |mut text, byte| {
         // Writing to a String cannot fail.

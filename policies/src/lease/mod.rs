@@ -41,6 +41,7 @@ mod table;
 mod window;
 
 pub use bucket::{Bucket, Taken};
+pub(crate) use key::{HASHED, hashed};
 pub use key::{Key, MAX_KEY};
 pub use limit::{Expired, Limit, MAX_AMOUNT, MICRO, Mode, Share, Terms};
 pub use report::{Grant, Held, SPILL, Stance, Usage};

@@ -1,15 +1,13 @@
 //! What a service is told of a request, as entries of a descriptor.
 
-use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use ring::digest;
-
+use crate::lease::{HASHED, hashed};
 use crate::rate_limit::key::{Parts, network};
 use crate::rate_limit::select::Attribute;
 use crate::rls::Entry;
 
-/// Bytes of a value; a longer one, or one that is no text, is told by its digest.
+/// Bytes of a value; a longer one, or one that is no text or looks like a digest, is told by its digest.
 const LONGEST: usize = 256;
 
 /// Entries in the order of the conditions of a rule.
@@ -34,14 +32,8 @@ impl Parts for Entries {
 
 fn text(value: &[u8]) -> String {
     match std::str::from_utf8(value) {
-        Ok(text) if text.len() <= LONGEST => text.to_owned(),
-        _ => {
-            let mut text = "sha256:".to_owned();
-            for byte in digest::digest(&digest::SHA256, value).as_ref() {
-                // Writing to a String cannot fail.
-                let _ = write!(text, "{byte:02x}");
-            }
-            text
-        }
+        // Nobody can write the digest of another's value.
+        Ok(text) if text.len() <= LONGEST && !text.starts_with(HASHED) => text.to_owned(),
+        _ => hashed(value),
     }
 }
