@@ -1,18 +1,18 @@
 //! Rollouts of the real binary under load: two versions as servers of this test, one of them healthy or broken.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+mod support;
+
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// Longest wait for anything; loaded machines are slow.
-const PATIENCE: Duration = Duration::from_secs(90);
+use support::{Running, free_port};
+
 /// Clients that send one request after the other.
 const CLIENTS: usize = 16;
 
@@ -109,15 +109,9 @@ fn ask(port: u16, kept: &mut Option<BufReader<TcpStream>>) -> Option<(u16, Optio
     Some((status, version))
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 /// Standalone under load with a stable version and this canary.
-struct Running {
-    child: Child,
-    lines: Receiver<String>,
-    told: Vec<String>,
+struct Loaded {
+    fairway: Running,
     seen: Arc<Seen>,
     clients: Vec<JoinHandle<()>>,
     directory: tempfile::TempDir,
@@ -181,7 +175,7 @@ spec:
     )
 }
 
-impl Running {
+impl Loaded {
     fn start(canary: Version, analysis: &str) -> Self {
         let mut running = Self::without_canary(analysis);
         running.deploy(canary);
@@ -197,22 +191,10 @@ impl Running {
     /// The canary has no endpoints yet.
     fn without_canary(analysis: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let (port, waypoint) = (free_port(), free_port());
+        let port = free_port();
         fs::write(directory.path().join("all.yaml"), manifests(port, analysis)).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_fairway"))
-            .arg("standalone")
-            .arg(directory.path())
-            .args(["--admin", "off", "--workers", "1", "--waypoint-ports"])
-            .arg(format!("{waypoint}-{}", waypoint.saturating_add(9)))
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let (sender, lines) = channel();
-        let out = BufReader::new(child.stdout.take().unwrap());
-        std::thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        let (seen, told) = (Arc::new(Seen::default()), Vec::new());
-        let mut running = Self { child, lines, told, seen, clients: Vec::new(), directory };
-        running.wait_for("ready; ");
+        let fairway = Running::start(directory.path(), "off", &[]);
+        let mut running = Self { fairway, seen: Arc::default(), clients: Vec::new(), directory };
         for _ in 0..CLIENTS {
             let seen = running.seen.clone();
             running.clients.push(std::thread::spawn(move || client(port, &seen)));
@@ -221,22 +203,12 @@ impl Running {
     }
 
     fn wait_for(&mut self, text: &str) {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            let Ok(line) = self.lines.recv_timeout(left) else {
-                panic!("no line with {text:?} in:\n{}", self.told.join("\n"));
-            };
-            self.told.push(line.clone());
-            if line.contains(text) {
-                return;
-            }
-        }
+        self.fairway.wait_for(text);
     }
 
     /// Lines about the rollout.
     fn course(&self) -> Vec<&str> {
-        self.told.iter().filter_map(|line| line.strip_prefix("Rollout/demo/web: ")).collect()
+        self.fairway.seen.iter().filter_map(|line| line.strip_prefix("Rollout/demo/web: ")).collect()
     }
 
     /// What the load of another two seconds goes to: to the stable version, and to the canary.
@@ -261,17 +233,15 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for Loaded {
     fn drop(&mut self) {
         self.seen.is_over.store(true, Ordering::Relaxed);
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
 #[test]
 fn a_healthy_canary_has_all_in_the_end_and_no_request_fails() {
-    let mut running = Running::start(Version { name: "v2", ..STABLE }, "");
+    let mut running = Loaded::start(Version { name: "v2", ..STABLE }, "");
     running.wait_for("web-v2:80 has all");
     let (stable, canary) = running.after();
     assert!(stable == 0 && canary > 0, "{stable} and {canary}");
@@ -283,7 +253,7 @@ fn a_healthy_canary_has_all_in_the_end_and_no_request_fails() {
 
 #[test]
 fn a_canary_without_endpoints_gets_nothing_and_one_that_loses_them_is_back_at_nothing() {
-    let mut running = Running::without_canary(", failureLimit: 3");
+    let mut running = Loaded::without_canary(", failureLimit: 3");
     let (stable, canary) = running.after();
     assert!(
         stable > 0 && canary == 0 && running.course().is_empty(),
@@ -300,7 +270,7 @@ fn a_canary_without_endpoints_gets_nothing_and_one_that_loses_them_is_back_at_no
 
 #[test]
 fn a_canary_that_answers_errors_is_back_at_nothing_in_its_first_step() {
-    let mut running = Running::start(Version { name: "v2", status: 503, ..STABLE }, "");
+    let mut running = Loaded::start(Version { name: "v2", status: 503, ..STABLE }, "");
     running.wait_for("web-v2:80 back from 20 % to 0: 0 % of ");
     let (stable, canary) = running.after();
     assert!(stable > 0 && canary == 0, "{stable} and {canary}");
@@ -312,7 +282,7 @@ fn a_canary_that_answers_errors_is_back_at_nothing_in_its_first_step() {
 #[test]
 fn a_canary_that_is_slow_is_back_at_nothing_in_its_first_step_and_no_request_fails() {
     let slow = Version { name: "v2", delay: Duration::from_millis(1_500), ..STABLE };
-    let mut running = Running::start(slow, ", p99: 1s");
+    let mut running = Loaded::start(slow, ", p99: 1s");
     running.wait_for("web-v2:80 back from 20 % to 0: p99 of ");
     let (stable, canary) = running.after();
     assert!(stable > 0 && canary == 0, "{stable} and {canary}");

@@ -1,16 +1,17 @@
 //! The real binary on the real examples: its curl lines, its reactions to saves, its end.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+mod support;
+
 use std::fs;
-use std::io::{BufRead as _, BufReader};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Longest wait for anything; loaded machines are slow.
-const PATIENCE: Duration = Duration::from_secs(60);
+use support::{PATIENCE, Running, free_port};
+
+/// A free port; the process says which.
+const ADMIN: &str = "127.0.0.1:0";
 
 fn fairway() -> Command {
     Command::new(env!("CARGO_BIN_EXE_fairway"))
@@ -34,52 +35,7 @@ fn copy_of(example: &str, into: &Path) {
     }
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-/// A running standalone; killed when dropped.
-struct Running {
-    child: Child,
-    lines: Receiver<String>,
-    seen: Vec<String>,
-}
-
 impl Running {
-    fn start(dir: &Path, more: &[&str]) -> Self {
-        let waypoint = free_port();
-        let mut child = fairway()
-            .arg("standalone")
-            .arg(dir)
-            .args(["--admin", "127.0.0.1:0", "--workers", "1", "--waypoint-ports"])
-            .arg(format!("{waypoint}-{}", waypoint.saturating_add(9)))
-            .args(more)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let (sender, lines) = channel();
-        let out = BufReader::new(child.stdout.take().unwrap());
-        std::thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        let mut running = Self { child, lines, seen: Vec::new() };
-        running.wait_for("ready; ");
-        running
-    }
-
-    /// The next line that holds a text.
-    fn wait_for(&mut self, text: &str) -> String {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            let Ok(line) = self.lines.recv_timeout(left) else {
-                panic!("no line with {text:?} in:\n{}", self.seen.join("\n"));
-            };
-            self.seen.push(line.clone());
-            if line.contains(text) {
-                return line;
-            }
-        }
-    }
-
     fn curls(&self) -> Vec<String> {
         self.seen
             .iter()
@@ -91,13 +47,6 @@ impl Running {
     fn interrupt(&self) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -118,7 +67,7 @@ fn edit(file: &Path, from: &str, to: &str) {
 fn the_quickstart_serves_what_it_prints_and_follows_its_files() {
     let dir = tempfile::tempdir().unwrap();
     copy_of("quickstart", dir.path());
-    let mut running = Running::start(dir.path(), &[]);
+    let mut running = Running::start(dir.path(), ADMIN, &[]);
     let table = running.seen.join("\n");
     for row in ["demo/edge/http ", "demo/edge/https ", "waypoint basket/cart:80 ", "HTTPRoute/demo/shop "] {
         assert!(table.contains(row), "{row} is not in\n{table}");
@@ -218,7 +167,7 @@ fn every_example_is_valid_and_its_requests_work() {
         }
         let dir = tempfile::tempdir().unwrap();
         copy_of(&name, dir.path());
-        let running = Running::start(dir.path(), &["--no-watch"]);
+        let running = Running::start(dir.path(), ADMIN, &["--no-watch"]);
         for curl in running.curls() {
             let answer = shell(&curl);
             assert!(answer.contains(" 200") && answer.contains("\"pod\""), "{name}: {curl}: {answer}");
@@ -237,7 +186,7 @@ fn connections_and_datagrams_go_where_their_routes_say() {
         let text = text.split_once(listener).unwrap().1.split_once("port: ").unwrap().1;
         text.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap()
     };
-    let running = Running::start(dir.path(), &["--no-watch"]);
+    let running = Running::start(dir.path(), ADMIN, &["--no-watch"]);
     let table = running.seen.join("\n");
     for row in ["TLSRoute/default/passthrough ", "TCPRoute/default/tcp ", "UDPRoute/default/udp "] {
         assert!(table.contains(row), "{row} is not in\n{table}");
@@ -268,7 +217,7 @@ fn connections_and_datagrams_go_where_their_routes_say() {
 fn a_second_interrupt_ends_at_once() {
     let dir = tempfile::tempdir().unwrap();
     copy_of("quickstart", dir.path());
-    let mut running = Running::start(dir.path(), &["--drain", "50s"]);
+    let mut running = Running::start(dir.path(), ADMIN, &["--drain", "50s"]);
     let slow = running.curls()[0].replace("/catalog'", "/catalog?delay=45s'");
     let mut client = Command::new("sh").args(["-c", &slow]).stdout(Stdio::null()).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(400));
@@ -296,7 +245,7 @@ fn a_fresh_start_leaves_nothing_open_that_a_broken_policy_was_to_close() {
     copy_of("quickstart", dir.path());
     let file = dir.path().join("closed.yaml");
     fs::write(&file, BROKEN).unwrap();
-    let mut running = Running::start(dir.path(), &[]);
+    let mut running = Running::start(dir.path(), ADMIN, &[]);
     let curls = running.curls();
     assert!(shell(&curls[0]).contains(" 500"), "its target refuses");
     assert!(shell(&curls[2]).contains(" 200"), "others are served");
@@ -357,7 +306,7 @@ fn gateway_and_waypoint_hold_one_limit_together_and_it_is_shown() {
     let open = hostname.replace("    - name", "      allowedRoutes: {namespaces: {from: All}}\n    - name");
     edit(&dir.path().join("gateway.yaml"), hostname, &open);
     fs::write(dir.path().join("limits.yaml"), LIMITS).unwrap();
-    let running = Running::start(dir.path(), &["--no-watch"]);
+    let running = Running::start(dir.path(), ADMIN, &["--no-watch"]);
     let curls = running.curls();
     let through_waypoint = curls.iter().find(|curl| curl.ends_with("/cart")).unwrap().clone();
     let through_gateway =

@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, StatusCode, Version, header};
 use prost::Message;
 
 use crate::changes::Unusable;
-use crate::{Answer, Call, Request, Unanswered};
+use crate::{Answer, BackendRef, Call, Request, Unanswered};
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
@@ -39,8 +39,7 @@ impl From<Unanswered> for Failed {
 
 /// The host of a Service (`namespace/name:port`) as it is named in the cluster.
 pub(crate) fn authority(backend: &str) -> Option<HeaderValue> {
-    let (namespace, service) = backend.split_once('/')?;
-    let (name, port) = service.split_once(':')?;
+    let BackendRef { namespace, name, port } = backend.parse().ok()?;
     HeaderValue::from_str(&format!("{name}.{namespace}:{port}")).ok()
 }
 
@@ -97,3 +96,6 @@ fn unframe(body: &Bytes) -> Option<Bytes> {
     let message = body.slice(5..);
     (u32::try_from(message.len()) == Ok(u32::from_be_bytes(length))).then_some(message)
 }
+
+#[cfg(test)]
+pub(crate) mod testing;

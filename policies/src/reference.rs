@@ -1,6 +1,7 @@
 //! How policies name objects: Secrets, ConfigMaps and their keys, and ports of Services.
 
 use std::fmt;
+use std::str::FromStr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -144,6 +145,22 @@ impl BackendRef {
 impl fmt::Display for BackendRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}:{}", self.namespace, self.name, self.port)
+    }
+}
+
+impl FromStr for BackendRef {
+    type Err = String;
+
+    /// What [`Display`](fmt::Display) writes, with a namespace.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = || {
+            let (namespace, rest) = text.split_once('/')?;
+            let (name, port) = rest.rsplit_once(':')?;
+            let port = port.parse().ok()?;
+            let is_whole = !namespace.is_empty() && !name.is_empty();
+            is_whole.then(|| Self { namespace: namespace.into(), name: name.into(), port })
+        };
+        parts().ok_or_else(|| format!("{text:?} is no backend: write namespace/name:port"))
     }
 }
 

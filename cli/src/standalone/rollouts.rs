@@ -1,7 +1,7 @@
 //! Rollouts of the process: decided as a controller does, by what its own proxies count. How far each is stands in memory; a
 //! process that starts again begins with what the files say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use config::load::{Counters, Counts};
@@ -32,16 +32,18 @@ impl Rollouts {
 
     /// Gives each Rollout the status that it has by now, as a cluster would; forgets those that are gone.
     pub(crate) fn fill(&mut self, objects: &mut [Object]) {
-        let keys: Vec<ObjectKey> = objects.iter().map(Object::key).collect();
-        self.statuses.retain(|key, _| keys.contains(key));
-        for (object, key) in objects.iter_mut().zip(&keys) {
-            if let Object::Rollout(rollout) = object
-                && let Some(status) = self.statuses.get(key)
-            {
+        let mut there = BTreeSet::new();
+        for object in objects {
+            let Object::Rollout(rollout) = object else { continue };
+            let key = key(rollout);
+            if let Some(status) = self.statuses.get(&key) {
                 *object =
                     api::Rollout { status: Some(status.clone()), ..api::Rollout::clone(rollout) }.into();
             }
+            there.insert(key);
         }
+        self.statuses.retain(|key, _| there.contains(key));
+        self.engine.retain(|key| there.contains(key));
     }
 
     /// Looks at each once. `served`: what proxies were told.
@@ -54,7 +56,7 @@ impl Rollouts {
         let mut turn = Turn::default();
         let now = Timestamp::now();
         for rollout in &resources.rollouts {
-            let key = ObjectKey::new(ObjectKind::Rollout, rollout.namespace(), rollout.name());
+            let key = key(rollout);
             let status = self.statuses.get(&key).cloned().or_else(|| rollout.status.clone());
             let rollout = api::Rollout { status, ..api::Rollout::clone(rollout) };
             let counts = rollout.observes().map(|canary| {
@@ -75,4 +77,8 @@ impl Rollouts {
         }
         turn
     }
+}
+
+fn key(rollout: &api::Rollout) -> ObjectKey {
+    ObjectKey::new(ObjectKind::Rollout, rollout.namespace(), rollout.name())
 }

@@ -26,7 +26,7 @@ impl Reporter {
         let asked = names.filter_map(|name| {
             let known = self.asked.remove(name);
             let begin = || {
-                let backend = parse(name)?;
+                let backend = name.parse().ok()?;
                 let counts = counters.read(&backend);
                 Some((backend, counts))
             };
@@ -55,12 +55,4 @@ impl Reporter {
         }
         (!clusters.is_empty()).then_some(Report { node: None, clusters })
     }
-}
-
-/// `namespace/name:port`.
-pub(super) fn parse(name: &str) -> Option<BackendRef> {
-    let (namespace, rest) = name.split_once('/')?;
-    let (name, port) = rest.rsplit_once(':')?;
-    let backend = BackendRef { namespace: namespace.into(), name: name.into(), port: port.parse().ok()? };
-    (!namespace.is_empty() && !name.is_empty()).then_some(backend)
 }

@@ -9,7 +9,6 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::proto::{Report, Request};
-use super::report::parse;
 use super::{Counts, MAX_BACKENDS};
 use crate::BackendRef;
 use crate::identity::{Place, ProxyId};
@@ -99,6 +98,12 @@ impl Loads {
         *state = State { is_leading: leads, opened, reports, ..State::default() };
         drop(state);
         self.0.wake();
+    }
+
+    /// Whether this replica asks.
+    #[must_use]
+    pub fn is_leading(&self) -> bool {
+        self.0.state.lock().is_leading
     }
 
     /// From now on proxies are asked for these, each for those that it may see. What was told of others is forgotten. To be
@@ -217,7 +222,7 @@ impl Session {
             if self.asked.binary_search(&cluster.name).is_err() {
                 continue;
             }
-            let Some(backend) = parse(&cluster.name) else { continue };
+            let Ok(backend) = cluster.name.parse() else { continue };
             // It may have been asked for a moment ago and not any more.
             if state.wanted.contains(&backend) {
                 state.totals.entry(backend).or_default().add(&cluster.decode());

@@ -4,6 +4,7 @@ mod answers;
 mod call;
 mod certificates;
 mod connection;
+mod intake;
 mod load;
 mod quota;
 mod stream;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use config::load::Counts;
-use config::{BackendRef, Key, Kind, Resource};
+use config::{BackendRef, Key, Resource};
 use k8s_openapi::jiff::Timestamp;
 
 use super::decide::lasted;
@@ -92,8 +92,8 @@ impl Rollout {
     /// Whether proxies that are told this know an endpoint of the canary.
     #[must_use]
     pub fn has_endpoints(&self, told: &config::Resources) -> bool {
-        let key = self.spec.canary.backend(self.namespace()).map(|canary| Key::backend(&canary));
-        let endpoints = key.and_then(|key| told.get(&Key { kind: Kind::Endpoints, ..key }));
+        let canary = self.spec.canary.backend(self.namespace());
+        let endpoints = canary.and_then(|canary| told.get(&Key::endpoints(&canary)));
         endpoints.is_some_and(|one| matches!(&**one, Resource::Endpoints(all) if !all.endpoints.is_empty()))
     }
 

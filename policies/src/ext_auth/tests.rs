@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Poll, Waker};
 
-use ::http::{HeaderMap, HeaderValue, Version};
-use bytes::{BufMut, Bytes, BytesMut};
+use ::http::{HeaderMap, Version};
+use bytes::Bytes;
 use proptest::prelude::*;
 use prost::Message;
 
@@ -19,25 +19,17 @@ use super::proto::{
 use super::*;
 use crate::caller::PeerName;
 use crate::grpc::Failed;
+use crate::grpc::testing::{Backend, answer, framed};
 use crate::{
     Answer, Call, Context, Filter, Incoming, Net, Reply, Request, Response, Scheme, Unanswered, Upstream,
     Verdict,
 };
 
-#[derive(Debug)]
-struct Backend;
-
-impl Upstream for Backend {
-    fn name(&self) -> &str {
-        "authz/opa:9191"
-    }
-}
-
 struct Scene;
 
 impl Lookup for Scene {
     fn backend(&self, _: &BackendRef) -> Option<Arc<dyn Upstream>> {
-        Some(Arc::new(Backend))
+        Some(Arc::new(Backend("authz/opa:9191")))
     }
 
     fn material(&self, object: &ObjectRef) -> Option<Arc<crate::Material>> {
@@ -47,20 +39,6 @@ impl Lookup for Scene {
         ];
         (object.name == "tenants").then(|| Arc::new(crate::Material(material.into())))
     }
-}
-
-fn framed(message: &impl Message) -> Bytes {
-    let mut frame = BytesMut::new();
-    frame.put_u8(0);
-    frame.put_u32(u32::try_from(message.encoded_len()).unwrap());
-    message.encode(&mut frame).unwrap();
-    frame.freeze()
-}
-
-fn answer(body: Bytes, status: &'static str) -> Answer {
-    let mut trailers = HeaderMap::new();
-    trailers.insert("grpc-status", HeaderValue::from_static(status));
-    Answer { head: Response::build(200, None).unwrap(), body, trailers: Some(trailers) }
 }
 
 fn says(message: &CheckResponse) -> Result<Decision, Failed> {

@@ -147,17 +147,17 @@ impl Policy for RateLimit {
                 }
                 match group.held {
                     Held::Exact => asked.push(self.asked((&field, &name), rule)?),
-                    Held::Local | Held::Leased(_) => {
-                        rules.push(self.rule(group.held, (&field, &name), rule, lookup)?);
+                    Held::Local => rules.push(self.rule(None, (&field, &name), rule, lookup)?),
+                    Held::Leased(global) => {
+                        rules.push(self.rule(Some(global), (&field, &name), rule, lookup)?)
                     }
                 }
                 names.insert(name);
             }
         }
-        let exact = self.exact.as_ref().map(|exact| exact.compile(lookup)).transpose()?;
         Ok(RateLimitFilter {
             rules: rules.into(),
-            exact: exact.map(|exact| exact.with(asked)),
+            exact: self.exact.as_ref().map(|exact| exact.compile(asked, lookup)).transpose()?,
             clock: lookup.clock(),
             mode: self.mode,
         })
@@ -274,9 +274,10 @@ impl RateLimit {
         rules.collect()
     }
 
+    /// A rule that is decided here; `global`: by a share.
     fn rule(
         &self,
-        held: Held<'_>,
+        global: Option<&GlobalLimits>,
         (field, name): (&str, &str),
         rule: &LimitRule,
         lookup: &dyn Lookup,
@@ -290,17 +291,15 @@ impl RateLimit {
             ));
         }
         let parts = parts(rule, &select);
-        let meter = match held {
-            Held::Leased(global) => {
+        let meter = match global {
+            Some(global) => {
                 let terms = global.terms(field, rule.limit)?;
                 Meter::Leased(lookup.leased(name, parts > 0, terms))
             }
-            Held::Local | Held::Exact if algorithm != Algorithm::TokenBucket => {
+            None if algorithm != Algorithm::TokenBucket => {
                 return Err(Invalid::field(format!("{field}.limit.algorithm"), SLIDING));
             }
-            Held::Local | Held::Exact => {
-                Meter::Local(lookup.counters(name, if select.parts() > 0 { MANY } else { FEW }))
-            }
+            None => Meter::Local(lookup.counters(name, if select.parts() > 0 { MANY } else { FEW })),
         };
         let costs = rule.cost.clone().unwrap_or_default();
         let rate =

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
 use tonic::metadata::MetadataMap;
 use tonic::server::StreamingService;
 use tonic::{Request, Status};
@@ -11,6 +10,7 @@ use tonic::{Request, Status};
 use super::super::pushback;
 use super::answers::{Answering, Answers, Taken, answers};
 use super::call::{Caller, expired};
+use super::intake::Intake;
 use super::stream::ELSEWHERE;
 use crate::load::proto::{Report, Request as Asked};
 use crate::load::{Refused, Session};
@@ -45,32 +45,28 @@ async fn run(
     requests: &Answering<Asked>,
 ) -> Result<(), Status> {
     caller.has_certificate()?;
+    if !caller.server.loads.is_leading() {
+        // Nobody needs to be asked who that is.
+        return Err(refused(Refused::NotLeading));
+    }
     let (proxy, until) = caller.proxy(metadata).await?;
     let session = caller.server.loads.connect(&proxy).map_err(refused)?;
     tokio::select! {
-        ended = talk(session, reports, requests) => ended,
+        ended = talk(session, Intake::new(reports, APART, AT_ONCE), requests) => ended,
         expired = expired(until) => Err(expired),
     }
 }
 
 async fn talk(
     mut session: Session,
-    mut reports: tonic::Streaming<Report>,
+    mut reports: Intake<Report>,
     requests: &Answering<Asked>,
 ) -> Result<(), Status> {
-    // When the bucket of messages is full again.
-    let mut full_at = Instant::now();
     loop {
-        let ready_at = full_at.checked_sub(APART * AT_ONCE).unwrap_or(full_at);
-        let next = async {
-            sleep_until(ready_at).await;
-            reports.message().await
-        };
         tokio::select! {
-            report = next => {
+            report = reports.next() => {
                 let Some(report) = report? else { return Ok(()) };
                 session.report(&report).map_err(refused)?;
-                full_at = full_at.max(Instant::now()) + APART;
             }
             asked = session.ask() => {
                 if requests.send(Ok(asked.map_err(refused)?)).await.is_err() {

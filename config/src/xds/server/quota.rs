@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
 use tonic::metadata::MetadataMap;
 use tonic::server::StreamingService;
 use tonic::{Request, Status};
@@ -12,6 +11,7 @@ use tonic::{Request, Status};
 use super::super::pushback;
 use super::answers::{Answering, Answers, Taken, answers};
 use super::call::{Caller, expired};
+use super::intake::Intake;
 use super::stream::ELSEWHERE;
 use crate::quota::proto::{Reports, Response as Told};
 use crate::quota::{Refused, Session};
@@ -53,29 +53,21 @@ async fn run(
     let (proxy, until) = caller.proxy(metadata).await?;
     let session = caller.server.quotas.connect(&proxy).map_err(refused)?;
     tokio::select! {
-        ended = talk(session, requests, responses) => ended,
+        ended = talk(session, Intake::new(requests, APART, AT_ONCE), responses) => ended,
         expired = expired(until) => Err(expired),
     }
 }
 
 async fn talk(
     mut session: Session,
-    mut requests: tonic::Streaming<Reports>,
+    mut requests: Intake<Reports>,
     responses: &Answering<Told>,
 ) -> Result<(), Status> {
-    // When the bucket of messages is full again.
-    let mut full_at = Instant::now();
     loop {
-        let ready_at = full_at.checked_sub(APART * AT_ONCE).unwrap_or(full_at);
-        let next = async {
-            sleep_until(ready_at).await;
-            requests.message().await
-        };
         tokio::select! {
-            request = next => {
-                let Some(reports) = request? else { return Ok(()) };
+            reports = requests.next() => {
+                let Some(reports) = reports? else { return Ok(()) };
                 session.report(&reports).map_err(refused)?;
-                full_at = full_at.max(Instant::now()) + APART;
             }
             told = session.responses.recv() => {
                 // Somebody else has it, or we do not lead any more.

@@ -18,7 +18,6 @@ use crate::rate_limit::select::Selector;
 use crate::rls::{self, Code, Descriptor, DescriptorStatus, Override};
 use crate::{Answer, Call, Context, Reply, Request, Response, Upstream};
 
-const SHOULD_RATE_LIMIT: &str = rls::SHOULD_RATE_LIMIT;
 /// What a refused client is told to wait when the service does not say.
 const UNSAID: Duration = Duration::from_secs(1);
 
@@ -78,7 +77,7 @@ impl Exact {
             return None;
         }
         let message = rls::Request { domain: self.domain.clone(), descriptors, hits_addend: 0 };
-        let call = grpc::call(SHOULD_RATE_LIMIT, &self.authority, &message, self.timeout);
+        let call = grpc::call(rls::SHOULD_RATE_LIMIT, &self.authority, &message, self.timeout);
         Some(Asked { call, rules })
     }
 

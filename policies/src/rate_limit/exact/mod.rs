@@ -65,11 +65,11 @@ const fn default_timeout() -> Duration {
 }
 
 impl ExactLimits {
-    /// Whoever is asked, without rules yet.
+    /// Whoever is asked for these rules.
     ///
     /// # Errors
     /// When it cannot be asked.
-    pub(super) fn compile(&self, lookup: &dyn Lookup) -> Result<Exact, Invalid> {
+    pub(super) fn compile(&self, rules: Vec<Rule>, lookup: &dyn Lookup) -> Result<Exact, Invalid> {
         let [backend] = &self.backend_refs[..] else {
             let message = format!("names {} Services; name one", self.backend_refs.len());
             return Err(Invalid::field("exact.backendRefs", message));
@@ -88,15 +88,8 @@ impl ExactLimits {
             fail_closed: self.fail_closed,
             breaker: Breaker::default(),
             clock: lookup.clock(),
-            rules: Box::default(),
+            rules: rules.into(),
         })
-    }
-}
-
-impl Exact {
-    /// With these.
-    pub(super) fn with(self, rules: Vec<Rule>) -> Self {
-        Self { rules: rules.into(), ..self }
     }
 }
 

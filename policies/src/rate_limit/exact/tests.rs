@@ -4,12 +4,12 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 
-use bytes::{BufMut, Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue};
+use bytes::Bytes;
 use parking_lot::Mutex;
 use prost::Message;
 use serde_json::{Value, json};
 
+use crate::grpc::testing::{Backend, answer, framed};
 use crate::rate_limit::{RateLimit, RateLimitFilter, Unit};
 use crate::rls::{self, Code, DescriptorStatus, Entry, Span};
 use crate::{
@@ -17,20 +17,11 @@ use crate::{
     Upstream, Verdict,
 };
 
-#[derive(Debug)]
-struct Backend;
-
-impl Upstream for Backend {
-    fn name(&self) -> &str {
-        "limits/rls:8081"
-    }
-}
-
 struct Scene;
 
 impl Lookup for Scene {
     fn backend(&self, backend: &BackendRef) -> Option<Arc<dyn Upstream>> {
-        (backend.name == "rls").then(|| Arc::new(Backend) as Arc<dyn Upstream>)
+        (backend.name == "rls").then(|| Arc::new(Backend("limits/rls:8081")) as Arc<dyn Upstream>)
     }
 }
 
@@ -57,22 +48,9 @@ impl Net for Service {
         assert_eq!(call.head.headers["host"], "rls.limits:8081");
         let message = rls::Request::decode(call.body.unwrap().slice(5..)).unwrap();
         self.asked.lock().push(message);
-        let answer = self.answer.clone().map(|message| {
-            let mut trailers = HeaderMap::new();
-            trailers.insert("grpc-status", HeaderValue::from_static("0"));
-            let head = Response::build(200, None).unwrap();
-            Answer { head, body: framed(&message), trailers: Some(trailers) }
-        });
+        let answer = self.answer.clone().map(|message| answer(framed(&message), "0"));
         Box::pin(std::future::ready(answer))
     }
-}
-
-fn framed(message: &impl Message) -> Bytes {
-    let mut frame = BytesMut::new();
-    frame.put_u8(0);
-    frame.put_u32(u32::try_from(message.encoded_len()).unwrap());
-    message.encode(&mut frame).unwrap();
-    frame.freeze()
 }
 
 fn says(code: Code, statuses: &[(Code, u32, u64)]) -> rls::Response {
@@ -183,12 +161,20 @@ fn long_values_and_bytes_are_told_by_their_digest() {
     let rule = json!([{ "name": "a", "shared": true, "limit": { "requests": 5, "unit": "Minute" },
                         "clientSelectors": [{ "headers": [{ "type": "Distinct", "name": "k" }] }] }]);
     let (filter, service) = (filter(spec(rule)), Service::says(Ok(says(Code::Ok, &[(Code::Ok, 1, 1)]))));
-    for (value, told) in [("x".repeat(256), None), ("x".repeat(257), Some(71)), ("\u{e9}".to_owned(), None)] {
+    let forged = format!("sha256:{}", "0".repeat(64));
+    for (value, told) in [
+        ("x".repeat(256), None),
+        ("x".repeat(257), Some(71)),
+        ("\u{e9}".to_owned(), None),
+        (forged.clone(), Some(71)),
+    ] {
         send(&filter, &service, "/", &[("k", &value)]);
         let said = service.asked.lock().pop().unwrap().descriptors[0].entries[1].value.clone();
         match told {
             None => assert_eq!(said, value),
-            Some(length) => assert!(said.starts_with("sha256:") && said.len() == length, "{said}"),
+            Some(length) => {
+                assert!(said.starts_with("sha256:") && said.len() == length && said != forged, "{said}")
+            }
         }
     }
 }
