@@ -99,6 +99,8 @@ pub(crate) struct Head {
     status: u16,
     length: Option<u64>,
     coding: Option<Coding>,
+    /// The line before this one is a field that says where the body ends.
+    after_framing: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,7 +112,16 @@ enum Coding {
 
 impl Head {
     const fn new(is_for_head: bool) -> Self {
-        Self { is_for_head, line: [0; LINE], len: 0, after_cr: false, status: 0, length: None, coding: None }
+        Self {
+            is_for_head,
+            line: [0; LINE],
+            len: 0,
+            after_cr: false,
+            status: 0,
+            length: None,
+            coding: None,
+            after_framing: false,
+        }
     }
 
     /// Looks at the next bytes; `Some`: the head ended after so many of them.
@@ -161,6 +172,14 @@ impl Head {
         if len == 0 {
             return Ok(true);
         }
+        // RFC 9112 section 5.2: a line folded onto the one before; Pingora reads both as one value.
+        let is_folded = matches!(line.first(), Some(b' ' | b'\t'));
+        if is_folded && self.after_framing {
+            return Err(BadReply("a folded field that says where its body ends"));
+        }
+        if is_folded {
+            return Ok(false);
+        }
         let colon = line.iter().position(|&byte| byte == b':').unwrap_or(line.len());
         let (name, value) = line.split_at(colon);
         let value = value.get(1..).unwrap_or_default().trim_ascii();
@@ -168,6 +187,7 @@ impl Head {
         let name = name.trim_ascii_end();
         let is_length = name.eq_ignore_ascii_case(b"content-length");
         let is_coding = name.eq_ignore_ascii_case(b"transfer-encoding");
+        self.after_framing = is_length || is_coding;
         if !is_length && !is_coding {
             return Ok(false);
         }
@@ -245,6 +265,7 @@ mod tests {
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
             "HTTP/1.1 204 No Content\r\n\r\n",
             "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nX: a\r\n Content-Length: 9\r\nContent-Length: 2\r\n\r\nok",
         ] {
             assert!(is_over("GET / HTTP/1.1\r\n\r\n", answer), "{answer:?}");
         }
@@ -272,6 +293,11 @@ mod tests {
             // Found by fuzzing: names with white space behind them are read by Pingora all the same.
             "HTTP/1.1 200 OK\r\nTransfer-Encoding : chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
             "HTTP/1.1 200 OK\r\nTransfer-Encoding : chunked\r\n\r\n3\nabc\r\n0\r\n\r\n",
+            // Found by fuzzing: Pingora reads a folded line as part of the value.
+            "HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n a\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length:\r\n 2\r\n\r\nok",
+            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\t\r\n\r\nok",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding:\r\n chunked\r\n\r\n3\nabc\r\n0\r\n\r\n",
             "HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\nok",
             "HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\nok",
             "HTTP/1.1 OK\r\n\r\n",
