@@ -10,12 +10,14 @@
 //! | `provision` | leader | view → what runs for each Gateway |
 //! | `grants` | leader | referred-to namespaces → the right to read Secrets there |
 //! | `status` | leader | view, answers and refusals → status and Events |
+//! | `capture` | leader | view, answers → labels of Services, EndpointSlices that lead to waypoints; waypoints made for labels |
 //! | `rollouts` | leader | view and what proxies tell of backends → how far each Rollout is, in its status; Events |
 //! | `leader` | all | who that is |
 //!
 //! Parts share nothing but `watch` channels and the state; each is a task that ends when the process does.
 
 mod admin;
+mod capture;
 mod control;
 #[cfg(test)]
 mod cost;

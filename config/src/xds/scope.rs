@@ -1,7 +1,7 @@
 //! Which part of the configuration a Gateway's proxies may see.
 //!
-//! A gateway sees the listeners of its own Gateway and the routes attached to it; a waypoint the listeners of the captured
-//! Services of its namespace and the routes attached to those. Both see what these need: certificates, backends
+//! A gateway sees the listeners of its own Gateway and the routes attached to it; a waypoint the listeners of the Services
+//! it stands in front of and the routes attached to those. Both see what these need: certificates, backends
 //! (mirrors' too) and their endpoints. Nothing else, so a proxy that is taken over gives away one Gateway's secrets only.
 //!
 //! It works on changes: what a change of one resource costs does not depend on how many there are.
@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use policies::Parts;
 
-pub use crate::identity::Place;
+use crate::identity::{GatewayRef, Role};
 use crate::{
-    Action, Attached, Backend, HttpRoute, Key, Kind, Listener, ListenerTls, Parent, Resource, Resources,
+    Action, Attached, Backend, Captured, HttpRoute, Key, Kind, Listener, ListenerTls, Parent, Resource, Resources,
     Scope, StreamRoute, Target, Update,
 };
 
@@ -24,14 +24,14 @@ pub type Change = BTreeMap<Key, Option<Arc<Resource>>>;
 #[derive(Debug, Default)]
 pub struct Scopes {
     /// Where each listener and route is seen.
-    roots: HashMap<Key, BTreeSet<Place>>,
-    shares: HashMap<Place, Share>,
+    roots: HashMap<Key, BTreeSet<GatewayRef>>,
+    shares: HashMap<GatewayRef, Share>,
 }
 
 impl Scopes {
     /// The changes of each place that follow from an update leading to `all`. Places without any are left out.
-    pub fn apply(&mut self, update: &Update, all: &Resources) -> BTreeMap<Place, Change> {
-        let mut moved: BTreeMap<Place, Vec<(&Key, bool)>> = BTreeMap::new();
+    pub fn apply(&mut self, update: &Update, all: &Resources) -> BTreeMap<GatewayRef, Change> {
+        let mut moved: BTreeMap<GatewayRef, Vec<(&Key, bool)>> = BTreeMap::new();
         for (key, resource) in &update.upserts {
             let now = places(key, resource);
             let before = if now.is_empty() {
@@ -70,19 +70,19 @@ impl Scopes {
     }
 
     /// All that a place sees, in no order.
-    pub fn seen(&self, place: &Place) -> impl Iterator<Item = (&Key, &Arc<Resource>)> {
+    pub fn seen(&self, place: &GatewayRef) -> impl Iterator<Item = (&Key, &Arc<Resource>)> {
         self.shares.get(place).into_iter().flat_map(|share| &share.seen)
     }
 
     /// How many resources a place sees.
     #[must_use]
-    pub fn count(&self, place: &Place) -> usize {
+    pub fn count(&self, place: &GatewayRef) -> usize {
         self.shares.get(place).map_or(0, |share| share.seen.len())
     }
 
     /// Whether a place sees a key.
     #[must_use]
-    pub fn sees(&self, place: &Place, key: &Key) -> bool {
+    pub fn sees(&self, place: &GatewayRef, key: &Key) -> bool {
         self.shares.get(place).is_some_and(|share| share.seen.contains_key(key))
     }
 }
@@ -178,12 +178,14 @@ impl Walk<'_> {
 }
 
 /// Where a listener or route is seen. Other resources are seen by whoever needs them.
-fn places(key: &Key, resource: &Resource) -> BTreeSet<Place> {
+fn places(key: &Key, resource: &Resource) -> BTreeSet<GatewayRef> {
     match resource {
-        Resource::Listener(listener) => BTreeSet::from([match &listener.scope {
-            Scope::Gateway => gateway(&key.namespace, key.name.split('/').next().unwrap_or_default()),
-            Scope::Service(service) => Place::Waypoint { namespace: service.namespace.clone() },
-        }]),
+        Resource::Listener(listener) => match &listener.scope {
+            Scope::Gateway => {
+                BTreeSet::from([gateway(&key.namespace, key.name.split('/').next().unwrap_or_default())])
+            }
+            Scope::Service(captured) => waypoint(captured).into_iter().collect(),
+        },
         Resource::HttpRoute(route) | Resource::GrpcRoute(route) => of_parents(&route.parents),
         Resource::TlsRoute(route) | Resource::TcpRoute(route) | Resource::UdpRoute(route) => {
             of_parents(&route.parents)
@@ -198,16 +200,21 @@ fn places(key: &Key, resource: &Resource) -> BTreeSet<Place> {
     }
 }
 
-fn of_parents(parents: &[Parent]) -> BTreeSet<Place> {
-    let places = parents.iter().map(|parent| match parent {
-        Parent::Listener { namespace, gateway: name, .. } => gateway(namespace, name),
-        Parent::Service(service) => Place::Waypoint { namespace: service.namespace.clone() },
+fn of_parents(parents: &[Parent]) -> BTreeSet<GatewayRef> {
+    let places = parents.iter().filter_map(|parent| match parent {
+        Parent::Listener { namespace, gateway: name, .. } => Some(gateway(namespace, name)),
+        Parent::Service(captured) => waypoint(captured),
     });
     places.collect()
 }
 
-fn gateway(namespace: &str, name: &str) -> Place {
-    Place::Gateway { namespace: namespace.to_owned(), name: name.to_owned() }
+fn gateway(namespace: &str, name: &str) -> GatewayRef {
+    GatewayRef::new(Role::Gateway, namespace, name)
+}
+
+fn waypoint(captured: &Captured) -> Option<GatewayRef> {
+    let (namespace, name) = captured.waypoint.split_once('/')?;
+    Some(GatewayRef::new(Role::Waypoint, namespace, name))
 }
 
 /// What a resource cannot be used without.
@@ -232,8 +239,8 @@ fn needs(key: &Key, resource: &Resource) -> HashSet<Key> {
             if let Some(ListenerTls { certificates, client_validation: _ }) = tls {
                 needs.extend(certificates.iter().filter_map(|name| certificate(name)));
             }
-            if let Scope::Service(service) = scope {
-                needs.extend([Key::backend(service), Key::endpoints(service)]);
+            if let Scope::Service(Captured { backend, waypoint: _ }) = scope {
+                needs.extend([Key::backend(backend), Key::endpoints(backend)]);
             }
         }
         Resource::HttpRoute(route) | Resource::GrpcRoute(route) => route_needs(route, &mut needs),

@@ -13,9 +13,8 @@ use config::xds::{Hub, ProxyState};
 use serde_json::{Value, json};
 
 use super::control::View;
-use super::provision::Refusals;
 use super::state::State;
-use super::status::Said;
+use super::status::{Said, Told};
 use super::watch::KINDS;
 use super::watched::{Watchable, Watched};
 use crate::translate::{differs, referenced};
@@ -84,7 +83,7 @@ impl Controller {
         let generation = Generation::new(1, revision);
         self.hub.publish(generation, &translation.resources);
         let view = View { resources, translation, generation };
-        self.said.follow(&view, &[proxy(generation)], &Refusals::new(), &[], Instant::now().into()).len()
+        self.said.follow(&view, &[proxy(generation)], &Told::default(), &[], Instant::now().into()).len()
     }
 }
 

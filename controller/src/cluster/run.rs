@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::admin::{self, Admin};
+use super::capture::{Phases, Steerer};
 use super::control::{Control, View};
 use super::grants::Granter;
 use super::identity::{Authorities, Rotation, Running, Tokens};
@@ -54,8 +55,10 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Where to serve `/livez`, `/readyz`, `/metrics`.
     pub admin: SocketAddr,
-    /// Image of proxies.
+    /// Image of gateways.
     pub image: String,
+    /// Image of waypoints.
+    pub waypoint_image: String,
     /// In the names of proxies' certificates.
     pub trust_domain: String,
     /// Of configurations; see `config::Generation`.
@@ -98,6 +101,7 @@ struct Shared {
     leads: watch::Sender<bool>,
     namespaces: watch::Sender<BTreeSet<String>>,
     refusals: watch::Sender<Refusals>,
+    phases: watch::Sender<Phases>,
 }
 
 /// Runs a controller until `end` says true; then hands over to another replica.
@@ -147,6 +151,7 @@ pub async fn run(settings: Settings, end: watch::Receiver<bool>) -> Result<(), E
     parts.spawn(shared.quotas.clone().run());
     parts.spawn(grant(shared.leads.subscribe(), shared.quotas.clone(), shared.loads.clone()));
     parts.spawn(shared.runner().run());
+    parts.spawn(shared.steerer().run());
     tokio::select! {
         () = shared.campaign().run(end) => {}
         _ = parts.join_next() => return Err(Error::Failed),
@@ -175,6 +180,7 @@ impl Shared {
             leads: watch::Sender::new(false),
             namespaces: watch::Sender::new(BTreeSet::new()),
             refusals: watch::Sender::new(Refusals::new()),
+            phases: watch::Sender::new(Phases::new()),
         }
     }
 
@@ -207,6 +213,7 @@ impl Shared {
         let service = || format!("https://{}:{}", self.host(), settings.listen.port());
         Environment {
             image: settings.image.clone(),
+            waypoint_image: settings.waypoint_image.clone(),
             controller: settings.advertise.clone().unwrap_or_else(service),
             trust: trust.borrow().clone(),
         }
@@ -233,7 +240,11 @@ impl Shared {
             namespaces: self.namespaces.clone(),
             metrics: self.metrics.clone(),
             epoch: self.settings.epoch,
-            options: Options { controller_namespace: self.settings.namespace.clone(), ..Options::default() },
+            options: Options {
+                controller_namespace: self.settings.namespace.clone(),
+                is_cluster: true,
+                ..Options::default()
+            },
         }
     }
 
@@ -276,6 +287,18 @@ impl Shared {
         }
     }
 
+    fn steerer(&self) -> Steerer {
+        Steerer {
+            client: self.client.clone(),
+            namespace: self.settings.namespace.clone(),
+            views: self.views.subscribe(),
+            leads: self.leads.subscribe(),
+            hub: self.hub.clone(),
+            phases: self.phases.clone(),
+            metrics: self.metrics.clone(),
+        }
+    }
+
     fn writer(&self) -> Writer {
         Writer {
             client: self.client.clone(),
@@ -284,6 +307,7 @@ impl Shared {
             views: self.views.subscribe(),
             leads: self.leads.subscribe(),
             refusals: self.refusals.subscribe(),
+            phases: self.phases.subscribe(),
             versions: self.versions.clone(),
             recorder: self.recorder(),
             metrics: self.metrics.clone(),

@@ -13,7 +13,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
+use super::provision::GATEWAY_NAME;
 use crate::resources::Named;
+use crate::translate::{CAPTURED, DIRECT, MANAGED_BY, OWN_MANAGER, SERVICE_NAME, SHADOW_OF, WAYPOINT};
 use crate::{Object, ObjectKind, api};
 
 /// A kind that is watched.
@@ -64,7 +66,7 @@ watchable! {
     ClientTrafficPolicy, status: true;
     BackendTrafficPolicy, status: true;
     SecurityPolicy, status: true;
-    Service, reads_status: true, slim: slim_service;
+    Service, status: true, reads_status: true, slim: slim_service;
     EndpointSlice, slim: slim_endpoint_slice;
     Secret;
     ConfigMap;
@@ -121,7 +123,7 @@ fn slim_metadata(metadata: &mut Map<String, Value>) -> ObjectMeta {
 
 /// Of Services' status only that of our own is read: it is how a Gateway learns where it is.
 fn slim_service(object: &mut Map<String, Value>) {
-    if label(object, super::provision::GATEWAY_NAME).is_none() {
+    if label(object, GATEWAY_NAME).is_none() {
         object.remove("status");
     }
 }
@@ -133,18 +135,26 @@ fn slim_rollout(object: &mut Map<String, Value>) {
     }
 }
 
+/// Labels of EndpointSlices that are read.
+const LABELS: &[&str] = &[SERVICE_NAME, MANAGED_BY, CAPTURED, SHADOW_OF, DIRECT, GATEWAY_NAME];
+/// What of endpoints is not.
+const UNUSED: &[&str] = &["targetRef", "nodeName", "hostname", "deprecatedTopology", "hints"];
+
 fn slim_endpoint_slice(object: &mut Map<String, Value>) {
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.remove("annotations");
+        if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
+            annotations.retain(|key, _| key == WAYPOINT);
+        }
         if let Some(labels) = metadata.get_mut("labels").and_then(Value::as_object_mut) {
-            labels.retain(|key, _| key == "kubernetes.io/service-name");
+            labels.retain(|key, _| LABELS.contains(&&**key));
         }
     }
+    // Which pod of a waypoint an endpoint is.
+    let is_waypoint = label(object, GATEWAY_NAME).is_some() || label(object, MANAGED_BY) == Some(OWN_MANAGER);
+    let unused: &[&str] = if is_waypoint { &UNUSED[2..] } else { UNUSED };
     for endpoint in object.get_mut("endpoints").and_then(Value::as_array_mut).into_iter().flatten() {
         let Some(endpoint) = endpoint.as_object_mut() else { continue };
-        for unused in ["targetRef", "nodeName", "hostname", "deprecatedTopology", "hints"] {
-            endpoint.remove(unused);
-        }
+        unused.iter().for_each(|field| drop(endpoint.remove(*field)));
     }
 }
 

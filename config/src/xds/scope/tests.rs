@@ -9,6 +9,10 @@ fn backend(name: &str) -> BackendRef {
     BackendRef { namespace: "n".into(), name: name.into(), port: 80 }
 }
 
+fn captured(name: &str) -> Captured {
+    Captured { backend: backend(name), waypoint: "n/waypoint".into() }
+}
+
 fn attached(gateway: &str) -> Parent {
     let (namespace, section) = ("n".into(), "l".into());
     Parent::Listener { namespace, gateway: gateway.into(), section, hostnames: vec!["*".into()] }
@@ -61,7 +65,7 @@ fn certificate() -> Resource {
 }
 
 /// What a place sees, computed from scratch.
-fn naive(all: &Resources, place: &Place) -> BTreeSet<Key> {
+fn naive(all: &Resources, place: &GatewayRef) -> BTreeSet<Key> {
     let mut seen: BTreeSet<Key> = BTreeSet::new();
     let mut open: Vec<Key> =
         all.iter().filter(|(key, r)| places(key, r).contains(place)).map(|(key, _)| key.clone()).collect();
@@ -75,11 +79,11 @@ fn naive(all: &Resources, place: &Place) -> BTreeSet<Key> {
     seen
 }
 
-fn edge(name: &str) -> Place {
+fn edge(name: &str) -> GatewayRef {
     gateway("n", name)
 }
 
-fn keys(scopes: &Scopes, place: &Place) -> BTreeSet<String> {
+fn keys(scopes: &Scopes, place: &GatewayRef) -> BTreeSet<String> {
     scopes.seen(place).map(|(key, _)| key.to_string()).collect()
 }
 
@@ -87,12 +91,12 @@ fn world() -> Resources {
     let insert = [
         ("Listener/n/a/l", listener(Scope::Gateway, Some("secrets/a"))),
         ("Listener/n/b/l", listener(Scope::Gateway, Some("secrets/b"))),
-        ("Listener/n/s:80", listener(Scope::Service(backend("s")), None)),
+        ("Listener/n/s:80", listener(Scope::Service(captured("s")), None)),
         ("Certificate/secrets/a", certificate()),
         ("Certificate/secrets/b", certificate()),
         ("HttpRoute/n/a", route(vec![attached("a")], &["x", "x"])),
         ("HttpRoute/n/b", mirroring(vec![attached("b")], "y")),
-        ("HttpRoute/n/mesh", route(vec![Parent::Service(backend("s"))], &["x"])),
+        ("HttpRoute/n/mesh", route(vec![Parent::Service(captured("s"))], &["x"])),
         ("Backend/n/s:80", Resource::Backend(Backend::default())),
         ("Backend/n/x:80", Resource::Backend(Backend::default())),
         ("Backend/n/y:80", Resource::Backend(Backend::default())),
@@ -129,7 +133,7 @@ fn each_gateway_sees_its_own_and_what_that_needs() {
             "Endpoints/n/y:80"
         ])
     );
-    let waypoint = Place::from(&GatewayRef::new(Role::Waypoint, "n", "any"));
+    let waypoint = GatewayRef::new(Role::Waypoint, "n", "waypoint");
     assert_eq!(
         keys(&scopes, &waypoint),
         set(&["Listener/n/s:80", "HttpRoute/n/mesh", "Backend/n/s:80", "Backend/n/x:80", "Endpoints/n/x:80"])
@@ -183,7 +187,7 @@ fn scoping_changes_is_scoping_the_whole() {
         ),
         (
             "Listener/n/b/l",
-            vec![listener(Scope::Gateway, Some("s/c")), listener(Scope::Service(backend("x")), None)],
+            vec![listener(Scope::Gateway, Some("s/c")), listener(Scope::Service(captured("x")), None)],
         ),
         (
             "HttpRoute/n/r",
@@ -191,7 +195,7 @@ fn scoping_changes_is_scoping_the_whole() {
                 route(vec![attached("a"), attached("b")], &["x", "y"]),
                 route(vec![attached("a")], &["y"]),
                 mirroring(vec![attached("b")], "x"),
-                route(vec![Parent::Service(backend("x"))], &["y"]),
+                route(vec![Parent::Service(captured("x"))], &["y"]),
             ],
         ),
         ("HttpRoute/n/s", vec![route(vec![attached("b")], &["x", "x"]), mirroring(vec![attached("a")], "y")]),
@@ -210,9 +214,9 @@ fn scoping_changes_is_scoping_the_whole() {
     .into_iter()
     .map(|(key, resources)| (key.parse().unwrap(), resources))
     .collect();
-    let seen_from = [edge("a"), edge("b"), Place::Waypoint { namespace: "n".into() }];
+    let seen_from = [edge("a"), edge("b"), GatewayRef::new(Role::Waypoint, "n", "waypoint")];
     let (mut random, mut scopes, mut old) = (Random(11), Scopes::default(), Resources::new());
-    let mut told: BTreeMap<Place, BTreeMap<Key, Arc<Resource>>> = BTreeMap::new();
+    let mut told: BTreeMap<GatewayRef, BTreeMap<Key, Arc<Resource>>> = BTreeMap::new();
     for version in 1..1000 {
         let mut new = Resources::new();
         for (key, variants) in &candidates {
