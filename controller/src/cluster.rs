@@ -12,6 +12,7 @@
 //! | `status` | leader | view, answers and refusals → status and Events |
 //! | `capture` | leader | view, answers → labels of Services, EndpointSlices that lead to waypoints; waypoints made for labels |
 //! | `rollouts` | leader | view and what proxies tell of backends → how far each Rollout is, in its status; Events |
+//! | `mesh` | leader | what waypoints can do → an XMesh |
 //! | `leader` | all | who that is |
 //!
 //! Parts share nothing but `watch` channels and the state; each is a task that ends when the process does.
@@ -24,6 +25,7 @@ mod cost;
 mod grants;
 mod identity;
 mod leader;
+mod mesh;
 mod metrics;
 mod provision;
 mod references;

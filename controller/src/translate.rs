@@ -72,6 +72,8 @@ pub(crate) use endpoints::{
 pub(crate) use listener::CAPTURE as CAPTURE_PROTOCOL;
 pub(crate) use parameters::WAYPOINT_CLASS;
 pub(crate) use waypoint::{AUTO_NAME, CAPTURED, FailureMode, Plan, Plans, SHADOW_OF, auto_namespaces};
+#[cfg(test)]
+pub(crate) use waypoint::Port;
 
 /// What the environment decides.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

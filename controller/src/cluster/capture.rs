@@ -230,7 +230,7 @@ fn look(
     let gateway = provisioned::name_of(&plan.waypoint.1, WAYPOINT_CLASS);
     let waypoint = slices.all(&ObjectKey::new(ObjectKind::Service, plan.waypoint.0.clone(), gateway));
     let waypoint = waypoint.map(|slices| slices.theirs.as_slice()).unwrap_or_default();
-    let pods = pods(waypoint, &of_service.own, |pod| answered.contains(pod));
+    let pods = pods(waypoint, of_service.own(), |pod| answered.contains(pod));
     let shadow = view.resources.services.get(&key.namespace, &objects::shadow_name(service));
     let shadow = shadow.filter(|shadow| shadow.label(SHADOW_OF) == Some(service.name()));
     let seen = Seen {

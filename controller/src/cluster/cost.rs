@@ -167,7 +167,9 @@ fn endpoints(index: usize, version: usize) -> Value {
     let name = format!("service-{index}");
     let address = format!("10.0.{}.{}", version % 250, index % 250);
     json!({
-        "metadata": { "name": name, "namespace": "shop", "labels": { "kubernetes.io/service-name": name } },
+        "metadata": { "name": name, "namespace": "shop", "labels": {
+            "kubernetes.io/service-name": name,
+            "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io" } },
         "addressType": "IPv4", "ports": [{ "name": "http", "port": 8080 }], "endpoints": [{ "addresses": [address] }],
     })
 }

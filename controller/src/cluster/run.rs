@@ -23,6 +23,7 @@ use super::control::{Control, View};
 use super::grants::Granter;
 use super::identity::{Authorities, Rotation, Running, Tokens};
 use super::leader::Campaign;
+use super::mesh;
 use super::metrics::Metrics;
 use super::provision::{Environment, Provisioner, Refusals};
 use super::references::References;
@@ -140,6 +141,7 @@ pub async fn run(settings: Settings, end: watch::Receiver<bool>) -> Result<(), E
     let environments = watch::Sender::new(shared.environment(&trust));
     let mut parts = JoinSet::new();
     parts.spawn(shared.server(&authorities).serve(listener));
+    parts.spawn(mesh::run(client.clone(), shared.leads.subscribe(), changes.subscribe()));
     parts.spawn(crds(client.clone(), changes, shared.versions.clone()));
     parts.spawn(progress(client.clone(), state.clone(), metrics.clone()));
     parts.spawn(shared.provisioner(&environments).run());

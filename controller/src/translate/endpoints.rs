@@ -24,22 +24,47 @@ pub(crate) struct Slices {
 pub(crate) struct OfService {
     /// Of Kubernetes, or of whoever writes them.
     pub(crate) theirs: Vec<Arc<EndpointSlice>>,
+    /// Those that a waypoint has to do with; few Services have any.
+    led: Option<Box<Led>>,
+}
+
+#[derive(Debug, Default)]
+struct Led {
     /// Of the Service that has the same endpoints and keeps them while the first leads to a waypoint.
-    pub(crate) shadow: Vec<Arc<EndpointSlice>>,
+    shadow: Vec<Arc<EndpointSlice>>,
     /// Ours, which lead to a waypoint.
-    pub(crate) own: Vec<Arc<EndpointSlice>>,
+    own: Vec<Arc<EndpointSlice>>,
 }
 
 impl OfService {
-    const fn is_empty(&self) -> bool {
-        self.theirs.is_empty() && self.shadow.is_empty() && self.own.is_empty()
+    #[cfg(test)]
+    pub(crate) fn new(
+        theirs: Vec<Arc<EndpointSlice>>,
+        shadow: Vec<Arc<EndpointSlice>>,
+        own: Vec<Arc<EndpointSlice>>,
+    ) -> Self {
+        Self { theirs, led: Some(Box::new(Led { shadow, own })) }
+    }
+
+    /// Of the Service that has the same endpoints and keeps them while the first leads to a waypoint.
+    pub(crate) fn shadow(&self) -> &[Arc<EndpointSlice>] {
+        self.led.as_ref().map(|led| led.shadow.as_slice()).unwrap_or_default()
+    }
+
+    /// Ours, which lead to a waypoint.
+    pub(crate) fn own(&self) -> &[Arc<EndpointSlice>] {
+        self.led.as_ref().map(|led| led.own.as_slice()).unwrap_or_default()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.theirs.is_empty() && self.shadow().is_empty() && self.own().is_empty()
     }
 
     fn of(&mut self, slice: &EndpointSlice) -> &mut Vec<Arc<EndpointSlice>> {
         if is_own(slice) {
-            &mut self.own
+            &mut self.led.get_or_insert_default().own
         } else if slice.label(SHADOW_OF).is_some() {
-            &mut self.shadow
+            &mut self.led.get_or_insert_default().shadow
         } else {
             &mut self.theirs
         }
@@ -52,11 +77,12 @@ impl OfService {
 
     /// Those that tell where requests for the Service shall end.
     pub(crate) fn true_ones(&self) -> &[Arc<EndpointSlice>] {
-        if self.is_steered() { &self.shadow } else { &self.theirs }
+        if self.is_steered() { self.shadow() } else { &self.theirs }
     }
 }
 
-/// Who keeps an EndpointSlice.
+/// Who keeps an EndpointSlice. Of a watch those of Kubernetes come without, and those that say nothing with an empty one:
+/// the first are many.
 pub(crate) const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 /// Of those that lead to a waypoint.
 pub(crate) const OWN_MANAGER: &str = "waypoint.fairway.dev";
@@ -111,17 +137,17 @@ impl Slices {
 
     /// Where a waypoint listens for a Service: name and number of each port.
     pub(crate) fn own_ports(&self, service: &ObjectKey) -> impl Iterator<Item = (&str, u16)> {
-        self.by_service.get(service).into_iter().flat_map(|slices| ports_of(&slices.own))
+        self.by_service.get(service).into_iter().flat_map(|slices| ports_of(slices.own()))
     }
 
     /// Every number that a waypoint listens on.
     pub(crate) fn all_own_ports(&self) -> impl Iterator<Item = u16> {
-        self.by_service.values().flat_map(|slices| ports_of(&slices.own)).map(|(_, port)| port)
+        self.by_service.values().flat_map(|slices| ports_of(slices.own())).map(|(_, port)| port)
     }
 
     /// The Gateway of the waypoint that clients of a Service are led to: namespace and name.
     pub(crate) fn waypoint(&self, service: &ObjectKey) -> Option<(Box<str>, Box<str>)> {
-        let own = self.by_service.get(service)?.own.iter().find(|slice| slice.label(DIRECT).is_none())?;
+        let own = self.by_service.get(service)?.own().iter().find(|slice| slice.label(DIRECT).is_none())?;
         let name = own.metadata.annotations.as_ref().and_then(|all| all.get(WAYPOINT));
         let (namespace, name) = name.and_then(|name| name.split_once('/')).unwrap_or((own.namespace(), "waypoint"));
         Some((namespace.into(), name.into()))
@@ -130,7 +156,7 @@ impl Slices {
     /// Whether somebody else than Kubernetes writes EndpointSlices of a Service.
     pub(crate) fn has_foreign(&self, service: &ObjectKey) -> bool {
         let theirs = self.by_service.get(service).map(|slices| slices.theirs.as_slice()).unwrap_or_default();
-        theirs.iter().any(|slice| slice.label(MANAGED_BY) != Some(KUBERNETES))
+        theirs.iter().any(|slice| slice.label(MANAGED_BY).is_some_and(|manager| manager != KUBERNETES))
     }
 }
 

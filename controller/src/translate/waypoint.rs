@@ -179,7 +179,7 @@ impl Capture {
     /// Gives each port its listen port, oldest Service first, and tells what changed.
     fn judge(&mut self, around: &Around<'_>, news: &mut News) {
         let mut taken = self.taken.clone();
-        taken.extend(around.slices.all_own_ports());
+        taken.extend(around.slices.all_own_ports().filter(|_| around.options.is_cluster));
         let range = around.options.waypoint_ports.clone();
         let mut allocator = Allocator { range, taken, given: FxHashSet::default() };
         let mut here = FxHashSet::default();
@@ -238,7 +238,7 @@ impl Capture {
             Some(refusal) if !is_bound => (Err(refusal.clone()), Vec::new()),
             // Until it is let go, those who still come are served.
             _ => {
-                let held = around.slices.own_ports(&key).collect();
+                let held = around.slices.own_ports(&key).filter(|_| around.options.is_cluster).collect();
                 let claims = self.claims.of(&key).collect();
                 match (Asked { service, claims, has_policy, held }).ports(allocator) {
                     Ok((ports, skipped)) => (Ok(ports), skipped),

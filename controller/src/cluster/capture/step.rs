@@ -128,7 +128,7 @@ fn capture(seen: &Seen<'_>, memory: &mut Memory) -> Step {
     let usable = seen.pods.iter().filter(|pod| pod.is_usable()).count();
     let silent: Vec<&str> =
         seen.pods.iter().filter(|pod| pod.ready && !pod.has_answered).map(|pod| pod.name.as_str()).collect();
-    let is_first = seen.slices.own.is_empty();
+    let is_first = seen.slices.own().is_empty();
     if is_first && !is_labelled && (usable == 0 || (!silent.is_empty() && waited < PATIENCE)) {
         let what = if silent.is_empty() {
             "Waiting for a pod of the waypoint to be ready.".to_owned()
@@ -175,7 +175,7 @@ fn release(seen: &Seen<'_>, memory: &mut Memory) -> Step {
         let again = touch(seen, memory, &mut writes);
         return Step { writes, phase: Phase::Releasing, again };
     }
-    if seen.slices.own.is_empty() {
+    if seen.slices.own().is_empty() {
         if let Some(shadow) = seen.shadow {
             writes.push(Write::Delete("Service", shadow.name().to_owned()));
             return Step { writes, phase: Phase::Releasing, again: Some(SYNC) };
@@ -196,7 +196,7 @@ fn release(seen: &Seen<'_>, memory: &mut Memory) -> Step {
     if lowered < LOWERED {
         return Step::wait(Phase::Releasing, LOWERED.saturating_sub(lowered));
     }
-    let own = seen.slices.own.iter().map(|slice| Write::Delete("EndpointSlice", slice.name().to_owned()));
+    let own = seen.slices.own().iter().map(|slice| Write::Delete("EndpointSlice", slice.name().to_owned()));
     writes.extend(own);
     Step { writes, phase: Phase::Releasing, again: Some(SYNC) }
 }
@@ -205,7 +205,7 @@ fn release(seen: &Seen<'_>, memory: &mut Memory) -> Step {
 fn publish(seen: &Seen<'_>, silent: &[&str], shown: Shown, writes: &mut Vec<Write>) -> bool {
     let before = writes.len();
     let is_direct = |slice: &crate::api::EndpointSlice| slice.label(crate::translate::DIRECT).is_some();
-    let led = || seen.slices.own.iter().filter(|slice| !is_direct(slice));
+    let led = || seen.slices.own().iter().filter(|slice| !is_direct(slice));
     let held = |name: &str| led().flat_map(|slice| slice.ports.iter().flatten()).any(|port| port.name.as_deref().unwrap_or_default() == name);
     // A new port is told once everybody listens there.
     let is_open = |name: &str| silent.is_empty() || led().next().is_none() || held(name);
@@ -213,15 +213,15 @@ fn publish(seen: &Seen<'_>, silent: &[&str], shown: Shown, writes: &mut Vec<Writ
     let ports: Vec<(String, u16)> = ports.filter(|(name, _)| is_open(name)).collect();
     // Who listens for the old ports goes on being used while it learns of a new one.
     let mut wanted = objects::own_slices(seen.service, seen.plan, &ports, seen.pods, shown);
-    wanted.extend(objects::direct_slices(seen.service, seen.plan, &seen.slices.shadow, shown));
+    wanted.extend(objects::direct_slices(seen.service, seen.plan, seen.slices.shadow(), shown));
     let name = |slice: &Value| slice.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
-    for slice in &seen.slices.own {
+    for slice in seen.slices.own() {
         if !wanted.iter().any(|wanted| name(wanted) == slice.name()) {
             writes.push(Write::Delete("EndpointSlice", slice.name().to_owned()));
         }
     }
     for slice in wanted {
-        let there = seen.slices.own.iter().find(|own| own.name() == name(&slice));
+        let there = seen.slices.own().iter().find(|own| own.name() == name(&slice));
         if !there.is_some_and(|own| objects::is_slice_current(&slice, own)) {
             writes.push(Write::Apply(slice));
         }
@@ -243,7 +243,7 @@ fn touch(seen: &Seen<'_>, memory: &mut Memory, writes: &mut Vec<Write>) -> Optio
 
 /// Whether what is ready is known to be by the shadow too.
 fn is_shadow_complete(seen: &Seen<'_>) -> bool {
-    if seen.slices.shadow.is_empty() {
+    if seen.slices.shadow().is_empty() {
         return false;
     }
     let of = |slices: &[Arc<crate::api::EndpointSlice>]| {
@@ -251,7 +251,7 @@ fn is_shadow_complete(seen: &Seen<'_>) -> bool {
         let ready = endpoints.filter(|endpoint| endpoint.conditions.as_ref().and_then(|c| c.ready).unwrap_or(true));
         ready.flat_map(|endpoint| endpoint.addresses.iter().cloned()).collect::<std::collections::BTreeSet<String>>()
     };
-    of(&seen.slices.theirs).is_subset(&of(&seen.slices.shadow))
+    of(&seen.slices.theirs).is_subset(&of(seen.slices.shadow()))
 }
 
 fn has_ready(slice: &crate::api::EndpointSlice) -> bool {

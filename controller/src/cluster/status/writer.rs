@@ -145,7 +145,10 @@ impl Writer {
                 queue.due.set(key, now + SPACING);
                 continue;
             }
-            let Some(observed) = self.state.observed(&key) else {
+            // Nothing was ever said of a Service whose status is not remembered.
+            let is_silent = key.kind == ObjectKind::Service && said.statuses.0.get(&key).is_some();
+            let observed = self.state.observed(&key).or_else(|| is_silent.then(Observed::default));
+            let Some(observed) = observed else {
                 queue.forget(&key);
                 continue;
             };
