@@ -31,6 +31,7 @@ var checks = []check{
 	{"coldstart", 10 * time.Minute, nil, coldstart},
 	{"tenants", 10 * time.Minute, nil, tenants},
 	{"rollout", 15 * time.Minute, rolloutNames(), rollout},
+	{"capture", 60 * time.Minute, captureNames(), capture},
 	{"schema", 5 * time.Minute, nil, schema},
 }
 
@@ -76,6 +77,6 @@ func run(c check, b *bench, parts []string) int {
 }
 
 func usage() {
-	fmt.Fprintln(os.Stderr, "usage: conformance/testbed scale|faults|coldstart|tenants|rollout|schema [--short] [--keep] [--requests N] [--rate N] [PART…]")
+	fmt.Fprintln(os.Stderr, "usage: conformance/testbed scale|faults|coldstart|tenants|rollout|capture|schema [--short] [--keep] [--requests N] [--rate N] [PART…]")
 	os.Exit(2)
 }
