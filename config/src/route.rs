@@ -59,6 +59,15 @@ pub enum Parent {
     },
     /// A captured Service port (GAMMA).
     Service(Captured),
+    /// The same, for callers of one namespace: for these, routes of theirs stand in place of the Service's own (GEP-1426,
+    /// "consumer routes").
+    #[serde(rename_all = "camelCase")]
+    Consumer {
+        /// The Service port.
+        of: Captured,
+        /// The callers' namespace.
+        namespace: String,
+    },
 }
 
 /// One rule of a route.

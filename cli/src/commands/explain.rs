@@ -400,5 +400,6 @@ fn parent_name(parent: &Parent) -> String {
     match parent {
         Parent::Listener { namespace, gateway, section, .. } => format!("{namespace}/{gateway}/{section}"),
         Parent::Service(captured) => captured.backend.to_string(),
+        Parent::Consumer { of, namespace } => format!("{}, called from {namespace}", of.backend),
     }
 }

@@ -36,7 +36,7 @@ impl Role {
             | Resource::TcpRoute(_)
             | Resource::UdpRoute(_) => parents_of(resource).iter().any(|parent| match parent {
                 Parent::Listener { .. } => self == Self::Gateway,
-                Parent::Service(_) => self == Self::Waypoint,
+                Parent::Service(_) | Parent::Consumer { .. } => self == Self::Waypoint,
             }),
             // The waypoint shows no certificates yet.
             Resource::Certificate(_) => self == Self::Gateway,

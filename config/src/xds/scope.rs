@@ -203,7 +203,7 @@ fn places(key: &Key, resource: &Resource) -> BTreeSet<GatewayRef> {
 fn of_parents(parents: &[Parent]) -> BTreeSet<GatewayRef> {
     let places = parents.iter().filter_map(|parent| match parent {
         Parent::Listener { namespace, gateway: name, .. } => Some(gateway(namespace, name)),
-        Parent::Service(captured) => waypoint(captured),
+        Parent::Service(captured) | Parent::Consumer { of: captured, .. } => waypoint(captured),
     });
     places.collect()
 }

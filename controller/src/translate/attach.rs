@@ -10,7 +10,7 @@ use super::hostname;
 use super::listener_kinds::Kinds;
 use super::reference_grant::GATEWAY_GROUP;
 use super::route::Route;
-use super::waypoint::{Capture, USE_WAYPOINT};
+use super::waypoint::{Capture, USE_WAYPOINT, opts_in};
 use crate::ObjectKey;
 use crate::resources::ObjectKind;
 use crate::status::{ParentRef, Problem, reason};
@@ -30,6 +30,8 @@ pub(crate) enum At {
     Listener(usize, usize),
     /// Number of the captured Service, index of the port.
     Port(usize, usize),
+    /// The same, for callers of one namespace: its number.
+    Consumer(usize, usize, usize),
 }
 
 /// A place the route may stand at as far as it alone is concerned.
@@ -196,14 +198,26 @@ impl Surroundings<'_> {
             );
             return refuse(reason::UNSUPPORTED_VALUE, message);
         }
-        if namespace != route.namespace() {
-            return refuse(
-                reason::UNSUPPORTED_VALUE,
-                format!(
-                    "parentRefs: Service {namespace}/{name} is in another namespace: routes of a consumer are \
-                     not supported yet, put the route into namespace {namespace}"
-                ),
+        let is_consumer = namespace != route.namespace();
+        if is_consumer && T::IS_STREAM {
+            let message = format!(
+                "parentRefs: Service {namespace}/{name} is in another namespace, and whole connections are not told \
+                 apart by who opens them: put the {} into namespace {namespace}",
+                T::KIND.as_str()
             );
+            return refuse(reason::UNSUPPORTED_VALUE, message);
+        }
+        if is_consumer {
+            self.cluster.note(Fact::object(ObjectKind::Namespace, "", route.namespace()));
+            if !opts_in(route.namespace(), self.cluster.resources) {
+                // What is done for its callers costs another namespace's waypoint.
+                let message = format!(
+                    "parentRefs: Service {namespace}/{name} is in another namespace: label namespace {} with \
+                     {USE_WAYPOINT} to have its callers' requests routed there",
+                    route.namespace()
+                );
+                return refuse(reason::NOT_CAPTURED, message);
+            }
         }
         self.cluster.note(Fact::object(ObjectKind::Service, namespace, name));
         if self.cluster.resources.services.get(namespace, name).is_none() {
@@ -234,9 +248,14 @@ impl Surroundings<'_> {
             .filter(|(_, port)| parent.port.is_none_or(|wanted| wanted == i32::from(port.port)))
             .collect();
         let hostnames = if T::IS_STREAM { route.common_hostnames(None) } else { vec!["*".to_owned()] };
+        let consumer = self.capture.consumer(route.namespace()).filter(|_| is_consumer);
+        let place = |port| match consumer {
+            Some(consumer) => At::Consumer(index, port, consumer),
+            None => At::Port(index, port),
+        };
         let places: Vec<_> = (named.iter())
             .filter(|(_, port)| Kinds::of(port.protocol, true).allow(T::KIND))
-            .map(|(at, _)| (At::Port(index, *at), hostnames.clone()))
+            .map(|(at, _)| (place(*at), hostnames.clone()))
             .collect();
         match (places.is_empty(), named.is_empty()) {
             (false, _) => Ok(places),
@@ -260,7 +279,7 @@ impl Surroundings<'_> {
     pub(crate) fn listener(&self, at: &At) -> Option<&Listener> {
         match *at {
             At::Listener(gateway, listener) => self.gateways.get(gateway)?.listeners.get(listener),
-            At::Port(..) => None,
+            At::Port(..) | At::Consumer(..) => None,
         }
     }
 
@@ -270,7 +289,7 @@ impl Surroundings<'_> {
             At::Listener(..) => {
                 self.listener(at).map(|listener| listener.attached.as_slice()).unwrap_or_default()
             }
-            At::Port(service, _) => {
+            At::Port(service, _) | At::Consumer(service, ..) => {
                 self.capture.get(service).map(|captured| captured.attached.as_slice()).unwrap_or_default()
             }
         }
@@ -293,6 +312,12 @@ impl Surroundings<'_> {
                 let captured = self.capture.get(service)?;
                 let port = captured.ports.as_ref().ok()?.get(port)?;
                 Some(Parent::Service(captured.captured(port)))
+            }
+            At::Consumer(service, port, consumer) => {
+                let captured = self.capture.get(service)?;
+                let port = captured.ports.as_ref().ok()?.get(port)?;
+                let namespace = self.capture.consumer_name(consumer)?.to_owned();
+                Some(Parent::Consumer { of: captured.captured(port), namespace })
             }
         }
     }

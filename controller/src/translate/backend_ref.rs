@@ -114,12 +114,12 @@ fn service_of(backend: &BackendRef) -> ObjectKey {
 }
 
 impl Backends {
-    /// Follows a reference of a route. The error becomes a condition of the route, the number is for
+    /// Follows a reference of a route: its kind, its namespace, and the Services it stands in front of. The error becomes a condition of the route, the number is for
     /// [`used`](Self::used).
     pub(crate) fn resolve(
         &mut self,
         cluster: &Cluster<'_>,
-        (route, namespace): (ObjectKind, &str),
+        (route, namespace, dialled): (ObjectKind, &str, &[(String, String)]),
         reference: Reference<'_>,
     ) -> Result<(usize, BackendRef), (Problem, Option<usize>)> {
         let lost = |problem| (problem, None);
@@ -134,7 +134,8 @@ impl Backends {
         if target != namespace {
             cluster.note(Fact::Grants(target.into()));
         }
-        if !cluster.grants.allow((route, namespace), to) {
+        let is_dialled = dialled.iter().any(|(of, name)| of == target && name == reference.name);
+        if !is_dialled && !cluster.grants.allow((route, namespace), to) {
             let remedy = Grants::remedy((route, namespace), to);
             return Err(lost(Problem::unresolved(reason::REF_NOT_PERMITTED, remedy)));
         }

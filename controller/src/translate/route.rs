@@ -320,6 +320,17 @@ fn prepare<T: Route>(
     (entry, surroundings.cluster.take_notes())
 }
 
+/// The Services that are all parents of a route.
+fn dialled<T: Route>(route: &T) -> Vec<(String, String)> {
+    let service = |parent: ParentRef| {
+        let is_service = parent.group.as_deref() == Some("") && parent.kind.as_deref() == Some("Service");
+        let namespace = parent.namespace.unwrap_or_else(|| route.namespace().to_owned());
+        is_service.then_some((namespace, parent.name))
+    };
+    let all: Option<Vec<_>> = route.parents().into_iter().map(service).collect();
+    all.unwrap_or_default()
+}
+
 /// Translates the rules of a route.
 fn rules<T: Route>(
     route: &T,
@@ -344,6 +355,7 @@ fn rules<T: Route>(
         kind: T::KIND,
         namespace: route.namespace(),
         name: route.name(),
+        dialled: dialled(route),
         cluster: surroundings.cluster,
         backends,
         uses,

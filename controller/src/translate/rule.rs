@@ -53,6 +53,8 @@ pub(crate) struct Context<'a, 'c> {
     pub(crate) kind: ObjectKind,
     pub(crate) namespace: &'a str,
     pub(crate) name: &'a str,
+    /// Services it stands in front of and nowhere else: their clients may go there anyway, and so need no grant.
+    pub(crate) dialled: Vec<(String, String)>,
     pub(crate) cluster: &'a Cluster<'c>,
     pub(crate) backends: &'a mut Backends,
     /// Ids of the backends the route uses.
@@ -65,7 +67,8 @@ impl Context<'_, '_> {
     /// Follows a reference and notes that the route uses what it led to, usable or not: a BackendTLSPolicy
     /// that makes it unusable still acts through this route.
     pub(crate) fn backend(&mut self, reference: Reference<'_>) -> Result<BackendRef, Problem> {
-        let (id, result) = match self.backends.resolve(self.cluster, (self.kind, self.namespace), reference) {
+        let from = (self.kind, self.namespace, self.dialled.as_slice());
+        let (id, result) = match self.backends.resolve(self.cluster, from, reference) {
             Ok((id, backend)) => (Some(id), Ok(backend)),
             Err((problem, id)) => (id, Err(problem)),
         };

@@ -143,7 +143,7 @@ impl Usage {
 pub(crate) const fn through(at: &At) -> Through {
     match *at {
         At::Listener(gateway, _) => Through::Gateway(gateway),
-        At::Port(service, _) => Through::Service(service),
+        At::Port(service, _) | At::Consumer(service, ..) => Through::Service(service),
     }
 }
 

@@ -14,12 +14,12 @@ use config::{Key, Kind, Listener, Protocol, Resource, Scope};
 use policies::BackendRef;
 use rustc_hash::FxHashSet;
 
-use self::claims::Claims;
+use self::claims::{Claim, Claims};
 pub(crate) use self::plan::{FailureMode, Plan, Plans};
 use self::ports::{Allocator, Asked};
 pub(crate) use self::ports::Port;
 use self::wish::{Extent, Wish, wish};
-pub(crate) use self::wish::{AUTO_NAME, CAPTURED, SHADOW_OF, USE_WAYPOINT, auto_namespaces};
+pub(crate) use self::wish::{AUTO_NAME, CAPTURED, SHADOW_OF, USE_WAYPOINT, auto_namespaces, opts_in};
 use super::Options;
 use super::attach::At;
 use super::attached::{AttachedPolicies, Moved, distinct};
@@ -221,7 +221,10 @@ impl Capture {
         let wish = wish(service, around.now);
         let has_policy = around.attached.own_of_service(namespace, name).next().is_some();
         let mut attached = around.attached.of_service(namespace, name);
-        let is_attached = self.claims.of(&key).next().is_some()
+        let counts = |claim: &&Claim| {
+            claim.consumer(&key).is_none_or(|consumer| opts_in(consumer, around.now))
+        };
+        let is_attached = self.claims.of(&key).any(|claim| counts(&claim))
             || has_policy
             // A policy for the namespace is about requests.
             || (!attached.is_empty() && ports::declares_http(service));
@@ -239,7 +242,8 @@ impl Capture {
             // Until it is let go, those who still come are served.
             _ => {
                 let held = around.slices.own_ports(&key).filter(|_| around.options.is_cluster).collect();
-                let claims = self.claims.of(&key).collect();
+                // Routes of consumers say nothing of the Service itself.
+                let claims = self.claims.of(&key).filter(|claim| claim.consumer(&key).is_none()).collect();
                 match (Asked { service, claims, has_policy, held }).ports(allocator) {
                     Ok((ports, skipped)) => (Ok(ports), skipped),
                     Err(problem) => (Err(problem), Vec::new()),
@@ -276,6 +280,16 @@ impl Capture {
             attached,
             failure_mode,
         })
+    }
+
+    /// The number of a namespace whose routes stand at Services of others, for its callers.
+    pub(crate) fn consumer(&self, namespace: &str) -> Option<usize> {
+        self.claims.consumer(namespace)
+    }
+
+    /// The namespace of a number.
+    pub(crate) fn consumer_name(&self, consumer: usize) -> Option<&str> {
+        self.claims.consumer_name(consumer)
     }
 
     /// The Service of a name, and its number.

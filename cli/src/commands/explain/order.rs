@@ -89,7 +89,7 @@ fn attachments(route: &HttpRoute) -> Vec<(String, &str)> {
             Parent::Listener { hostnames, .. } => {
                 all.extend(hostnames.iter().map(|host| (parent_name(parent), host.as_str())));
             }
-            Parent::Service(_) => all.push((parent_name(parent), "*")),
+            Parent::Service(_) | Parent::Consumer { .. } => all.push((parent_name(parent), "*")),
         }
     }
     all.sort();

@@ -37,7 +37,7 @@ pub(super) fn of(resource: &Resource, input: &Input) -> Vec<ExplainedListener> {
         Parent::Listener { namespace, gateway, section, .. } => {
             Some(Key::new(Kind::Listener, namespace.as_str(), format!("{gateway}/{section}")))
         }
-        Parent::Service(_) => None,
+        Parent::Service(_) | Parent::Consumer { .. } => None,
     });
     let explained = listeners.map(|key| {
         let traffic = fields.remove(&key).unwrap_or_default().into_iter();

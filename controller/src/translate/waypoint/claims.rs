@@ -9,10 +9,15 @@ use crate::ObjectKey;
 use crate::resources::{ObjectKind, Objects, Resources};
 use crate::status::ParentRef;
 use crate::translate::route::Route;
+use crate::translate::slots::Slots;
 
-/// By Service.
+/// See the module.
 #[derive(Debug, Default)]
-pub(crate) struct Claims(FxHashMap<ObjectKey, BTreeSet<Claim>>);
+pub(crate) struct Claims {
+    by_service: FxHashMap<ObjectKey, BTreeSet<Claim>>,
+    /// Namespaces whose routes name Services of others, each with how often.
+    consumers: Slots<Box<str>, usize>,
+}
 
 /// A parentRef of a route.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,6 +30,11 @@ pub(crate) struct Claim {
 impl Claim {
     pub(crate) const fn kind(&self) -> ObjectKind {
         self.route.kind
+    }
+
+    /// The namespace of its route, if that is another than the Service's.
+    pub(crate) fn consumer(&self, service: &ObjectKey) -> Option<&str> {
+        Some(&*self.route.namespace).filter(|namespace| *namespace != &*service.namespace)
     }
 
     /// Whether it names a port; `None`: it names none, and means all.
@@ -60,24 +70,48 @@ impl Claims {
             if old == new {
                 continue;
             }
+            // What comes is counted before what goes, so that a namespace keeps its number.
+            for (service, claim) in &new {
+                claim.consumer(service).into_iter().for_each(|consumer| self.count(consumer, 1));
+                concerned.insert(service.clone());
+            }
             for (service, claim) in old {
-                if let Some(claims) = self.0.get_mut(&service) {
+                claim.consumer(&service).into_iter().for_each(|consumer| self.count(consumer, -1));
+                if let Some(claims) = self.by_service.get_mut(&service) {
                     claims.remove(&claim);
                     if claims.is_empty() {
-                        self.0.remove(&service);
+                        self.by_service.remove(&service);
                     }
                 }
                 concerned.insert(service);
             }
             for (service, claim) in new {
-                self.0.entry(service.clone()).or_default().insert(claim);
-                concerned.insert(service);
+                self.by_service.entry(service).or_default().insert(claim);
             }
         }
     }
 
+    fn count(&mut self, consumer: &str, by: isize) {
+        let slot = self.consumers.find(&consumer.into()).unwrap_or_else(|| self.consumers.insert(consumer.into(), 0));
+        let Some(count) = self.consumers.get_mut(slot) else { return };
+        *count = count.saturating_add_signed(by);
+        if *count == 0 {
+            self.consumers.remove(slot);
+        }
+    }
+
     pub(crate) fn of(&self, service: &ObjectKey) -> impl Iterator<Item = &Claim> {
-        self.0.get(service).into_iter().flatten()
+        self.by_service.get(service).into_iter().flatten()
+    }
+
+    /// The number of a namespace whose routes name Services of others.
+    pub(crate) fn consumer(&self, namespace: &str) -> Option<usize> {
+        self.consumers.find(&namespace.into())
+    }
+
+    /// The namespace of a number.
+    pub(crate) fn consumer_name(&self, consumer: usize) -> Option<&str> {
+        self.consumers.name(consumer).map(AsRef::as_ref)
     }
 }
 
@@ -95,7 +129,6 @@ fn claims<T: Route>(route: &T) -> Vec<(ObjectKey, Claim)> {
         };
         (service, claim)
     };
-    // Routes of consumers say nothing of the Service.
-    let is_own = |(service, _): &(ObjectKey, Claim)| &*service.namespace == route.namespace();
-    route.parents().into_iter().filter(is_service).map(claim).filter(is_own).collect()
+    let claims: BTreeSet<_> = route.parents().into_iter().filter(is_service).map(claim).collect();
+    claims.into_iter().collect()
 }

@@ -74,6 +74,13 @@ pub(crate) fn wish(service: &Service, resources: &Resources) -> Option<Wish> {
     })
 }
 
+/// Whether a namespace has opted in, so that its routes can stand for its callers at Services of others.
+pub(crate) fn opts_in(namespace: &str, resources: &Resources) -> bool {
+    let namespace = resources.namespaces.get("", namespace);
+    let waypoint = namespace.and_then(|namespace| namespace.label(USE_WAYPOINT));
+    waypoint.is_some_and(|waypoint| !waypoint.is_empty() && waypoint != "none")
+}
+
 /// Whether capturing a Service is wanted although it is reachable from outside.
 pub(crate) fn captures_external(service: &Service) -> bool {
     service.label(CAPTURE_EXTERNAL) == Some("true")
