@@ -41,6 +41,7 @@ mod stream_route;
 mod tls;
 mod usage;
 mod waypoint;
+mod workloads;
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -66,6 +67,7 @@ pub(crate) use references::{differs, referenced};
 use rollouts::Rollouts;
 pub use rollouts::{Move, moves};
 use waypoint::Capture;
+use workloads::Workloads;
 
 /// What the environment decides.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -126,6 +128,7 @@ pub struct Translator {
     policies: Policies,
     rollouts: Rollouts,
     slices: Slices,
+    workloads: Workloads,
     http_routes: route::Memory<HttpRoute>,
     grpc_routes: route::Memory<GrpcRoute>,
     tls_routes: route::Memory<TlsRoute>,
@@ -154,6 +157,8 @@ impl Translator {
         let moved = attached.follow(then, resources, options, &mut news);
         gateways.follow(then, resources, options, (attached, &moved), &mut news);
         capture.follow(then, resources, (options, gateways.ports()), (attached, &moved), &mut news);
+
+        self.workloads.follow(&then.pods, &resources.pods, capture.is_any(), &mut common.said);
 
         // What they lead to.
         let judged = policies.follow(then, resources, &mut common.said);

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use config::BackendRef;
+use policies::caller::Workload;
 
 use super::{RouteStats, TraceContext};
 use crate::rule::RuleName;
@@ -83,6 +84,8 @@ pub struct Record<'a> {
     pub denied_by: Option<&'a str>,
     /// Reasons policies in shadow mode would have refused it for.
     pub would_deny: &'a [&'static str],
+    /// Who sent it, as far as that is known.
+    pub source: Option<&'a Workload>,
 }
 
 /// One connection or flow that has ended.

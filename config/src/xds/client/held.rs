@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::snapshot::{Record, Snapshot};
 use crate::xds::wire::{Decoded, Named};
-use crate::{Generation, Key, Rejection, Resource, Severity, Update};
+use crate::{Generation, Key, Kind, Rejection, Resource, Severity, Update};
 
 /// What a proxy has.
 #[derive(Default)]
@@ -160,9 +160,11 @@ impl Held {
         undecoded.chain(self.rejections.iter().map(Named::from)).collect()
     }
 
-    /// What a restarted proxy should begin with: of a resource that is refused the version before.
+    /// What a restarted proxy should begin with: of a resource that is refused the version before. Workloads are left out: an
+    /// address may have become another pod's since, and who has no name is kept out by more policies than who has a wrong one.
     pub(super) fn snapshot(&self) -> Option<Snapshot> {
-        let records = self.kept.iter().map(|(key, kept)| {
+        let lasting = self.kept.iter().filter(|(key, _)| key.kind != Kind::Workload);
+        let records = lasting.map(|(key, kept)| {
             let Version { version, resource } = kept.good.as_deref().unwrap_or(&kept.newest).clone();
             Record { key: key.clone(), version, resource }
         });

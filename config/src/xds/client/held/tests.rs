@@ -114,3 +114,16 @@ fn a_snapshot_is_taken_up_as_it_was_left() {
     assert_eq!((update.version, update.upserts.len()), (7, 2));
     assert_eq!((again.generation(), again.versions()), (held.generation(), held.versions()));
 }
+
+#[test]
+fn a_snapshot_holds_no_workloads_and_so_the_controller_is_asked_for_them() {
+    let mut held = Held::default();
+    let of_pod = Key::new(Kind::Workload, "web", "bff-1");
+    let workload = Arc::new(Resource::Workload(crate::Workload::default()));
+    let decoded = Decoded { name: of_pod.to_string(), version: "1".into(), resource: Ok((of_pod, workload)) };
+    told(&mut held, 1, vec![good("a", 1), decoded], &[]);
+    assert!(held.versions().contains_key("Workload/web/bff-1"));
+    let (restarted, update) = Held::from_snapshot(held.snapshot().unwrap());
+    assert_eq!(update.upserts.keys().collect::<Vec<_>>(), [&key("a")]);
+    assert!(!restarted.versions().contains_key("Workload/web/bff-1"));
+}

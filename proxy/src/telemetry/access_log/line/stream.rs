@@ -29,7 +29,8 @@ pub(super) fn format_at(out: &mut Vec<u8>, now: Duration, role: &'static str, re
     course(out, &record.course);
     push(
         out,
-        b",\"user_agent\":null,\"trace_id\":null,\"span_id\":null,\"denied_by\":null,\"would_deny\":null}\n",
+        b",\"user_agent\":null,\"trace_id\":null,\"span_id\":null,\"denied_by\":null,\"would_deny\":null,\
+        \"source_workload\":null,\"source_assurance\":null}\n",
     );
 }
 
