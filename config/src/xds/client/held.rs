@@ -99,10 +99,24 @@ impl Held {
                     update.upserts.insert(key.clone(), resource.clone());
                     self.keep(key, Version { version, resource });
                 }
-                Err(why) => drop(self.refused.insert(name, why)),
+                Err(why) => {
+                    self.forget_pod(&name, &mut update);
+                    self.refused.insert(name, why);
+                }
             }
         }
         Ok(update)
+    }
+
+    /// Of what cannot be read the version before stays in use, but not of a pod: its address may be another's by now.
+    fn forget_pod(&mut self, name: &str, update: &mut Update) {
+        if let Ok(key) = name.parse::<Key>()
+            && key.kind == Kind::Workload
+            && self.kept.remove(&key).is_some()
+        {
+            self.refused_later.remove(&key);
+            update.removes.push(key);
+        }
     }
 
     fn keep(&mut self, key: Key, newest: Version) {
