@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fairway_proxy::Options;
 use fairway_proxy::telemetry::{AccessLog, Format, Settings, Telemetry, render};
@@ -214,11 +215,24 @@ async fn log_and_metrics_tell_who_came_and_how_sure_that_is() {
     let mesh = Mesh::told(Options::new("waypoint"), telemetry.clone(), &yaml).await;
     assert_eq!(status("127.0.0.3", &mesh).await, 403);
     assert_eq!(status("127.0.0.4", &mesh).await, 403);
-    telemetry.flush();
-    let log = std::fs::read_to_string(path).unwrap();
-    let (known, unknown) = log.trim_end().split_once('\n').unwrap();
-    assert!(known.ends_with(r#""source_workload":"web/batch","source_assurance":"Network"}"#), "{known}");
-    assert!(unknown.ends_with(r#""source_workload":null,"source_assurance":null}"#), "{unknown}");
+    // A line is written when the answer is with the client already.
+    let lines = within(async {
+        loop {
+            telemetry.flush();
+            let log = std::fs::read_to_string(&path).unwrap();
+            if log.lines().count() == 2 {
+                return log;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let of = |client: &str| {
+        let line = lines.lines().find(|line| line.contains(&format!("\"client\":\"{client}:"))).unwrap();
+        line.split_once(r#","source_workload":"#).unwrap().1.to_owned()
+    };
+    assert_eq!(of("127.0.0.3"), r#""web/batch","source_assurance":"Network"}"#);
+    assert_eq!(of("127.0.0.4"), r#"null,"source_assurance":null}"#);
     let mut metrics = String::new();
     render(&[Arc::clone(&telemetry)], Format::OpenMetrics, &mut metrics).unwrap();
     assert!(metrics.contains("fairway_workloads{role=\"waypoint\"} 2\n"), "{metrics}");
