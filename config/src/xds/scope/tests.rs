@@ -286,7 +286,7 @@ fn a_waypoint_that_comes_later_sees_the_workloads_that_were_there_and_a_gateway_
     let mut new = world.clone();
     let later = BackendRef { namespace: "later".into(), ..backend("s") };
     let key: Key = "Listener/later/s:80".parse().unwrap();
-    new.insert(key.clone(), Arc::new(listener(Scope::Service(later), None)));
+    new.insert(key, Arc::new(listener(Scope::Service(later), None)));
     let changes = scopes.apply(&Update::between(2, &world, &new), &new);
     assert_eq!(changes.keys().collect::<Vec<_>>(), [&waypoint("later")]);
     let told: Vec<String> = changes[&waypoint("later")].keys().map(ToString::to_string).collect();
