@@ -269,9 +269,12 @@ pub(crate) struct Controller {
     /// Where to serve /livez, /readyz, /metrics and /limits.
     #[arg(long, default_value = "127.0.0.1:15011", value_name = "ADDRESS")]
     pub(crate) admin: SocketAddr,
-    /// Image of proxies. Default: that of this release.
+    /// Image of gateways. Default: that of this release.
     #[arg(long, env = "FAIRWAY_GATEWAY_IMAGE", value_name = "IMAGE")]
     pub(crate) gateway_image: Option<String>,
+    /// Image of waypoints. Default: that of this release.
+    #[arg(long, env = "FAIRWAY_WAYPOINT_IMAGE", value_name = "IMAGE")]
+    pub(crate) waypoint_image: Option<String>,
     /// Trust domain in the names of proxies' certificates.
     #[arg(long, default_value = "cluster.local", value_name = "DOMAIN")]
     pub(crate) trust_domain: String,
@@ -301,9 +304,15 @@ pub(crate) struct Install {
     /// Image of the controller. Default: that of this release.
     #[arg(long, value_name = "IMAGE")]
     pub(crate) image: Option<String>,
-    /// Image of proxies. Default: that of this release.
+    /// Image of gateways. Default: that of this release.
     #[arg(long, value_name = "IMAGE")]
     pub(crate) gateway_image: Option<String>,
+    /// Image of waypoints. Default: that of this release.
+    #[arg(long, value_name = "IMAGE")]
+    pub(crate) waypoint_image: Option<String>,
+    /// Without what waypoints need: for Kubernetes older than 1.36.
+    #[arg(long)]
+    pub(crate) without_waypoints: bool,
     /// How many controllers; one leads.
     #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=16))]
     pub(crate) replicas: u16,

@@ -1,7 +1,6 @@
 //! Who a proxy is: proved by a ServiceAccount token and, from its second connection on, by a short-lived certificate too.
 
 mod authority;
-mod place;
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +8,6 @@ use std::str::FromStr;
 use async_trait::async_trait;
 
 pub use self::authority::{Authority, AuthorityError};
-pub use self::place::Place;
 use crate::Redacted;
 
 /// What a proxy does. Gateways and waypoints see different parts of the configuration.

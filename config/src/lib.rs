@@ -36,7 +36,7 @@ pub use backend::{AppProtocol, Backend, BackendTls, Endpoint, Endpoints, Subject
 pub use document::{decode_documents, encode_documents};
 pub use generation::Generation;
 pub use listener::{
-    Certificate, ClientValidation, ClientValidationMode, Listener, ListenerTls, Protocol, Scope,
+    Captured, Certificate, ClientValidation, ClientValidationMode, Listener, ListenerTls, Protocol, Scope,
 };
 pub use material::Material;
 pub use policies::{BackendRef, Duration, PolicySet, SecuritySet, TrafficSet};

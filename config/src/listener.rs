@@ -66,7 +66,17 @@ pub enum Scope {
     Gateway,
     /// Routes attached to this captured Service port, whatever the Host (GAMMA, GEP-1294). Without any, requests go
     /// to the Service itself.
-    Service(policies::BackendRef),
+    Service(Captured),
+}
+
+/// A Service port that clients reach through a waypoint.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Captured {
+    /// Which.
+    pub backend: policies::BackendRef,
+    /// The waypoint's Gateway: `namespace/name`.
+    pub waypoint: String,
 }
 
 /// Terminating TLS.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{BackendRef, Key, PolicySet};
+use crate::{BackendRef, Captured, Key, PolicySet};
 
 /// An HTTPRoute or GRPCRoute with at least one accepted parent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -58,7 +58,7 @@ pub enum Parent {
         hostnames: Vec<String>,
     },
     /// A captured Service port (GAMMA).
-    Service(BackendRef),
+    Service(Captured),
 }
 
 /// One rule of a route.

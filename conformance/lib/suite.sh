@@ -35,7 +35,9 @@ suite() {
   [[ -z $check || ${#how[@]} -gt 0 ]] || fail "suite --check: a part of the suite cannot be compared with the report of the whole"
   default() { given "$1" ${args[@]+"${args[@]}"} || flags+=("--$1=$2"); }
   default gateway-class fairway
-  default conformance-profiles GATEWAY-HTTP,GATEWAY-GRPC,GATEWAY-TLS,GATEWAY-TCP,GATEWAY-UDP
+  default conformance-profiles GATEWAY-HTTP,GATEWAY-GRPC,GATEWAY-TLS,GATEWAY-TCP,GATEWAY-UDP,MESH-HTTP,MESH-GRPC
+  default mesh-name fairway
+  default namespace-labels fairway.dev/use-waypoint=auto
   default usable-address "$USABLE_ADDRESS"
   default unusable-address "$UNUSABLE_ADDRESS"
   default organization fairway

@@ -10,18 +10,22 @@
 //! | `provision` | leader | view → what runs for each Gateway |
 //! | `grants` | leader | referred-to namespaces → the right to read Secrets there |
 //! | `status` | leader | view, answers and refusals → status and Events |
+//! | `capture` | leader | view, answers → labels of Services, EndpointSlices that lead to waypoints; waypoints made for labels |
 //! | `rollouts` | leader | view and what proxies tell of backends → how far each Rollout is, in its status; Events |
+//! | `mesh` | leader | what waypoints can do → an XMesh |
 //! | `leader` | all | who that is |
 //!
 //! Parts share nothing but `watch` channels and the state; each is a task that ends when the process does.
 
 mod admin;
+mod capture;
 mod control;
 #[cfg(test)]
 mod cost;
 mod grants;
 mod identity;
 mod leader;
+mod mesh;
 mod metrics;
 mod provision;
 mod references;

@@ -59,6 +59,19 @@ pub const SUPPORTED_FEATURES: &[Feature] = &[
     feature("UDPRoute"),
 ];
 
+/// What waypoints implement, likewise; an XMesh names it (GEP-3949).
+pub const MESH_FEATURES: &[Feature] = &[
+    feature("Mesh"),
+    feature("MeshClusterIPMatching"),
+    feature("MeshHTTPRouteBackendRequestHeaderModification"),
+    feature("MeshHTTPRouteNamedRouteRule"),
+    feature("MeshHTTPRouteQueryParamMatching"),
+    feature("MeshHTTPRouteRedirectPath"),
+    feature("MeshHTTPRouteRedirectPort"),
+    feature("MeshHTTPRouteRewritePath"),
+    feature("MeshHTTPRouteSchemeRedirect"),
+];
+
 /// Whether a release of Gateway API, as `gateway.networking.k8s.io/bundle-version` says it, is one we know.
 pub(crate) fn knows(version: &str) -> bool {
     version.starts_with("v1.6.")
@@ -71,5 +84,6 @@ mod tests {
     #[test]
     fn features_are_sorted_and_unique() {
         assert!(SUPPORTED_FEATURES.is_sorted_by(|a, b| a.name < b.name));
+        assert!(MESH_FEATURES.is_sorted_by(|a, b| a.name < b.name));
     }
 }

@@ -1,6 +1,7 @@
 //! The objects of an installation: the one source of what `fairway install` prints and the Helm chart renders.
 
 mod chart;
+mod waypoint;
 
 use kube::CustomResourceExt as _;
 use serde_json::{Value, json};
@@ -15,6 +16,7 @@ use crate::security_policy::SecurityPolicy;
 use crate::{CONTROLLER_NAME, NAMESPACE};
 
 pub use self::chart::charts;
+pub(crate) use self::waypoint::RIGHT as CAPTURE_RIGHT;
 
 /// What an installation decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,8 +25,12 @@ pub struct Installation {
     pub namespace: String,
     /// Image of the controller.
     pub image: String,
-    /// Image of proxies.
+    /// Image of gateways.
     pub gateway_image: String,
+    /// Image of waypoints.
+    pub waypoint_image: String,
+    /// Whether namespaces can opt in to a waypoint. Kubernetes 1.36 is needed.
+    pub waypoints: bool,
     /// How many controllers; one leads.
     pub replicas: u16,
     /// What the controller says of itself, as `--log`.
@@ -47,6 +53,8 @@ impl Default for Installation {
             namespace: NAMESPACE.into(),
             image: image("fairway"),
             gateway_image: image("gateway"),
+            waypoint_image: image("waypoint"),
+            waypoints: true,
             replicas: 2,
             log: "info".into(),
             authority_period: "2160h".into(),
@@ -73,6 +81,9 @@ pub fn objects(installation: &Installation) -> Vec<Value> {
     all.extend(installation.access());
     all.extend(installation.workload());
     all.push(gateway_class());
+    if installation.waypoints {
+        all.extend(waypoint::objects());
+    }
     all
 }
 
@@ -208,6 +219,7 @@ impl Installation {
                 format!("--listen=[::]:{XDS_PORT}"),
                 format!("--admin=[::]:{ADMIN_PORT}"),
                 format!("--gateway-image={}", self.gateway_image),
+                format!("--waypoint-image={}", self.waypoint_image),
                 format!("--log={}", self.log),
                 format!("--authority-period={}", self.authority_period),
             ],

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::cluster::{AUTHORITY_SECRET, REFERENCED_ROLE, WATCHED};
+use crate::install::CAPTURE_RIGHT;
 
 /// Rights on resources of one group.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +70,15 @@ pub fn cluster_rules() -> Vec<Rule> {
             ],
             &["patch"],
         ),
+        // Clients of captured Services are led to waypoints.
+        rule("discovery.k8s.io", &["endpointslices"], APPLY),
+        rule("", &["services/status"], &["patch"]),
+        rule(CAPTURE_RIGHT.0, &[CAPTURE_RIGHT.1], &[CAPTURE_RIGHT.2]),
+        // The waypoint of a namespace is made from a label alone.
+        rule(GATEWAY, &["gateways"], APPLY),
+        // What a mesh can do, for whoever asks.
+        rule("gateway.networking.x-k8s.io", &["xmeshes"], &["create", "patch"]),
+        rule("gateway.networking.x-k8s.io", &["xmeshes/status"], &["patch"]),
         // What runs for Gateways, in their namespaces.
         rule("", &["configmaps", "serviceaccounts", "services"], APPLY),
         rule("apps", &["deployments"], APPLY),
@@ -161,6 +171,14 @@ mod tests {
         "autoscaling/horizontalpodautoscalers create",
         "autoscaling/horizontalpodautoscalers delete",
         "autoscaling/horizontalpodautoscalers patch",
+        "/services/status patch",
+        "discovery.k8s.io/endpointslices create",
+        "discovery.k8s.io/endpointslices delete",
+        "discovery.k8s.io/endpointslices patch",
+        "fairway.dev/captures manage",
+        "gateway.networking.x-k8s.io/xmeshes create",
+        "gateway.networking.x-k8s.io/xmeshes patch",
+        "gateway.networking.x-k8s.io/xmeshes/status patch",
         "discovery.k8s.io/endpointslices get",
         "discovery.k8s.io/endpointslices list",
         "discovery.k8s.io/endpointslices watch",
@@ -206,10 +224,11 @@ mod tests {
     }
 
     #[test]
-    fn gateway_api_is_read_and_only_its_status_written() {
+    fn gateway_api_is_read_and_only_status_and_gateways_written() {
         for rule in cluster_rules().iter().filter(|rule| rule.group == GATEWAY) {
             let is_status = rule.resources.iter().all(|resource| resource.ends_with("/status"));
-            assert!(rule.verbs == READ || (is_status && rule.verbs == ["patch"]), "{rule:?}");
+            let is_made = rule.resources == ["gateways"] && rule.verbs == APPLY;
+            assert!(rule.verbs == READ || is_made || (is_status && rule.verbs == ["patch"]), "{rule:?}");
         }
     }
 

@@ -45,6 +45,7 @@ mod workloads;
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use serde::Deserialize;
 
@@ -57,7 +58,6 @@ use attached::AttachedPolicies;
 use backend_ref::Cluster;
 use backend_tls::Policies;
 pub use client_traffic::{TrafficField, traffic_fields};
-use endpoints::Slices;
 use facts::{Fact, News};
 use gateways::Gateways;
 use output::Output;
@@ -66,7 +66,15 @@ pub use program::program;
 pub(crate) use references::{differs, referenced};
 use rollouts::Rollouts;
 pub use rollouts::{Move, moves};
-use waypoint::Capture;
+use waypoint::{Around, Capture};
+pub(crate) use endpoints::{
+    DIRECT, KUBERNETES, MANAGED_BY, OWN_MANAGER, OfService, SERVICE_NAME, Slices, WAYPOINT,
+};
+pub(crate) use listener::CAPTURE as CAPTURE_PROTOCOL;
+pub(crate) use parameters::WAYPOINT_CLASS;
+pub(crate) use waypoint::{AUTO_NAME, CAPTURED, FailureMode, Plan, Plans, SHADOW_OF, auto_namespaces};
+#[cfg(test)]
+pub(crate) use waypoint::Port;
 use workloads::Workloads;
 
 /// What the environment decides.
@@ -88,6 +96,9 @@ pub struct Options {
     /// Namespace of the controller. Only there can a SecurityPolicy be about a GatewayClass, which is everybody's: who may
     /// write there runs the installation. Default `fairway-system`.
     pub controller_namespace: String,
+    /// Each waypoint is a Gateway of class `fairway-waypoint`, and clients of a Service are led to it by EndpointSlices.
+    /// Default false: one waypoint stands in front of all Services that ask for one, as in standalone.
+    pub is_cluster: bool,
 }
 
 impl Default for Options {
@@ -98,6 +109,7 @@ impl Default for Options {
             waypoint_ports: 20_000..=29_999,
             waypoint_address: None,
             controller_namespace: NAMESPACE.to_owned(),
+            is_cluster: false,
         }
     }
 }
@@ -109,6 +121,8 @@ pub struct Translation {
     pub resources: config::Resources,
     /// What the user is told. `Programmed` is `Unknown` until [`program`] knows better.
     pub statuses: Statuses,
+    /// What is to be done about captured Services in the cluster.
+    pub(crate) plans: Arc<Plans>,
 }
 
 /// Translates, and remembers the last translation so that the next costs what changed. The result is the same as that of
@@ -156,7 +170,9 @@ impl Translator {
         // Where routes can stand.
         let moved = attached.follow(then, resources, options, &mut news);
         gateways.follow(then, resources, options, (attached, &moved), &mut news);
-        capture.follow(then, resources, (options, gateways.ports()), (attached, &moved), &mut news);
+        let moved_slices = slices.follow(&then.endpoint_slices, &resources.endpoint_slices);
+        let around = Around { now: resources, options, gateways, attached, slices };
+        capture.follow(then, (&moved, &moved_slices), &around, &mut news);
 
         self.workloads.follow(&then.pods, &resources.pods, capture.is_any(), &mut common.said);
 
@@ -171,7 +187,7 @@ impl Translator {
         rollouts.follow(then, resources, &mut news, &mut common.said);
         let cluster = Cluster::new(resources, policies, attached, rollouts);
         common.backends.follow(services.iter(), &cluster, &mut news);
-        common.backends.moved(slices.follow(&then.endpoint_slices, &resources.endpoint_slices).iter());
+        common.backends.moved(moved_slices.iter());
 
         // Routes: each alone, then against each other, then what follows.
         let surroundings = Surroundings { cluster: &cluster, gateways, capture };
@@ -203,9 +219,9 @@ impl Translator {
         told.write((usage.reached.keys(), is_moved), &surroundings, backends, said);
         backends.write(slices, readers, said);
         gateways.write(&usage.attached, usage.moved.drain(), said);
-        capture.write(options.waypoint_address, said);
+        capture.write(options, said);
         *then = resources.clone();
-        said.translation()
+        Translation { plans: Arc::clone(&capture.plans), ..said.translation() }
     }
 }
 

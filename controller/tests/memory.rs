@@ -51,6 +51,69 @@ fn service(app_protocol: Option<&str>, waypoint: Option<&str>) -> Value {
             {"name": "quic", "port": 80, "protocol": "UDP"}]}})
 }
 
+/// A Service that is captured in a cluster, or was.
+fn captured(labels: &Value, node_port: bool) -> Value {
+    json!({"kind": "Service", "metadata": {"name": "pay", "namespace": "shop", "labels": labels}, "spec": {
+        "type": if node_port { "NodePort" } else { "ClusterIP" }, "selector": {"app": "pay"},
+        "ports": [{"name": "http", "port": 80, "appProtocol": "http"}, {"name": "raw", "port": 90}]}})
+}
+
+/// Its EndpointSlices: Kubernetes', its shadow's, and those that lead to a waypoint.
+fn steered(name: &str, labels: &Value, port: u16) -> Value {
+    json!({"kind": "EndpointSlice", "metadata": {"name": name, "namespace": "shop", "labels": labels,
+        "annotations": {"fairway.dev/waypoint": "shop/w"}},
+        "addressType": "IPv4", "ports": [{"name": "http", "port": port}], "endpoints": [{"addresses": ["10.0.0.9"]}]})
+}
+
+/// What waypoints of a cluster are made of.
+fn waypoints() -> Vec<Vec<Option<Value>>> {
+    let waypoint = |from: &str| {
+        json!({"kind": "Gateway", "metadata": {"name": "w", "namespace": "shop"}, "spec": {
+            "gatewayClassName": "fairway-waypoint", "listeners": [{"name": "mesh", "port": 15008,
+            "protocol": "fairway.dev/CAPTURE", "allowedRoutes": {"namespaces": {"from": from}}}]}})
+    };
+    let kubernetes = "endpointslice-controller.k8s.io";
+    let labels = |service: &str, manager: &str| {
+        json!({"kubernetes.io/service-name": service, "endpointslice.kubernetes.io/managed-by": manager})
+    };
+    let with = |mut labels: Value, name: &str, value: &str| {
+        labels[name] = value.into();
+        labels
+    };
+    let route = |kind: &str, port: Option<u16>| {
+        json!({"kind": kind, "metadata": {"name": "pay", "namespace": "shop"}, "spec": {
+            "parentRefs": [{"group": "", "kind": "Service", "name": "pay", "port": port}],
+            "rules": [{"backendRefs": [{"name": "pay", "port": 80}]}]}})
+    };
+    let asked = json!({"fairway.dev/use-waypoint": "w"});
+    vec![
+        vec![Some(json!({"kind": "GatewayClass", "metadata": {"name": "fairway-waypoint"},
+            "spec": {"controllerName": "fairway.dev/controller"}})), None],
+        vec![Some(waypoint("Same")), Some(waypoint("Selector")), None],
+        vec![
+            None,
+            Some(captured(&json!({}), false)),
+            Some(captured(&json!({"fairway.dev/captured": "shop.w"}), false)),
+            Some(captured(&asked, false)),
+            Some(captured(&asked, true)),
+        ],
+        vec![
+            None,
+            Some(steered("pay-1", &labels("pay", kubernetes), 8080)),
+            Some(steered("pay-1", &with(labels("pay", kubernetes), "fairway.dev/captured", "shop.w"), 8080)),
+            Some(steered("pay-1", &labels("pay", "somebody"), 8080)),
+        ],
+        vec![None, Some(steered("pay-s-1", &with(labels("pay-s", kubernetes), "fairway.dev/shadow-of", "pay"), 8080))],
+        vec![
+            None,
+            Some(steered("pay-wp-4", &labels("pay", "waypoint.fairway.dev"), 20_001)),
+            Some(steered("pay-wp-4", &labels("pay", "waypoint.fairway.dev"), 20_002)),
+        ],
+        vec![None, Some(route("HTTPRoute", None)), Some(route("HTTPRoute", Some(90)))],
+        vec![None, Some(route("TCPRoute", Some(90))), Some(route("TCPRoute", None))],
+    ]
+}
+
 fn policy(name: &str, hostname: &str, section: Option<&str>) -> Value {
     json!({"kind": "BackendTLSPolicy", "metadata": {"name": name, "namespace": "shop"}, "spec": {
         "targetRefs": [{"group": "", "kind": "Service", "name": "cart", "sectionName": section}],
@@ -250,6 +313,7 @@ fn gateways() -> Vec<Vec<Option<Value>>> {
             None,
             Some(namespace("shop", &json!({"team": "shop"}))),
             Some(namespace("shop", &json!({"fairway.dev/use-waypoint": "w"}))),
+            Some(namespace("shop", &json!({"fairway.dev/use-waypoint": "w", "fairway.dev/capture": "all"}))),
         ],
         vec![None, Some(grant("Gateway", "shop"))],
     ]
@@ -328,6 +392,7 @@ fn variants() -> Vec<Vec<Option<Value>>> {
     all.extend(routes());
     all.extend(traffics());
     all.extend(securities());
+    all.extend(waypoints());
     all.extend(pods());
     all.extend([
         vec![
@@ -416,9 +481,10 @@ proptest! {
     #[test]
     fn memory_changes_nothing_but_the_cost(
         steps in steps(), copies in any::<bool>(), shared_host in any::<bool>(), anew in any::<bool>(),
+        in_cluster in any::<bool>(),
     ) {
         let pool = pool();
-        let options = Options { shared_host, ..Options::default() };
+        let options = Options { shared_host, is_cluster: in_cluster && !shared_host, ..Options::default() };
         let mut translator = Translator::new(options.clone());
         let (mut objects, mut resources) = (BTreeMap::new(), Resources::default());
         for step in steps {
@@ -442,6 +508,7 @@ proptest! {
             let alone = translate(&now, &options);
             prop_assert_eq!(&remembered.resources, &alone.resources);
             prop_assert_eq!(&remembered.statuses, &alone.statuses);
+            prop_assert_eq!(&remembered, &alone, "plans");
             let again = translator.translate(&now);
             prop_assert!(again.resources.is_identical(&remembered.resources), "nothing changed");
             prop_assert!(again.statuses.0.is_identical(&remembered.statuses.0), "nothing changed");

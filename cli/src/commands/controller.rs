@@ -27,6 +27,7 @@ pub(crate) fn run(args: Controller) -> anyhow::Result<bool> {
         listen: args.listen,
         admin: args.admin,
         image: args.gateway_image.unwrap_or_else(|| Installation::default().gateway_image),
+        waypoint_image: args.waypoint_image.unwrap_or_else(|| Installation::default().waypoint_image),
         trust_domain: args.trust_domain,
         epoch: args.epoch,
         authority_period: match args.authority_period {

@@ -399,6 +399,6 @@ fn tls_names(tls: &BackendTls) -> String {
 fn parent_name(parent: &Parent) -> String {
     match parent {
         Parent::Listener { namespace, gateway, section, .. } => format!("{namespace}/{gateway}/{section}"),
-        Parent::Service(service) => service.to_string(),
+        Parent::Service(captured) => captured.backend.to_string(),
     }
 }

@@ -11,6 +11,8 @@ pub(crate) fn run(args: &Install) -> anyhow::Result<bool> {
         namespace: args.namespace.clone(),
         image: args.image.clone().unwrap_or(default.image),
         gateway_image: args.gateway_image.clone().unwrap_or(default.gateway_image),
+        waypoint_image: args.waypoint_image.clone().unwrap_or(default.waypoint_image),
+        waypoints: !args.without_waypoints,
         replicas: args.replicas,
         log: default.log,
         authority_period: default.authority_period,

@@ -71,8 +71,7 @@ fn listeners(resources: &Resources, statuses: &Statuses) -> Vec<Vec<String>> {
             let key = Key::new(Kind::Listener, &*gateway.namespace, section);
             let name = format!("{}/{}/{}", object.namespace, object.name, one.name);
             let spec = resources.get(&key).and_then(|resource| listener_of(resource));
-            let protocol =
-                spec.map_or("-".into(), |spec| format!("{:?}", spec.protocol).to_ascii_uppercase());
+            let protocol = spec.map_or("-".into(), protocol);
             let hostname =
                 spec.map_or("-".into(), |spec| spec.hostname.clone().unwrap_or_else(|| "*".into()));
             let address = spec.map_or("-".into(), address);
@@ -88,8 +87,9 @@ fn listeners(resources: &Resources, statuses: &Statuses) -> Vec<Vec<String>> {
     }
     for (key, resource) in resources {
         let Resource::Listener(spec) = &**resource else { continue };
-        let Scope::Service(service) = &spec.scope else { continue };
-        let parent = Parent::Service(service.clone());
+        let Scope::Service(captured) = &spec.scope else { continue };
+        let service = &captured.backend;
+        let parent = Parent::Service(captured.clone());
         let attached = resources.values().filter(|resource| parents_of(resource).contains(&parent)).count();
         let status =
             statuses.0.get(&ObjectKey::new(ObjectKind::Service, &*service.namespace, &*service.name));
@@ -98,13 +98,17 @@ fn listeners(resources: &Resources, statuses: &Statuses) -> Vec<Vec<String>> {
         rows.push(vec![
             name,
             address(spec),
-            "HTTP".into(),
+            protocol(spec),
             "*".into(),
             attached.to_string(),
             status.unwrap_or_else(|| "-".into()),
         ]);
     }
     rows
+}
+
+fn protocol(listener: &Listener) -> String {
+    format!("{:?}", listener.protocol).to_ascii_uppercase()
 }
 
 fn address(listener: &Listener) -> String {

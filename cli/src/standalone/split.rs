@@ -172,7 +172,7 @@ fn named(key: &Key, resource: &Resource) -> Vec<Key> {
     }
     if let Resource::Listener(listener) = resource {
         return match &listener.scope {
-            Scope::Service(service) => vec![Key::backend(service)],
+            Scope::Service(captured) => vec![Key::backend(&captured.backend)],
             Scope::Gateway => Vec::new(),
         };
     }
@@ -196,12 +196,16 @@ fn named(key: &Key, resource: &Resource) -> Vec<Key> {
 mod tests {
     use super::*;
     use config::{
-        Backend, BackendRef, Endpoints, HttpRoute, HttpRule, Listener, PolicySet, Protocol, StreamRoute,
+        Backend, BackendRef, Captured, Endpoints, HttpRoute, HttpRule, Listener, PolicySet, Protocol, StreamRoute,
         WeightedBackend,
     };
 
     fn backend(name: &str) -> BackendRef {
         BackendRef { namespace: "n".into(), name: name.into(), port: 80 }
+    }
+
+    fn captured(name: &str) -> Captured {
+        Captured { backend: backend(name), waypoint: "n/waypoint".into() }
     }
 
     fn route(parent: Parent, backends: &[&str]) -> Resource {
@@ -270,18 +274,18 @@ mod tests {
     fn splitting_changes_is_splitting_the_whole() {
         let candidates: Vec<(Key, Vec<Resource>)> = vec![
             (Key::new(Kind::Listener, "n", "g/l"), vec![listener(Scope::Gateway)]),
-            (Key::new(Kind::Listener, "n", "a:80"), vec![listener(Scope::Service(backend("a")))]),
+            (Key::new(Kind::Listener, "n", "a:80"), vec![listener(Scope::Service(captured("a")))]),
             (
                 Key::new(Kind::HttpRoute, "n", "r"),
                 vec![
                     route(edge(), &["a", "b"]),
                     route(edge(), &["b"]),
-                    route(Parent::Service(backend("a")), &["c"]),
+                    route(Parent::Service(captured("a")), &["c"]),
                 ],
             ),
             (
                 Key::new(Kind::HttpRoute, "n", "s"),
-                vec![route(Parent::Service(backend("a")), &["a", "a", "b"])],
+                vec![route(Parent::Service(captured("a")), &["a", "a", "b"])],
             ),
             (Key::new(Kind::UdpRoute, "n", "u"), vec![udp_route(&["a", "c"]), udp_route(&["b"])]),
         ];

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::proto::{Report, Request};
 use super::{Counts, MAX_BACKENDS};
 use crate::BackendRef;
-use crate::identity::{Place, ProxyId};
+use crate::identity::{GatewayRef, ProxyId};
 use crate::quota::proto::Span;
 
 /// How often proxies tell.
@@ -20,7 +20,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Who may see which backend.
 pub trait Sight: Send + Sync + 'static {
     /// Whether requests of a place may go there.
-    fn sees(&self, place: &Place, backend: &BackendRef) -> bool;
+    fn sees(&self, place: &GatewayRef, backend: &BackendRef) -> bool;
 
     /// Changes whenever somebody may see something else.
     fn version(&self) -> u64;
@@ -198,7 +198,7 @@ impl Session {
         self.is_current(&state)?;
         let wanted = state.wanted.clone();
         drop(state);
-        let place = Place::from(&self.proxy.gateway);
+        let place = self.proxy.gateway.clone();
         Ok(wanted.iter().filter(|one| shared.sight.sees(&place, one)).map(ToString::to_string).collect())
     }
 

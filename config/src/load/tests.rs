@@ -10,7 +10,7 @@ use prost::Message as _;
 use super::proto::{ClusterStats, Report, Request};
 use super::*;
 use crate::BackendRef;
-use crate::identity::{GatewayRef, Place, ProxyId, Role};
+use crate::identity::{GatewayRef, ProxyId, Role};
 use crate::quota::proto::Span;
 
 const BOUNDS: [u64; 4] = [1_000_000, 10_000_000, 100_000_000, Counts::SLOWER];
@@ -48,8 +48,8 @@ fn ask(names: &[&str]) -> Request {
 struct Own;
 
 impl Sight for Own {
-    fn sees(&self, place: &Place, backend: &BackendRef) -> bool {
-        matches!(place, Place::Gateway { name, .. } if *name == backend.name)
+    fn sees(&self, place: &GatewayRef, backend: &BackendRef) -> bool {
+        place.role == Role::Gateway && place.name == backend.name
     }
 
     fn version(&self) -> u64 {

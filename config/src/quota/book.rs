@@ -9,7 +9,7 @@ use policies::rate_limit::RateLimit;
 
 use super::id::Id;
 use super::server::Limited;
-use crate::identity::Place;
+use crate::identity::GatewayRef;
 use crate::{BackendTrafficPolicy, Key, Resource, Update};
 
 /// The limits of a configuration, by the names that their buckets have.
@@ -33,9 +33,9 @@ pub struct Entry {
 /// Who may have shares of what. Asked under a lock, so it has to be quick.
 pub trait Rights: Send + Sync + 'static {
     /// What a bucket is limited to; `None` when whoever is in this place has no business with it.
-    fn limited(&self, place: &Place, id: &Id) -> Option<Limited>;
+    fn limited(&self, place: &GatewayRef, id: &Id) -> Option<Limited>;
     /// All limits that whoever is in this place may have shares of.
-    fn limits(&self, place: &Place) -> Vec<Arc<str>>;
+    fn limits(&self, place: &GatewayRef) -> Vec<Arc<str>>;
     /// Another number when limits or rights are others.
     fn version(&self) -> u64;
 }
@@ -116,11 +116,11 @@ impl Everybody {
 }
 
 impl Rights for Everybody {
-    fn limited(&self, _: &Place, id: &Id) -> Option<Limited> {
+    fn limited(&self, _: &GatewayRef, id: &Id) -> Option<Limited> {
         self.0.lock().get(id).map(|entry| entry.limited)
     }
 
-    fn limits(&self, _: &Place) -> Vec<Arc<str>> {
+    fn limits(&self, _: &GatewayRef) -> Vec<Arc<str>> {
         self.0.lock().iter().map(|(name, _)| Arc::clone(name)).collect()
     }
 
@@ -130,11 +130,11 @@ impl Rights for Everybody {
 }
 
 impl<R: Rights> Rights for Arc<R> {
-    fn limited(&self, place: &Place, id: &Id) -> Option<Limited> {
+    fn limited(&self, place: &GatewayRef, id: &Id) -> Option<Limited> {
         (**self).limited(place, id)
     }
 
-    fn limits(&self, place: &Place) -> Vec<Arc<str>> {
+    fn limits(&self, place: &GatewayRef) -> Vec<Arc<str>> {
         (**self).limits(place)
     }
 

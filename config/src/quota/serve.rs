@@ -16,7 +16,7 @@ use super::memory::Memory;
 use super::proto::{Crowd, Reports, Response};
 use super::server::{BadReport, Limited, Limits, Server, ServerCounts, ServerOptions};
 use super::{DOMAIN, Id};
-use crate::identity::{Place, ProxyId};
+use crate::identity::{GatewayRef, ProxyId};
 
 /// How long a lease holds. A proxy that is gone keeps its share so long, and as long as its policy says after that.
 const TTL: Duration = Duration::from_secs(30);
@@ -59,7 +59,7 @@ struct State {
 
 /// What is known of a proxy.
 struct Seat {
-    place: Place,
+    place: GatewayRef,
     stream: u64,
     out: Option<mpsc::Sender<Response>>,
     /// When it lost its stream.
@@ -150,7 +150,7 @@ impl Quotas {
         *streams += 1;
         server.opened(&client);
         let seat = Seat {
-            place: Place::from(&proxy.gateway),
+            place: proxy.gateway.clone(),
             stream: *streams,
             out: Some(out),
             lost: None,
@@ -221,8 +221,8 @@ impl Quotas {
             return;
         }
         let is_new = told.replace(by).is_some_and(|(_, was_least)| was_least != is_least);
-        let places: BTreeSet<&Place> = seats.values().map(|seat| &seat.place).collect();
-        let limits: BTreeMap<Place, Vec<Arc<str>>> =
+        let places: BTreeSet<&GatewayRef> = seats.values().map(|seat| &seat.place).collect();
+        let limits: BTreeMap<GatewayRef, Vec<Arc<str>>> =
             places.into_iter().map(|place| (place.clone(), self.0.rights.limits(place))).collect();
         let mut counts: BTreeMap<&Arc<str>, u32> = BTreeMap::new();
         for seat in seats.values() {

@@ -16,9 +16,9 @@ use tokio::time::Instant;
 
 use self::log::Log;
 pub(super) use self::seat::{Batch, Ended, Seat};
-use super::scope::{Place, Scopes};
+use super::scope::Scopes;
 use super::wire::Entry;
-use crate::identity::ProxyId;
+use crate::identity::{GatewayRef, ProxyId};
 use crate::{Generation, Key, Rejection, Resources, Update, quota};
 
 /// How long a proxy that lost its stream is listed.
@@ -48,7 +48,7 @@ struct State {
     /// Counts changes.
     changed: u64,
     /// Of places where a proxy is connected.
-    logs: HashMap<Place, Log>,
+    logs: HashMap<GatewayRef, Log>,
     proxies: BTreeMap<ProxyId, Known>,
     /// Streams so far; names the one that a proxy has.
     streams: u64,
@@ -177,9 +177,9 @@ impl State {
                 log.wake();
             }
         }
-        let mut passed: HashMap<Place, u64> = HashMap::new();
+        let mut passed: HashMap<GatewayRef, u64> = HashMap::new();
         for (proxy, known) in &mut self.proxies {
-            let place = Place::from(&proxy.gateway);
+            let place = proxy.gateway.clone();
             let Some(log) = self.logs.get(&place) else { continue };
             if known.lost.is_some() {
                 continue;

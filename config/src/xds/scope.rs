@@ -1,8 +1,9 @@
 //! Which part of the configuration a Gateway's proxies may see.
 //!
-//! A gateway sees the listeners of its own Gateway and the routes attached to it; a waypoint the listeners of the captured
-//! Services of its namespace and the routes attached to those. Both see what these need: certificates, backends
-//! (mirrors' too) and their endpoints; and waypoints see every workload, since a call may come from anywhere. Nothing else, so a proxy that is taken over gives away one Gateway's secrets only.
+//! A gateway sees the listeners of its own Gateway and the routes attached to it; a waypoint the listeners of the Services
+//! it stands in front of and the routes attached to those. Both see what these need: certificates, backends
+//! (mirrors' too) and their endpoints; and waypoints every workload, since a call may come from anywhere. Nothing else, so a
+//! proxy that is taken over gives away one Gateway's secrets only.
 //!
 //! It works on changes: what a change of one resource costs does not depend on how many there are.
 
@@ -11,9 +12,9 @@ use std::sync::Arc;
 
 use policies::Parts;
 
-pub use crate::identity::Place;
+use crate::identity::{GatewayRef, Role};
 use crate::{
-    Action, Attached, Backend, HttpRoute, Key, Kind, Listener, ListenerTls, Parent, Resource, Resources,
+    Action, Attached, Backend, Captured, HttpRoute, Key, Kind, Listener, ListenerTls, Parent, Resource, Resources,
     Scope, StreamRoute, Target, Update,
 };
 
@@ -24,16 +25,16 @@ pub type Change = BTreeMap<Key, Option<Arc<Resource>>>;
 #[derive(Debug, Default)]
 pub struct Scopes {
     /// Where each listener and route is seen.
-    roots: HashMap<Key, BTreeSet<Place>>,
-    shares: HashMap<Place, Share>,
+    roots: HashMap<Key, BTreeSet<GatewayRef>>,
+    shares: HashMap<GatewayRef, Share>,
     /// What every waypoint sees, kept once for all of them.
     workloads: HashMap<Key, Arc<Resource>>,
 }
 
 impl Scopes {
     /// The changes of each place that follow from an update leading to `all`. Places without any are left out.
-    pub fn apply(&mut self, update: &Update, all: &Resources) -> BTreeMap<Place, Change> {
-        let mut moved: BTreeMap<Place, Vec<(&Key, bool)>> = BTreeMap::new();
+    pub fn apply(&mut self, update: &Update, all: &Resources) -> BTreeMap<GatewayRef, Change> {
+        let mut moved: BTreeMap<GatewayRef, Vec<(&Key, bool)>> = BTreeMap::new();
         for (key, resource) in &update.upserts {
             let now = places(key, resource);
             let before = if now.is_empty() {
@@ -64,7 +65,7 @@ impl Scopes {
         for (place, share) in &mut self.shares {
             let was_there = !share.uses.is_empty();
             let change = share.take(moved.get(place).map_or(&[], Vec::as_slice), update, all);
-            if matches!(place, Place::Waypoint { .. }) {
+            if place.role == Role::Waypoint {
                 of_waypoints.push((place.clone(), (was_there, !share.uses.is_empty())));
             }
             if !change.is_empty() {
@@ -80,9 +81,9 @@ impl Scopes {
     /// was there before, and is there now.
     fn take_workloads(
         &mut self,
-        of: Vec<(Place, (bool, bool))>,
+        of: Vec<(GatewayRef, (bool, bool))>,
         update: &Update,
-        changes: &mut BTreeMap<Place, Change>,
+        changes: &mut BTreeMap<GatewayRef, Change>,
     ) {
         let is_workload = |key: &Key| key.kind == Kind::Workload;
         let gone = update.removes.iter().filter(|key| is_workload(key) && self.workloads.contains_key(key));
@@ -112,27 +113,27 @@ impl Scopes {
     }
 
     /// The workloads that a place sees, if it is there: all, or none.
-    fn workloads(&self, place: &Place) -> Option<&HashMap<Key, Arc<Resource>>> {
-        let is_there = matches!(place, Place::Waypoint { .. }) && self.shares.contains_key(place);
+    fn workloads(&self, place: &GatewayRef) -> Option<&HashMap<Key, Arc<Resource>>> {
+        let is_there = place.role == Role::Waypoint && self.shares.contains_key(place);
         is_there.then_some(&self.workloads)
     }
 
     /// All that a place sees, in no order.
-    pub fn seen(&self, place: &Place) -> impl Iterator<Item = (&Key, &Arc<Resource>)> {
+    pub fn seen(&self, place: &GatewayRef) -> impl Iterator<Item = (&Key, &Arc<Resource>)> {
         let own = self.shares.get(place).into_iter().flat_map(|share| &share.seen);
         own.chain(self.workloads(place).into_iter().flatten())
     }
 
     /// How many resources a place sees.
     #[must_use]
-    pub fn count(&self, place: &Place) -> usize {
+    pub fn count(&self, place: &GatewayRef) -> usize {
         let own = self.shares.get(place).map_or(0, |share| share.seen.len());
         own + self.workloads(place).map_or(0, HashMap::len)
     }
 
     /// Whether a place sees a key.
     #[must_use]
-    pub fn sees(&self, place: &Place, key: &Key) -> bool {
+    pub fn sees(&self, place: &GatewayRef, key: &Key) -> bool {
         self.shares.get(place).is_some_and(|share| share.seen.contains_key(key))
             || self.workloads(place).is_some_and(|workloads| workloads.contains_key(key))
     }
@@ -229,12 +230,14 @@ impl Walk<'_> {
 }
 
 /// Where a listener or route is seen. Other resources are seen by whoever needs them, workloads by all waypoints.
-fn places(key: &Key, resource: &Resource) -> BTreeSet<Place> {
+fn places(key: &Key, resource: &Resource) -> BTreeSet<GatewayRef> {
     match resource {
-        Resource::Listener(listener) => BTreeSet::from([match &listener.scope {
-            Scope::Gateway => gateway(&key.namespace, key.name.split('/').next().unwrap_or_default()),
-            Scope::Service(service) => Place::Waypoint { namespace: service.namespace.clone() },
-        }]),
+        Resource::Listener(listener) => match &listener.scope {
+            Scope::Gateway => {
+                BTreeSet::from([gateway(&key.namespace, key.name.split('/').next().unwrap_or_default())])
+            }
+            Scope::Service(captured) => waypoint(captured).into_iter().collect(),
+        },
         Resource::HttpRoute(route) | Resource::GrpcRoute(route) => of_parents(&route.parents),
         Resource::TlsRoute(route) | Resource::TcpRoute(route) | Resource::UdpRoute(route) => {
             of_parents(&route.parents)
@@ -250,16 +253,21 @@ fn places(key: &Key, resource: &Resource) -> BTreeSet<Place> {
     }
 }
 
-fn of_parents(parents: &[Parent]) -> BTreeSet<Place> {
-    let places = parents.iter().map(|parent| match parent {
-        Parent::Listener { namespace, gateway: name, .. } => gateway(namespace, name),
-        Parent::Service(service) => Place::Waypoint { namespace: service.namespace.clone() },
+fn of_parents(parents: &[Parent]) -> BTreeSet<GatewayRef> {
+    let places = parents.iter().filter_map(|parent| match parent {
+        Parent::Listener { namespace, gateway: name, .. } => Some(gateway(namespace, name)),
+        Parent::Service(captured) => waypoint(captured),
     });
     places.collect()
 }
 
-fn gateway(namespace: &str, name: &str) -> Place {
-    Place::Gateway { namespace: namespace.to_owned(), name: name.to_owned() }
+fn gateway(namespace: &str, name: &str) -> GatewayRef {
+    GatewayRef::new(Role::Gateway, namespace, name)
+}
+
+fn waypoint(captured: &Captured) -> Option<GatewayRef> {
+    let (namespace, name) = captured.waypoint.split_once('/')?;
+    Some(GatewayRef::new(Role::Waypoint, namespace, name))
 }
 
 /// What a resource cannot be used without.
@@ -284,8 +292,8 @@ fn needs(key: &Key, resource: &Resource) -> HashSet<Key> {
             if let Some(ListenerTls { certificates, client_validation: _ }) = tls {
                 needs.extend(certificates.iter().filter_map(|name| certificate(name)));
             }
-            if let Scope::Service(service) = scope {
-                needs.extend([Key::backend(service), Key::endpoints(service)]);
+            if let Scope::Service(Captured { backend, waypoint: _ }) = scope {
+                needs.extend([Key::backend(backend), Key::endpoints(backend)]);
             }
         }
         Resource::HttpRoute(route) | Resource::GrpcRoute(route) => route_needs(route, &mut needs),

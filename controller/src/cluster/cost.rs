@@ -13,9 +13,8 @@ use config::xds::{Hub, ProxyState};
 use serde_json::{Value, json};
 
 use super::control::View;
-use super::provision::Refusals;
 use super::state::State;
-use super::status::Said;
+use super::status::{Said, Told};
 use super::watch::KINDS;
 use super::watched::{Watchable, Watched};
 use crate::translate::{differs, referenced};
@@ -94,7 +93,7 @@ impl Controller {
         let generation = Generation::new(1, revision);
         self.hub.publish(generation, &translation.resources);
         let view = View { resources, translation, generation };
-        self.said.follow(&view, &[proxy(generation)], &Refusals::new(), &[], Instant::now().into()).len()
+        self.said.follow(&view, &[proxy(generation)], &Told::default(), &[], Instant::now().into()).len()
     }
 }
 
@@ -178,7 +177,9 @@ fn endpoints(index: usize, version: usize) -> Value {
     let name = format!("service-{index}");
     let address = format!("10.0.{}.{}", version % 250, index % 250);
     json!({
-        "metadata": { "name": name, "namespace": "shop", "labels": { "kubernetes.io/service-name": name } },
+        "metadata": { "name": name, "namespace": "shop", "labels": {
+            "kubernetes.io/service-name": name,
+            "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io" } },
         "addressType": "IPv4", "ports": [{ "name": "http", "port": 8080 }], "endpoints": [{ "addresses": [address] }],
     })
 }

@@ -59,6 +59,7 @@ pub(crate) struct Metrics {
     pub(crate) status_writes: Family<Outcome, Counter>,
     pub(crate) status_queue: Gauge,
     pub(crate) applies: Family<Outcome, Counter>,
+    pub(crate) captures: Family<Outcome, Counter>,
     pub(crate) proxies: Gauge,
     pub(crate) rejections: Gauge,
     pub(crate) leader: Gauge,
@@ -88,6 +89,7 @@ impl Metrics {
             status_writes: Family::default(),
             status_queue: Gauge::default(),
             applies: Family::default(),
+            captures: Family::default(),
             proxies: Gauge::default(),
             rejections: Gauge::default(),
             leader: Gauge::default(),
@@ -125,6 +127,11 @@ impl Metrics {
             metrics.status_queue.clone(),
         );
         r.register("applies", "Writes of what runs for Gateways", metrics.applies.clone());
+        r.register(
+            "captures",
+            "Writes that lead clients of Services to waypoints, and back",
+            metrics.captures.clone(),
+        );
         r.register("proxies", "Proxies connected to this replica", metrics.proxies.clone());
         r.register(
             "rejections",

@@ -15,6 +15,7 @@ mod service;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use config::identity::Role;
 use serde_json::{Map, Value, json};
 
 pub(crate) use self::apply::{Provisioner, Refusals};
@@ -30,8 +31,10 @@ use crate::translate::parameters;
 /// What the controller's own installation decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Environment {
-    /// Image of the proxies unless a FairwayProxy names one.
+    /// Image of gateways unless a FairwayProxy names one.
     pub(crate) image: String,
+    /// Image of waypoints, likewise.
+    pub(crate) waypoint_image: String,
     /// Where proxies reach the controller, such as `https://fairway-controller.fairway-system.svc:15010`.
     pub(crate) controller: String,
     /// Certificate authorities that proxies trust for it, PEM.
@@ -69,12 +72,15 @@ pub(crate) fn provision(
     ports: &BTreeSet<Port>,
     environment: &Environment,
 ) -> Provision {
-    let making = Making { gateway, parameters, environment, name: name(gateway) };
+    let role = parameters::role(gateway);
+    let making = Making { gateway, parameters, environment, name: name(gateway), role };
     let mut objects = vec![making.service_account(), making.trust()];
     let mut absent = Vec::new();
     // A Service cannot be without ports. One that is there keeps its address until there are ports again.
-    if !ports.is_empty() {
-        objects.push(making.service(ports));
+    match role {
+        Role::Gateway if !ports.is_empty() => objects.push(making.service(ports)),
+        Role::Gateway => {}
+        Role::Waypoint => objects.push(making.headless()),
     }
     objects.push(making.deployment());
     objects.push(making.disruption_budget());
@@ -92,6 +98,7 @@ struct Making<'a> {
     parameters: &'a FairwayProxySpec,
     environment: &'a Environment,
     name: String,
+    role: Role,
 }
 
 impl Making<'_> {
@@ -131,7 +138,7 @@ impl Making<'_> {
     /// What Services and Deployments select pods by. Never changes.
     fn selector(&self) -> BTreeMap<String, String> {
         BTreeMap::from([
-            ("app.kubernetes.io/name".to_owned(), "fairway-gateway".to_owned()),
+            ("app.kubernetes.io/name".to_owned(), format!("fairway-{}", self.role.as_str())),
             (GATEWAY_NAME.to_owned(), label_value(self.gateway)),
         ])
     }

@@ -18,10 +18,12 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::admin::{self, Admin};
+use super::capture::{Phases, Steerer};
 use super::control::{Control, View};
 use super::grants::Granter;
 use super::identity::{Authorities, Rotation, Running, Tokens};
 use super::leader::Campaign;
+use super::mesh;
 use super::metrics::Metrics;
 use super::provision::{Environment, Provisioner, Refusals};
 use super::references::References;
@@ -54,8 +56,10 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Where to serve `/livez`, `/readyz`, `/metrics`.
     pub admin: SocketAddr,
-    /// Image of proxies.
+    /// Image of gateways.
     pub image: String,
+    /// Image of waypoints.
+    pub waypoint_image: String,
     /// In the names of proxies' certificates.
     pub trust_domain: String,
     /// Of configurations; see `config::Generation`.
@@ -98,6 +102,7 @@ struct Shared {
     leads: watch::Sender<bool>,
     namespaces: watch::Sender<BTreeSet<String>>,
     refusals: watch::Sender<Refusals>,
+    phases: watch::Sender<Phases>,
 }
 
 /// Runs a controller until `end` says true; then hands over to another replica.
@@ -136,6 +141,7 @@ pub async fn run(settings: Settings, end: watch::Receiver<bool>) -> Result<(), E
     let environments = watch::Sender::new(shared.environment(&trust));
     let mut parts = JoinSet::new();
     parts.spawn(shared.server(&authorities).serve(listener));
+    parts.spawn(mesh::run(client.clone(), shared.leads.subscribe(), changes.subscribe()));
     parts.spawn(crds(client.clone(), changes, shared.versions.clone()));
     parts.spawn(progress(client.clone(), state.clone(), metrics.clone()));
     parts.spawn(shared.provisioner(&environments).run());
@@ -147,6 +153,7 @@ pub async fn run(settings: Settings, end: watch::Receiver<bool>) -> Result<(), E
     parts.spawn(shared.quotas.clone().run());
     parts.spawn(grant(shared.leads.subscribe(), shared.quotas.clone(), shared.loads.clone()));
     parts.spawn(shared.runner().run());
+    parts.spawn(shared.steerer().run());
     tokio::select! {
         () = shared.campaign().run(end) => {}
         _ = parts.join_next() => return Err(Error::Failed),
@@ -175,6 +182,7 @@ impl Shared {
             leads: watch::Sender::new(false),
             namespaces: watch::Sender::new(BTreeSet::new()),
             refusals: watch::Sender::new(Refusals::new()),
+            phases: watch::Sender::new(Phases::new()),
         }
     }
 
@@ -207,6 +215,7 @@ impl Shared {
         let service = || format!("https://{}:{}", self.host(), settings.listen.port());
         Environment {
             image: settings.image.clone(),
+            waypoint_image: settings.waypoint_image.clone(),
             controller: settings.advertise.clone().unwrap_or_else(service),
             trust: trust.borrow().clone(),
         }
@@ -233,7 +242,11 @@ impl Shared {
             namespaces: self.namespaces.clone(),
             metrics: self.metrics.clone(),
             epoch: self.settings.epoch,
-            options: Options { controller_namespace: self.settings.namespace.clone(), ..Options::default() },
+            options: Options {
+                controller_namespace: self.settings.namespace.clone(),
+                is_cluster: true,
+                ..Options::default()
+            },
         }
     }
 
@@ -276,6 +289,18 @@ impl Shared {
         }
     }
 
+    fn steerer(&self) -> Steerer {
+        Steerer {
+            client: self.client.clone(),
+            namespace: self.settings.namespace.clone(),
+            views: self.views.subscribe(),
+            leads: self.leads.subscribe(),
+            hub: self.hub.clone(),
+            phases: self.phases.clone(),
+            metrics: self.metrics.clone(),
+        }
+    }
+
     fn writer(&self) -> Writer {
         Writer {
             client: self.client.clone(),
@@ -284,6 +309,7 @@ impl Shared {
             views: self.views.subscribe(),
             leads: self.leads.subscribe(),
             refusals: self.refusals.subscribe(),
+            phases: self.phases.subscribe(),
             versions: self.versions.clone(),
             recorder: self.recorder(),
             metrics: self.metrics.clone(),

@@ -14,7 +14,7 @@ use crate::{Object, ObjectKey, ObjectKind, Resources};
 use super::watched::{Watchable, Watched};
 
 /// What the API server says of an object beside its spec.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Observed {
     pub(crate) uid: Box<str>,
     pub(crate) resource_version: Box<str>,
@@ -119,7 +119,12 @@ impl State {
                 }
             }
         }
-        if T::HAS_STATUS && inner.observed.get(&key) != Some(&observed) {
+        if !T::keeps_status(observed.status.as_deref()) {
+            if inner.observed.remove(&key).is_some() {
+                inner.touched.insert(key);
+                self.observed.notify_one();
+            }
+        } else if inner.observed.get(&key) != Some(&observed) {
             inner.observed.insert(key.clone(), observed);
             inner.touched.insert(key);
             self.observed.notify_one();

@@ -10,4 +10,4 @@ mod writer;
 pub(crate) use self::writer::Writer;
 
 #[cfg(test)]
-pub(crate) use self::said::Said;
+pub(crate) use self::{assemble::Told, said::Said};

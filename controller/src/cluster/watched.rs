@@ -13,7 +13,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
+use super::provision::GATEWAY_NAME;
 use crate::resources::Named;
+use crate::status::condition_type;
+use crate::translate::{CAPTURED, DIRECT, KUBERNETES, MANAGED_BY, OWN_MANAGER, SERVICE_NAME, SHADOW_OF, WAYPOINT};
 use crate::{Object, ObjectKind, api};
 
 /// A kind that is watched.
@@ -32,6 +35,11 @@ pub(crate) trait Watchable:
     /// Its status is ours to write, at least in part.
     const HAS_STATUS: bool = false;
 
+    /// Whether what the status says is worth remembering: it is looked at again to write ours.
+    fn keeps_status(_status: Option<&str>) -> bool {
+        Self::HAS_STATUS
+    }
+
     /// Its status is part of what is translated.
     const READS_STATUS: bool = false;
 
@@ -40,12 +48,14 @@ pub(crate) trait Watchable:
 }
 
 macro_rules! watchable {
-    ($( $kind:ident $(, status: $status:literal)? $(, reads_status: $reads:literal)? $(, slim: $slim:path)? ; )*) => { $(
+    ($( $kind:ident $(, status: $status:literal)? $(, reads_status: $reads:literal)? $(, slim: $slim:path)?
+        $(, keeps: $keeps:path)? ; )*) => { $(
         impl Watchable for api::$kind {
             const KIND: ObjectKind = ObjectKind::$kind;
             $( const HAS_STATUS: bool = $status; )?
             $( const READS_STATUS: bool = $reads; )?
             $( fn slim(object: &mut Map<String, Value>) { $slim(object); } )?
+            $( fn keeps_status(status: Option<&str>) -> bool { $keeps(status) } )?
         }
     )* };
 }
@@ -64,7 +74,7 @@ watchable! {
     ClientTrafficPolicy, status: true;
     BackendTrafficPolicy, status: true;
     SecurityPolicy, status: true;
-    Service, reads_status: true, slim: slim_service;
+    Service, status: true, reads_status: true, slim: slim_service, keeps: is_captured_once;
     EndpointSlice, slim: slim_endpoint_slice;
     Pod, reads_status: true, slim: slim_pod;
     Secret;
@@ -122,9 +132,14 @@ fn slim_metadata(metadata: &mut Map<String, Value>) -> ObjectMeta {
 
 /// Of Services' status only that of our own is read: it is how a Gateway learns where it is.
 fn slim_service(object: &mut Map<String, Value>) {
-    if label(object, super::provision::GATEWAY_NAME).is_none() {
+    if label(object, GATEWAY_NAME).is_none() {
         object.remove("status");
     }
+}
+
+/// Of thousands of Services only a few were ever told of a waypoint.
+fn is_captured_once(status: Option<&str>) -> bool {
+    status.is_some_and(|status| status.contains(condition_type::WAYPOINT_BOUND))
 }
 
 /// Of a Rollout's status only what weights follow from is translated; the rest changes with each check.
@@ -134,18 +149,33 @@ fn slim_rollout(object: &mut Map<String, Value>) {
     }
 }
 
+/// Labels of EndpointSlices that are read.
+const LABELS: &[&str] = &[SERVICE_NAME, MANAGED_BY, CAPTURED, SHADOW_OF, DIRECT, GATEWAY_NAME];
+/// What of endpoints is not.
+const UNUSED: &[&str] = &["targetRef", "nodeName", "hostname", "deprecatedTopology", "hints"];
+
 fn slim_endpoint_slice(object: &mut Map<String, Value>) {
+    let is_managed = label(object, MANAGED_BY).is_some();
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.remove("annotations");
+        if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
+            annotations.retain(|key, _| key == WAYPOINT);
+        }
         if let Some(labels) = metadata.get_mut("labels").and_then(Value::as_object_mut) {
-            labels.retain(|key, _| key == "kubernetes.io/service-name");
+            labels.retain(|key, value| {
+                LABELS.contains(&&**key) && !(key == MANAGED_BY && value.as_str() == Some(KUBERNETES))
+            });
         }
     }
+    if !is_managed && let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        let labels = metadata.entry("labels").or_insert_with(|| Value::Object(Map::new()));
+        labels.as_object_mut().map(|labels| labels.insert(MANAGED_BY.to_owned(), "".into()));
+    }
+    // Which pod of a waypoint an endpoint is.
+    let is_waypoint = label(object, GATEWAY_NAME).is_some() || label(object, MANAGED_BY) == Some(OWN_MANAGER);
+    let unused: &[&str] = if is_waypoint { &UNUSED[2..] } else { UNUSED };
     for endpoint in object.get_mut("endpoints").and_then(Value::as_array_mut).into_iter().flatten() {
         let Some(endpoint) = endpoint.as_object_mut() else { continue };
-        for unused in ["targetRef", "nodeName", "hostname", "deprecatedTopology", "hints"] {
-            endpoint.remove(unused);
-        }
+        unused.iter().for_each(|field| drop(endpoint.remove(*field)));
     }
 }
 

@@ -23,6 +23,7 @@ const PLURALS: &[(&str, &str)] = &[
     ("SecurityPolicy", "securitypolicies"),
     ("Service", "services"),
     ("ServiceAccount", "serviceaccounts"),
+    ("XMesh", "xmeshes"),
 ];
 
 /// The resource of a kind.

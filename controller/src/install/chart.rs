@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Installation, crds, gateway_class};
+use super::{Installation, crds, gateway_class, waypoint};
 
 /// Number that stands for `replicas` in a chart until it is rendered: no installation has as many.
 const REPLICAS: u16 = u16::MAX;
@@ -19,6 +19,8 @@ pub fn charts() -> Result<Vec<(&'static str, String)>, serde_saphyr::SerializeEr
         namespace: "{{ .Release.Namespace }}".into(),
         image: value("image"),
         gateway_image: value("gatewayImage"),
+        waypoint_image: value("waypointImage"),
+        waypoints: true,
         replicas: REPLICAS,
         log: value("logLevel"),
         authority_period: value("authorityPeriod"),
@@ -34,6 +36,10 @@ pub fn charts() -> Result<Vec<(&'static str, String)>, serde_saphyr::SerializeEr
         (
             "fairway/templates/gatewayclass.yaml",
             format!("{{{{- if .Values.gatewayClass.enabled }}}}\n{}{{{{- end }}}}\n", template(&[class])?),
+        ),
+        (
+            "fairway/templates/waypoint.yaml",
+            format!("{{{{- if .Values.waypoints.enabled }}}}\n{}{{{{- end }}}}\n", template(&waypoint::objects())?),
         ),
         ("fairway-crds/templates/crds.yaml", template(&crds())?),
     ])
@@ -123,6 +129,7 @@ mod tests {
             "replicas": installation.replicas,
             "image": installation.image,
             "gatewayImage": installation.gateway_image,
+            "waypointImage": installation.waypoint_image,
             "logLevel": installation.log,
             "authorityPeriod": installation.authority_period,
             "resources": resources,

@@ -118,6 +118,22 @@ pub mod reason {
     pub const NO_USABLE_PORT: &str = "NoUsablePort";
     pub const EXTERNAL_NAME: &str = "ExternalName";
     pub const HEADLESS: &str = "Headless";
+    /// Clients reach the Service through its waypoint.
+    pub const CAPTURED: &str = "Captured";
+    /// The Service has ports on nodes or a load balancer.
+    pub const NODE_PORT_OR_LOAD_BALANCER: &str = "NodePortOrLB";
+    /// The endpoints of the Service are not Kubernetes' own.
+    pub const FOREIGN_SLICES: &str = "SelectorlessForeignSlices";
+    /// The Service would be captured.
+    pub const OBSERVED: &str = "Observed";
+    /// The waypoint that the Service asks for is not there.
+    pub const NO_WAYPOINT: &str = "NoWaypoint";
+    /// The waypoint has no address of a family that the Service has.
+    pub const NO_WAYPOINT_FAMILY: &str = "NoWaypointFamily";
+    /// Clients are being led back to the pods.
+    pub const RELEASING: &str = "Releasing";
+    /// The cluster does not let EndpointSlices be steered.
+    pub const STEERING_UNAVAILABLE: &str = "SteeringUnavailable";
     /// Every port of the waypoint's range is taken.
     pub const PORTS_EXHAUSTED: &str = "PortsExhausted";
 }

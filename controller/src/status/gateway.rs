@@ -80,6 +80,9 @@ pub struct ListenerStatus {
     pub supported_kinds: Vec<RouteGroupKind>,
     /// `Accepted`, `Conflicted`, `Programmed`, `ResolvedRefs`.
     pub conditions: Conditions,
+    /// It is a waypoint's, which opens other ports than its own; not part of what Kubernetes is told.
+    #[serde(skip)]
+    pub is_capture: bool,
 }
 
 /// A kind of route.

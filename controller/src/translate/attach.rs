@@ -7,6 +7,7 @@ use super::facts::Fact;
 use super::gateway::Listener;
 use super::gateways::Gateways;
 use super::hostname;
+use super::listener_kinds::Kinds;
 use super::reference_grant::GATEWAY_GROUP;
 use super::route::Route;
 use super::waypoint::{Capture, USE_WAYPOINT};
@@ -183,15 +184,14 @@ impl Surroundings<'_> {
         Ok(places)
     }
 
-    /// The captured Service ports a route stands at (GAMMA). Host names play no part there (GEP-1294).
+    /// The captured Service ports a route stands at (GAMMA). Host names of requests play no part there (GEP-1294).
     fn service<T: Route>(&self, route: &T, parent: &ParentRef) -> Result<Vec<Place>, Problem> {
         let namespace = parent.namespace.as_deref().unwrap_or_else(|| route.namespace());
         let name = parent.name.as_str();
         let refuse = |reason, message| Err(Problem::accepted(reason, message));
         if !T::IN_MESH {
             let message = format!(
-                "parentRefs: Service {namespace}/{name}: a waypoint takes HTTPRoutes and GRPCRoutes, no {} yet: name a \
-                 Gateway",
+                "parentRefs: Service {namespace}/{name}: a waypoint takes no {}: name a Gateway",
                 T::KIND.as_str()
             );
             return refuse(reason::UNSUPPORTED_VALUE, message);
@@ -219,9 +219,9 @@ impl Surroundings<'_> {
                 ),
             );
         };
-        let ports = match &captured.ports {
-            Ok(ports) => ports,
-            Err((_, message)) => {
+        let ports = match (&captured.ports, &captured.refusal) {
+            (Ok(ports), None) => ports,
+            (Err((_, message)), _) | (_, Some((_, message))) => {
                 return refuse(
                     reason::UNSUPPORTED_VALUE,
                     format!("parentRefs: Service {namespace}/{name}: {message}"),
@@ -229,17 +229,31 @@ impl Surroundings<'_> {
             }
         };
         let section = parent.section_name.as_deref().filter(|section| !section.is_empty());
-        let places: Vec<_> = (ports.iter().enumerate())
+        let named: Vec<_> = (ports.iter().enumerate())
             .filter(|(_, port)| section.is_none_or(|section| port.name.as_deref() == Some(section)))
             .filter(|(_, port)| parent.port.is_none_or(|wanted| wanted == i32::from(port.port)))
-            .map(|(port, _)| (At::Port(index, port), vec!["*".to_owned()]))
             .collect();
-        if places.is_empty() {
-            let message =
-                format!("parentRefs: Service {namespace}/{name} has no such port that a waypoint serves");
-            return refuse(reason::NO_MATCHING_PARENT, message);
+        let hostnames = if T::IS_STREAM { route.common_hostnames(None) } else { vec!["*".to_owned()] };
+        let places: Vec<_> = (named.iter())
+            .filter(|(_, port)| Kinds::of(port.protocol, true).allow(T::KIND))
+            .map(|(at, _)| (At::Port(index, *at), hostnames.clone()))
+            .collect();
+        match (places.is_empty(), named.is_empty()) {
+            (false, _) => Ok(places),
+            (true, true) => refuse(
+                reason::NO_MATCHING_PARENT,
+                format!("parentRefs: Service {namespace}/{name} has no such port that a waypoint serves"),
+            ),
+            // GEP-1294: of several kinds at one port the more specific stands.
+            (true, false) => refuse(
+                reason::CONFLICTED,
+                format!(
+                    "parentRefs: Service {namespace}/{name}: no port carries what a {} is about: its appProtocol, or a \
+                     route of another kind, says otherwise",
+                    T::KIND.as_str()
+                ),
+            ),
         }
-        Ok(places)
     }
 
     /// The listener of a place.
@@ -278,7 +292,7 @@ impl Surroundings<'_> {
             At::Port(service, port) => {
                 let captured = self.capture.get(service)?;
                 let port = captured.ports.as_ref().ok()?.get(port)?;
-                Some(Parent::Service(captured.backend(port)))
+                Some(Parent::Service(captured.captured(port)))
             }
         }
     }

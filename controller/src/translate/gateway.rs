@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use config::identity::Role;
 use config::{Key, Kind, ListenerTls, Resource, Scope};
 use gateway_api::experimental::gateways::GatewayListenersTlsCertificateRefs as CertificateRef;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -30,6 +31,8 @@ pub(crate) struct Gateway {
     pub(crate) listeners: Vec<Listener>,
     /// The ListenerSets that name it.
     pub(crate) sets: Vec<Set>,
+    /// It stands in front of Services; no route is attached to it.
+    pub(crate) is_waypoint: bool,
 }
 
 /// A ListenerSet, as routes see it.
@@ -116,9 +119,10 @@ pub(crate) fn draft<'a>(
     let mut drafts = Vec::new();
     for object in &resources.gateways {
         let Some(class_problem) = classes.get(object.spec.gateway_class_name.as_str()) else { continue };
+        let is_waypoint = parameters::role(object) == Role::Waypoint;
         let mut draft = Draft {
             object,
-            listeners: object.spec.listeners.iter().map(ListenerDraft::new).collect(),
+            listeners: object.spec.listeners.iter().map(|spec| ListenerDraft::new(spec, is_waypoint)).collect(),
             sets: Vec::new(),
             problems: class_problem.iter().cloned().collect(),
             backend_certificate: None,
@@ -135,7 +139,11 @@ pub(crate) fn draft<'a>(
             false if options.addresses.is_empty() => provisioned::addresses(object, &resources.services),
             _ => options.addresses.clone(),
         };
-        assign_addresses(&mut draft, options, &provided);
+        if is_waypoint {
+            refuse_addresses(&mut draft);
+        } else {
+            assign_addresses(&mut draft, options, &provided);
+        }
         conflict::within_gateway(&mut draft.listeners);
         drafts.push(draft);
     }
@@ -216,6 +224,14 @@ fn refuse_unsupported(draft: &mut Draft<'_>, resources: &Resources, options: &Op
     }
 }
 
+/// A waypoint has no address of its own: clients dial the Services behind it.
+fn refuse_addresses(draft: &mut Draft<'_>) {
+    if draft.object.spec.addresses.as_ref().is_some_and(|addresses| !addresses.is_empty()) {
+        let message = "addresses: a waypoint is reached by the addresses of the Services it stands in front of: remove them";
+        draft.problems.push(Problem::accepted(reason::UNSUPPORTED_ADDRESS, message));
+    }
+}
+
 /// Decides where the Gateway can be reached. Gateway API: "the implementation MUST bind all Listeners to
 /// every GatewayAddress that it assigns to the Gateway".
 fn assign_addresses(draft: &mut Draft<'_>, options: &Options, provided: &[GatewayAddress]) {
@@ -285,6 +301,7 @@ pub(crate) fn context(draft: &Draft<'_>, attached: &AttachedPolicies) -> Gateway
     Gateway {
         namespace: draft.object.namespace().into(),
         name: draft.object.name().into(),
+        is_waypoint: parameters::role(draft.object) == Role::Waypoint,
         listeners: draft
             .listeners
             .iter()

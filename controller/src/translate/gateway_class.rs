@@ -16,11 +16,16 @@ pub(crate) fn translate(resources: &Resources, options: &Options, out: &mut Outp
     for class in resources.gateway_classes.iter().filter(|class| is_ours(class)) {
         let generation = class.metadata.generation;
         let problem = parameters_problem(class, resources, options);
+        let is_waypoint = class.name() == parameters::WAYPOINT_CLASS;
         let accepted = Condition::judge(
             condition_type::ACCEPTED,
             &problem,
             reason::ACCEPTED,
-            "Gateways of this class are served by Fairway.",
+            if is_waypoint {
+                "Gateways of this class are waypoints."
+            } else {
+                "Gateways of this class are served by Fairway."
+            },
             generation,
         );
         let supported_version = Condition::new(
@@ -32,7 +37,8 @@ pub(crate) fn translate(resources: &Resources, options: &Options, out: &mut Outp
         );
         let status = GatewayClassStatus {
             conditions: vec![accepted, supported_version],
-            supported_features: if problem.is_none() { SUPPORTED_FEATURES } else { &[] },
+            // What waypoints can do is said of the mesh.
+            supported_features: if problem.is_none() && !is_waypoint { SUPPORTED_FEATURES } else { &[] },
         };
         let key = ObjectKey::new(ObjectKind::GatewayClass, "", class.name());
         out.statuses.push((key, Arc::new(Status::GatewayClass(status))));

@@ -43,6 +43,7 @@ pub(crate) fn listener_status(
         attached_routes: attached.copied().unwrap_or_default(),
         supported_kinds: listener.kinds.list(),
         conditions: listener_conditions(draft, listener),
+        is_capture: listener.is_capture(),
     }
 }
 

@@ -68,9 +68,15 @@ pub(crate) struct Draft<'a> {
 
 impl<'a> Draft<'a> {
     /// Judges what can be judged of a listener alone, save its certificates.
-    pub(crate) fn new(spec: &'a GatewayListeners) -> Self {
+    pub(crate) fn new(spec: &'a GatewayListeners, is_waypoint: bool) -> Self {
         let mut problems = Vec::new();
         let protocol = match spec.protocol.as_str() {
+            CAPTURE if is_waypoint => None,
+            other if is_waypoint => {
+                let message = format!("protocol: {other:?} is not supported for a waypoint: use {CAPTURE}");
+                problems.push(Problem::accepted(reason::UNSUPPORTED_PROTOCOL, message));
+                None
+            }
             "HTTP" => Some(Protocol::Http),
             "HTTPS" => Some(Protocol::Https),
             "TLS" => Some(Protocol::Tls),
@@ -136,6 +142,11 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// It is a waypoint's.
+    pub(crate) fn is_capture(&self) -> bool {
+        self.spec.protocol == CAPTURE
+    }
+
     pub(crate) fn is_accepted(&self) -> bool {
         self.conflict.is_none()
             && self
@@ -165,6 +176,9 @@ impl<'a> Draft<'a> {
         self.is_passthrough && refs.is_some_and(|refs| !refs.is_empty())
     }
 }
+
+/// Protocol of a waypoint's listener: it stands in front of Services, and each port of these has its own port there.
+pub(crate) const CAPTURE: &str = "fairway.dev/CAPTURE";
 
 /// Whether TLS is to be left as it is, whatever the protocol.
 pub(crate) fn has_mode_passthrough(spec: &GatewayListeners) -> bool {

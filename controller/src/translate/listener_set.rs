@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use config::identity::Role;
 use gateway_api::experimental::gateways::GatewayAllowedListenersNamespacesFrom as From;
 use rustc_hash::FxHashMap;
 
@@ -14,7 +15,7 @@ use super::gateway_status::{WAITING, listener_status};
 use super::listener::{Draft as ListenerDraft, Namespaces};
 use super::reference_grant::GATEWAY_GROUP;
 use super::selector::Selector;
-use super::{Output, PENDING};
+use super::{Output, PENDING, parameters};
 use crate::ObjectKey;
 use crate::api;
 use crate::resources::{Named, ObjectKind, Resources};
@@ -52,6 +53,7 @@ pub(crate) fn attach<'a>(gateway: &mut GatewayDraft<'a>, sets: &ByParent<'a>, re
         gateway.notes.push(problem);
         Namespaces::None
     });
+    let is_waypoint = parameters::role(gateway.object) == Role::Waypoint;
     for &object in sets.get(&(namespace, name)).into_iter().flatten() {
         let labels = resources.namespaces.get("", object.namespace());
         let labels = labels.and_then(|namespace| namespace.metadata.labels.as_ref());
@@ -62,7 +64,7 @@ pub(crate) fn attach<'a>(gateway: &mut GatewayDraft<'a>, sets: &ByParent<'a>, re
                     .spec
                     .listeners
                     .iter()
-                    .map(|listener| ListenerDraft { set: Some(object), ..ListenerDraft::new(listener) }),
+                    .map(|spec| ListenerDraft { set: Some(object), ..ListenerDraft::new(spec, is_waypoint) }),
             );
         }
         gateway.sets.push(Draft { object, is_allowed });

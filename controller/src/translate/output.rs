@@ -51,7 +51,8 @@ impl Said {
     }
 
     pub(crate) fn translation(&self) -> Translation {
-        Translation { resources: self.resources.clone(), statuses: self.statuses.clone() }
+        let (resources, statuses) = (self.resources.clone(), self.statuses.clone());
+        Translation { resources, statuses, ..Translation::default() }
     }
 }
 

@@ -1,5 +1,7 @@
 //! `parametersRef`: the FairwayProxy that a Gateway or GatewayClass names.
 
+use config::identity::Role;
+
 use super::gateway_class;
 use crate::api::{FairwayProxy, Gateway, GatewayClass};
 use crate::fairway_proxy::FairwayProxySpec;
@@ -95,11 +97,16 @@ pub(crate) fn is_served(gateway: &Gateway, resources: &Resources) -> bool {
     class(gateway, resources).is_some()
 }
 
-/// The class of a Gateway that is ours and no waypoint.
+/// The class of a Gateway, if it is ours.
 fn class<'r>(gateway: &Gateway, resources: &'r Resources) -> Option<&'r GatewayClass> {
     let class = resources.gateway_classes.get("", &gateway.spec.gateway_class_name)?;
-    (gateway_class::is_ours(class) && class.name() != WAYPOINT_CLASS).then_some(class)
+    gateway_class::is_ours(class).then_some(class)
+}
+
+/// What the proxies of a Gateway do.
+pub(crate) fn role(gateway: &Gateway) -> Role {
+    if gateway.spec.gateway_class_name == WAYPOINT_CLASS { Role::Waypoint } else { Role::Gateway }
 }
 
 /// Gateways of this class are waypoints.
-const WAYPOINT_CLASS: &str = "fairway-waypoint";
+pub(crate) const WAYPOINT_CLASS: &str = "fairway-waypoint";

@@ -225,6 +225,15 @@ fn program_listeners(
 ) -> Served {
     let mut served = Served::default();
     for listener in listeners {
+        if listener.is_capture {
+            let is_live = find(&mut listener.conditions, condition_type::PROGRAMMED)
+                .is_some_and(|programmed| programmed.status == ConditionStatus::Unknown);
+            if is_live {
+                confirm(&mut listener.conditions, "The waypoint serves the Services it stands in front of.");
+                served.count += 1;
+            }
+            continue;
+        }
         let name = format!("{}/{prefix}{}", gateway.name, listener.name);
         let resource = config::Key::new(Kind::Listener, &*gateway.namespace, name.as_str());
         let Some(Resource::Listener(config)) = translation.resources.get(&resource).map(Arc::as_ref) else {

@@ -19,11 +19,11 @@ type Source<'a> = (Option<&'a str>, Vec<Backend<'a>>);
 type Rule = (Option<String>, Action);
 
 macro_rules! stream_route {
-    ($kind:ident, $default_gateways:ident, { $($hostnames:tt)* }) => {
+    ($kind:ident, $default_gateways:ident, in_mesh: $in_mesh:literal, { $($hostnames:tt)* }) => {
         impl Route for $kind {
             const KIND: ObjectKind = ObjectKind::$kind;
             const RESOURCE_KIND: Kind = Kind::$kind;
-            const IN_MESH: bool = false;
+            const IN_MESH: bool = $in_mesh;
             const IS_STREAM: bool = true;
             type Rules = Rule;
 
@@ -60,14 +60,14 @@ macro_rules! stream_route {
     };
 }
 
-stream_route!(TlsRoute, TlsRouteUseDefaultGateways, {
+stream_route!(TlsRoute, TlsRouteUseDefaultGateways, in_mesh: true, {
     fn hostnames(&self) -> &[String] {
         &self.spec.hostnames
     }
 });
 
 // These know no host names: where a listener has routes that name some, they take the rest.
-stream_route!(TcpRoute, TcpRouteUseDefaultGateways, {
+stream_route!(TcpRoute, TcpRouteUseDefaultGateways, in_mesh: true, {
     fn hostnames(&self) -> &[String] {
         &[]
     }
@@ -76,7 +76,7 @@ stream_route!(TcpRoute, TcpRouteUseDefaultGateways, {
         vec!["*".to_owned()]
     }
 });
-stream_route!(UdpRoute, TcpRouteUseDefaultGateways, {
+stream_route!(UdpRoute, TcpRouteUseDefaultGateways, in_mesh: false, {
     fn hostnames(&self) -> &[String] {
         &[]
     }

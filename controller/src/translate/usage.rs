@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use config::Protocol;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::attach::{At, Surroundings};
@@ -21,8 +22,8 @@ pub(crate) struct Usage {
     pub(crate) attached: FxHashMap<At, i32>,
     /// Places whose count moved in this translation.
     pub(crate) moved: FxHashSet<At>,
-    /// The backend of each captured port that no route takes: the Service itself.
-    defaults: FxHashMap<At, usize>,
+    /// The backend of each captured port that no route takes: the Service itself; and for what.
+    defaults: FxHashMap<At, (usize, ObjectKind)>,
     /// Services whose policies have something else to say.
     concerned: FxHashSet<ObjectKey>,
     /// What routes run through, each with how many do.
@@ -82,18 +83,23 @@ impl Usage {
             let captured = surroundings.capture.get(service).filter(|_| !self.attached.contains_key(&at));
             let wanted = captured.and_then(|captured| {
                 let port = captured.ports.as_ref().ok()?.get(port)?;
-                Some(backends.intern(surroundings.cluster, &captured.backend(port), Transport::Tcp))
+                // Whole connections can go where requests cannot.
+                let kind = match port.protocol {
+                    Protocol::Http | Protocol::Https => ObjectKind::Service,
+                    Protocol::Tls | Protocol::Tcp | Protocol::Udp => ObjectKind::TcpRoute,
+                };
+                Some((backends.intern(surroundings.cluster, &captured.backend(port), Transport::Tcp), kind))
             });
             let before = self.defaults.get(&at).copied();
             if wanted == before {
                 continue;
             }
-            for (id, by) in before.map(|id| (id, -1)).into_iter().chain(wanted.map(|id| (id, 1))) {
-                backends.used(id, ObjectKind::Service, by);
+            for ((id, kind), by) in before.map(|used| (used, -1)).into_iter().chain(wanted.map(|used| (used, 1))) {
+                backends.used(id, kind, by);
                 self.concerned.extend(backends.reached(id, through(&at), by));
             }
             match wanted {
-                Some(id) => drop(self.defaults.insert(at, id)),
+                Some(used) => drop(self.defaults.insert(at, used)),
                 None => drop(self.defaults.remove(&at)),
             }
         }

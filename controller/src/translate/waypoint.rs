@@ -1,5 +1,11 @@
-//! Services behind a waypoint: each port that carries HTTP gets a listen port of its own, because that port
-//! is what tells a waypoint which Service a client dialled.
+//! Services behind a waypoint: each port gets a listen port of its own, because that port is what tells a waypoint which
+//! Service a client dialled.
+
+mod claims;
+mod plan;
+mod ports;
+mod preflight;
+mod wish;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,27 +14,37 @@ use config::{Key, Kind, Listener, Protocol, Resource, Scope};
 use policies::BackendRef;
 use rustc_hash::FxHashSet;
 
+use self::claims::Claims;
+pub(crate) use self::plan::{FailureMode, Plan, Plans};
+use self::ports::{Allocator, Asked};
+pub(crate) use self::ports::Port;
+use self::wish::{Extent, Wish, wish};
+pub(crate) use self::wish::{AUTO_NAME, CAPTURED, SHADOW_OF, USE_WAYPOINT, auto_namespaces};
 use super::Options;
 use super::attach::At;
-use super::attached::{AttachedPolicies, Moved};
+use super::attached::{AttachedPolicies, Moved, distinct};
+use super::endpoints::Slices;
 use super::facts::{Fact, News};
 use super::gateway_status::WAITING;
+use super::gateways::Gateways;
 use super::output::{Output, Part, Said};
-use super::service_port::app_protocol;
+use super::parameters::WAYPOINT_CLASS;
 use super::slots::Slots;
 use crate::ObjectKey;
 use crate::api::{Namespace, Service};
 use crate::resources::{Named, ObjectKind, Objects, Resources};
 use crate::status::{Condition, ConditionStatus, ServiceStatus, Status, condition_type, reason};
 
-/// On a namespace or a Service: the waypoint to use, or `none`. The Service's label wins.
-pub(crate) const USE_WAYPOINT: &str = "fairway.dev/use-waypoint";
+/// On a Service, as an annotation: `open` or `closed`.
+pub(crate) const FAILURE_MODE: &str = "fairway.dev/capture-failure-mode";
 
-/// Every Service that wants a waypoint. Judged together, and only when one of them changes: which port each gets
-/// depends on who came first.
+/// Every Service that has a waypoint, or is to be let go by one. Judged together, and only when one of them changes: which
+/// port each gets depends on who came first.
 #[derive(Debug, Default)]
 pub(crate) struct Capture {
+    /// Those that something of them, or of their namespace, asks for.
     wanting: Objects<Service>,
+    claims: Claims,
     taken: FxHashSet<u16>,
     services: Slots<ObjectKey, Captured>,
     /// Places that came, changed or went in this translation.
@@ -36,28 +52,36 @@ pub(crate) struct Capture {
     /// Judged in this translation and not written yet.
     is_judged: bool,
     part: Part,
+    /// What is to be done in the cluster.
+    pub(crate) plans: Arc<Plans>,
 }
 
-/// A Service that wants a waypoint.
+/// A Service that wants a waypoint, or is let go by one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Captured {
     pub(crate) namespace: Box<str>,
     pub(crate) name: Box<str>,
     generation: Option<i64>,
+    /// Namespace and name of its waypoint's Gateway.
+    waypoint: (Box<str>, Box<str>),
+    /// Reason and message why it is not to be captured. If it still is, it is let go.
+    pub(crate) refusal: Option<(&'static str, String)>,
     /// Reason and message why it has none, or its ports.
     pub(crate) ports: Result<Vec<Port>, (&'static str, String)>,
     /// What is said of ports left out.
     skipped: Vec<String>,
-    /// The SecurityPolicies about it.
+    /// The policies about it.
     pub(crate) attached: Vec<Key>,
+    failure_mode: FailureMode,
 }
 
-/// A port a waypoint listens for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Port {
-    pub(crate) name: Option<Box<str>>,
-    pub(crate) port: u16,
-    listen: u16,
+/// What Services are judged against.
+pub(crate) struct Around<'a> {
+    pub(crate) now: &'a Resources,
+    pub(crate) options: &'a Options,
+    pub(crate) gateways: &'a Gateways,
+    pub(crate) attached: &'a AttachedPolicies,
+    pub(crate) slices: &'a Slices,
 }
 
 impl Captured {
@@ -68,26 +92,39 @@ impl Captured {
     pub(crate) fn backend(&self, port: &Port) -> BackendRef {
         BackendRef { namespace: self.namespace.to_string(), name: self.name.to_string(), port: port.port }
     }
+
+    /// As proxies know a port of it.
+    pub(crate) fn captured(&self, port: &Port) -> config::Captured {
+        let (namespace, name) = &self.waypoint;
+        config::Captured { backend: self.backend(port), waypoint: format!("{namespace}/{name}") }
+    }
+
+    /// What is to be done in the cluster; `None`: nothing.
+    fn plan(&self) -> Option<Plan> {
+        let ports = self.ports.as_ref().ok()?.clone();
+        let (waypoint, is_wanted) = (self.waypoint.clone(), self.refusal.is_none());
+        Some(Plan { waypoint, is_wanted, ports, failure_mode: self.failure_mode })
+    }
 }
 
 impl Capture {
-    /// Judges all again if one of them changed. `taken` are ports that something else on this host listens on.
+    /// Judges all again if one of them changed. `moved`: what has other policies, and whose EndpointSlices changed.
     pub(crate) fn follow(
         &mut self,
         then: &Resources,
-        now: &Resources,
-        (options, taken): (&Options, &FxHashSet<u16>),
-        (attached, moved): (&AttachedPolicies, &Moved),
+        (moved, slices): (&Moved, &FxHashSet<ObjectKey>),
+        around: &Around<'_>,
         news: &mut News,
     ) {
-        self.is_judged |= moved.services && !self.wanting.is_empty();
+        let now = around.now;
+        let claimed = self.claims.follow(then, now);
         for (old, new) in then.services.changes(&now.services) {
             if (old.is_none() || new.is_none())
                 && let Some(service) = old.or(new)
             {
                 news.tell(Fact::object(ObjectKind::Service, service.namespace(), service.name()));
             }
-            self.look(old, new, now);
+            self.look(old, new, around);
         }
         for (old, new) in then.namespaces.changes(&now.namespaces) {
             let labels = |namespace: Option<&Arc<Namespace>>| namespace?.metadata.labels.clone();
@@ -96,23 +133,34 @@ impl Capture {
             }
             let Some(namespace) = old.or(new) else { continue };
             news.tell(Fact::object(ObjectKind::Namespace, "", namespace.name()));
-            now.services
-                .in_namespace(namespace.name())
-                .for_each(|service| self.look(Some(service), Some(service), now));
-        }
-        if self.taken != *taken {
-            self.taken.clone_from(taken);
+            let services = now.services.in_namespace(namespace.name());
+            services.for_each(|service| self.look(Some(service), Some(service), around));
             self.is_judged |= !self.wanting.is_empty();
         }
+        if around.options.is_cluster {
+            for key in slices {
+                let service = now.services.get(&key.namespace, &key.name);
+                self.look(service, service, around);
+                self.is_judged |= self.wanting.get(&key.namespace, &key.name).is_some();
+            }
+        }
+        let is_wanting = |key: &ObjectKey| self.wanting.get(&key.namespace, &key.name).is_some();
+        self.is_judged |= claimed.iter().any(is_wanting);
+        let is_moved = moved.services
+            || moved.gateways
+            || self.taken != *around.gateways.ports()
+            || (around.options.is_cluster && around.gateways.is_judged());
+        self.is_judged |= is_moved && !self.wanting.is_empty();
+        self.taken.clone_from(around.gateways.ports());
         if self.is_judged {
-            self.judge(options, attached, news);
+            self.judge(around, news);
         }
     }
 
-    /// Notes whether a Service wants a waypoint now.
-    fn look(&mut self, old: Option<&Arc<Service>>, new: Option<&Arc<Service>>, now: &Resources) {
+    /// Notes whether a Service wants a waypoint now, or is still bound to one.
+    fn look(&mut self, old: Option<&Arc<Service>>, new: Option<&Arc<Service>>, around: &Around<'_>) {
         let Some(name) = old.or(new).map(|service| (service.namespace(), service.name())) else { return };
-        let new = new.filter(|service| wants_waypoint(service, now));
+        let new = new.filter(|service| wish(service, around.now).is_some() || is_bound(service, around));
         let old = self.wanting.get(name.0, name.1);
         match new {
             Some(new) if old.is_some_and(|old| Arc::ptr_eq(old, new)) => {}
@@ -129,19 +177,16 @@ impl Capture {
     }
 
     /// Gives each port its listen port, oldest Service first, and tells what changed.
-    fn judge(&mut self, options: &Options, attached: &AttachedPolicies, news: &mut News) {
-        let mut allocator = Allocator { options, taken: self.taken.clone() };
+    fn judge(&mut self, around: &Around<'_>, news: &mut News) {
+        let mut taken = self.taken.clone();
+        taken.extend(around.slices.all_own_ports().filter(|_| around.options.is_cluster));
+        let range = around.options.waypoint_ports.clone();
+        let mut allocator = Allocator { range, taken, given: FxHashSet::default() };
+        let mut here = FxHashSet::default();
         for service in &self.wanting {
-            let mut skipped = Vec::new();
-            let captured = Captured {
-                namespace: service.namespace().into(),
-                name: service.name().into(),
-                generation: service.metadata.generation,
-                ports: ports(service, &mut allocator, &mut skipped),
-                skipped,
-                attached: attached.of_service(service.namespace(), service.name()),
-            };
+            let Some(captured) = self.captured(service, around, &mut allocator) else { continue };
             let key = ObjectKey::new(ObjectKind::Service, &*captured.namespace, &*captured.name);
+            here.insert(key.clone());
             let old = self.services.find(&key).and_then(|slot| Some((slot, self.services.get(slot)?)));
             if old.is_some_and(|(_, old)| *old == captured) {
                 continue;
@@ -153,8 +198,7 @@ impl Capture {
             self.moved.extend(self.services.get(slot).into_iter().flat_map(|captured| captured.places(slot)));
             news.tell(Fact::Object(key));
         }
-        let is_gone = |key: &ObjectKey| self.wanting.get(&key.namespace, &key.name).is_none();
-        let gone = self.services.iter().filter(|(_, key, _)| is_gone(key)).map(|(slot, ..)| slot);
+        let gone = self.services.iter().filter(|(_, key, _)| !here.contains(*key)).map(|(slot, ..)| slot);
         for slot in gone.collect::<Vec<_>>() {
             if let Some(key) = self.services.name(slot) {
                 news.tell(Fact::Object(key.clone()));
@@ -163,6 +207,75 @@ impl Capture {
                 self.moved.extend(old.places(slot));
             }
         }
+    }
+
+    /// What becomes of a Service; `None`: it is nobody's.
+    fn captured(
+        &self,
+        service: &Arc<Service>,
+        around: &Around<'_>,
+        allocator: &mut Allocator,
+    ) -> Option<Captured> {
+        let (namespace, name) = (service.namespace(), service.name());
+        let key = ObjectKey::new(ObjectKind::Service, namespace, name);
+        let wish = wish(service, around.now);
+        let has_policy = around.attached.own_of_service(namespace, name).next().is_some();
+        let mut attached = around.attached.of_service(namespace, name);
+        let is_attached = self.claims.of(&key).next().is_some()
+            || has_policy
+            // A policy for the namespace is about requests.
+            || (!attached.is_empty() && ports::declares_http(service));
+        let wish = wish.filter(|wish| wish.extent != Extent::Attached || is_attached);
+        let is_bound = is_bound(service, around);
+        if wish.is_none() && !is_bound {
+            return None;
+        }
+        let refusal = match &wish {
+            Some(wish) => refusal(service, wish, around),
+            None => Some((reason::NOT_CAPTURED, "Nothing asks for a waypoint any more.".to_owned())),
+        };
+        let (ports, skipped) = match &refusal {
+            Some(refusal) if !is_bound => (Err(refusal.clone()), Vec::new()),
+            // Until it is let go, those who still come are served.
+            _ => {
+                let held = around.slices.own_ports(&key).filter(|_| around.options.is_cluster).collect();
+                let claims = self.claims.of(&key).collect();
+                match (Asked { service, claims, has_policy, held }).ports(allocator) {
+                    Ok((ports, skipped)) => (Ok(ports), skipped),
+                    Err(problem) => (Err(problem), Vec::new()),
+                }
+            }
+        };
+        let waypoint = match &wish {
+            Some(wish) => (wish.namespace.clone(), wish.name.clone()),
+            None => around.slices.waypoint(&key).unwrap_or_else(|| (namespace.into(), AUTO_NAME.into())),
+        };
+        if around.options.is_cluster {
+            let listener = around.gateways.find(&waypoint.0, &waypoint.1).and_then(|slot| around.gateways.get(slot));
+            let of_gateway = listener.into_iter().flat_map(|gateway| &gateway.listeners);
+            let general: Vec<Key> = of_gateway.flat_map(|listener| &listener.attached).cloned().collect();
+            attached = distinct(general.iter().chain(&attached));
+        }
+        let is_security = |key: &Key| key.kind == Kind::SecurityPolicy;
+        let asked_mode = service.metadata.annotations.as_ref().and_then(|all| all.get(FAILURE_MODE));
+        let failure_mode = match asked_mode.map(String::as_str) {
+            Some("open") => FailureMode::Open,
+            Some("closed") => FailureMode::Closed,
+            // What somebody has a say about must not be reached around it.
+            _ if attached.iter().any(is_security) => FailureMode::Closed,
+            _ => FailureMode::Open,
+        };
+        Some(Captured {
+            namespace: namespace.into(),
+            name: name.into(),
+            generation: service.metadata.generation,
+            waypoint,
+            refusal,
+            ports,
+            skipped,
+            attached,
+            failure_mode,
+        })
     }
 
     /// The Service of a name, and its number.
@@ -191,136 +304,113 @@ impl Capture {
     }
 
     /// Writes what was judged.
-    pub(crate) fn write(&mut self, address: Option<IpAddr>, said: &mut Said) {
+    pub(crate) fn write(&mut self, options: &Options, said: &mut Said) {
         self.moved.clear();
-        if std::mem::take(&mut self.is_judged) {
-            let output = self.output(address);
-            self.part.replace(output, said);
+        if !std::mem::take(&mut self.is_judged) {
+            return;
+        }
+        let output = self.output(options.waypoint_address);
+        self.part.replace(output, said);
+        if options.is_cluster {
+            let plans = self.services.iter().filter_map(|(_, key, captured)| {
+                let plan = captured.plan()?;
+                let same = self.plans.get(key).filter(|old| ***old == plan).cloned();
+                Some((key.clone(), same.unwrap_or_else(|| Arc::new(plan))))
+            });
+            self.plans = Arc::new(plans.collect());
         }
     }
 
     /// A listener per port and the status of every Service.
     fn output(&self, address: Option<IpAddr>) -> Output {
         let mut out = Output::default();
-        for (_, _, captured) in self.services.iter() {
+        for (_, key, captured) in self.services.iter() {
             for port in captured.ports.as_deref().unwrap_or_default() {
+                let name = format!("{}:{}", captured.name, port.port);
+                let is_http = port.protocol == Protocol::Http;
                 out.resource(
-                    Key::new(
-                        Kind::Listener,
-                        &*captured.namespace,
-                        format!("{}:{}", captured.name, port.port),
-                    ),
+                    Key::new(Kind::Listener, &*captured.namespace, name),
                     Resource::Listener(Listener {
                         address,
                         port: port.listen,
-                        protocol: Protocol::Http,
+                        protocol: port.protocol,
                         hostname: None,
                         tls: None,
                         backend_certificate: None,
                         traffic: None,
-                        attached: captured.attached.clone(),
-                        scope: Scope::Service(captured.backend(port)),
+                        // They are about requests.
+                        attached: if is_http { captured.attached.clone() } else { Vec::new() },
+                        scope: Scope::Service(captured.captured(port)),
                     }),
                 );
             }
-            let key = ObjectKey::new(ObjectKind::Service, &*captured.namespace, &*captured.name);
             let status = ServiceStatus { conditions: vec![condition(captured)] };
-            out.statuses.push((key, Arc::new(Status::Service(status))));
+            out.statuses.push((key.clone(), Arc::new(Status::Service(status))));
         }
         out
     }
 }
 
-fn condition(captured: &Captured) -> Condition {
-    let (status, reason, message) = match &captured.ports {
-        Ok(ports) => {
-            let listen: Vec<_> = ports
-                .iter()
-                .map(|port| format!("port {} on waypoint port {}", port.port, port.listen))
-                .collect();
-            (
-                ConditionStatus::Unknown,
-                reason::PENDING,
-                format!("{WAITING} Listeners: {}.", listen.join(", ")),
-            )
-        }
-        Err((reason, message)) => (ConditionStatus::False, *reason, message.clone()),
+/// Whether something of it is still in the cluster: its label, or slices that lead to a waypoint.
+fn is_bound(service: &Service, around: &Around<'_>) -> bool {
+    let key = ObjectKey::new(ObjectKind::Service, service.namespace(), service.name());
+    around.options.is_cluster && (service.label(CAPTURED).is_some() || around.slices.waypoint(&key).is_some())
+}
+
+/// Reason and message why a Service is not captured although it is asked for.
+fn refusal(service: &Service, wish: &Wish, around: &Around<'_>) -> Option<(&'static str, String)> {
+    let is_cluster = around.options.is_cluster;
+    let key = ObjectKey::new(ObjectKind::Service, service.namespace(), service.name());
+    if let Some(refusal) = preflight::refusal(service, around.slices.has_foreign(&key), is_cluster) {
+        return Some(refusal);
+    }
+    if wish.extent == Extent::Observe {
+        let message = "Nothing speaks against a waypoint in front of it; fairway.dev/capture: observe keeps it away.";
+        return Some((reason::OBSERVED, message.to_owned()));
+    }
+    if !is_cluster {
+        return None;
+    }
+    let Wish { namespace, name, .. } = wish;
+    let gateway = around.gateways.find(namespace, name).and_then(|slot| around.gateways.get(slot));
+    let Some(gateway) = gateway.filter(|gateway| gateway.is_waypoint) else {
+        let message = format!("There is no Gateway {namespace}/{name} of class {WAYPOINT_CLASS}.");
+        return Some((reason::NO_WAYPOINT, message));
     };
-    let mut message = message;
+    let labels = around.now.namespaces.get("", service.namespace());
+    let labels = labels.and_then(|namespace| namespace.metadata.labels.as_ref());
+    let mut live = gateway.listeners.iter().filter(|listener| listener.is_live).peekable();
+    if live.peek().is_none() {
+        let message = format!("Gateway {namespace}/{name} is not accepted: see its status.");
+        return Some((reason::NO_WAYPOINT, message));
+    }
+    if !live.any(|listener| listener.namespaces.allow(namespace, service.namespace(), labels)) {
+        let message = format!(
+            "Gateway {namespace}/{name} takes no Services of namespace {}: see allowedRoutes.namespaces of its listener.",
+            service.namespace()
+        );
+        return Some((reason::NOT_ALLOWED, message));
+    }
+    None
+}
+
+fn condition(captured: &Captured) -> Condition {
+    let listening = |ports: &[Port]| {
+        let one = |port: &Port| format!("port {} on waypoint port {}", port.port, port.listen);
+        ports.iter().map(one).collect::<Vec<_>>().join(", ")
+    };
+    let (status, reason, mut message) = match (&captured.ports, &captured.refusal) {
+        (Ok(ports), None) => {
+            let message = format!("{WAITING} Listeners: {}.", listening(ports));
+            (ConditionStatus::Unknown, reason::PENDING, message)
+        }
+        (Err((reason, message)), _) | (Ok(_), Some((reason, message))) => {
+            (ConditionStatus::False, *reason, message.clone())
+        }
+    };
     for skipped in &captured.skipped {
         message.push(' ');
         message.push_str(skipped);
     }
     Condition::new(condition_type::WAYPOINT_BOUND, status, reason, message, captured.generation)
-}
-
-fn wants_waypoint(service: &Service, resources: &Resources) -> bool {
-    let namespace = || resources.namespaces.get("", service.namespace())?.label(USE_WAYPOINT);
-    service.label(USE_WAYPOINT).or_else(namespace).is_some_and(|waypoint| waypoint != "none")
-}
-
-fn ports(
-    service: &Service,
-    allocator: &mut Allocator<'_>,
-    skipped: &mut Vec<String>,
-) -> Result<Vec<Port>, (&'static str, String)> {
-    let spec = service.spec.as_ref();
-    // GEP-1294: headless and ExternalName Services have no address of their own that could be captured.
-    if spec.and_then(|spec| spec.type_.as_deref()) == Some("ExternalName") {
-        let message = "A Service of type ExternalName has no address that a waypoint could take over.";
-        return Err((reason::EXTERNAL_NAME, message.to_owned()));
-    }
-    if spec.and_then(|spec| spec.cluster_ip.as_deref()) == Some("None") {
-        let message = "A headless Service has no address that a waypoint could take over.";
-        return Err((reason::HEADLESS, message.to_owned()));
-    }
-    let mut ports = Vec::new();
-    for port in spec.and_then(|spec| spec.ports.as_ref()).into_iter().flatten() {
-        let Ok(number) = u16::try_from(port.port) else { continue };
-        if let Some(protocol) = port.protocol.as_deref().filter(|&protocol| protocol != "TCP") {
-            skipped.push(format!("Port {number} has protocol {protocol} and stays as it is."));
-            continue;
-        }
-        match port.app_protocol.as_deref().map(|name| (name, app_protocol(name))) {
-            None | Some((_, Some((_, false)))) => {}
-            Some((name, _)) => {
-                skipped.push(format!("Port {number} has appProtocol {name:?} and stays as it is."));
-                continue;
-            }
-        }
-        let Some(listen) = allocator.allocate(service, number) else {
-            let range = &allocator.options.waypoint_ports;
-            let message = format!("Every port from {} to {} is taken.", range.start(), range.end());
-            return Err((reason::PORTS_EXHAUSTED, message));
-        };
-        ports.push(Port { name: port.name.as_deref().map(Into::into), port: number, listen });
-    }
-    if ports.is_empty() {
-        return Err((reason::NO_USABLE_PORT, "The Service has no port that carries HTTP.".to_owned()));
-    }
-    Ok(ports)
-}
-
-struct Allocator<'a> {
-    options: &'a Options,
-    taken: FxHashSet<u16>,
-}
-
-impl Allocator<'_> {
-    /// A free port of the range: the one the name hashes to, or the next. So a port keeps its number whatever
-    /// else comes and goes, unless two names hash alike; then the older Service keeps it.
-    fn allocate(&mut self, service: &Service, port: u16) -> Option<u16> {
-        let (first, last) = (*self.options.waypoint_ports.start(), *self.options.waypoint_ports.end());
-        let size = u64::from(last.checked_sub(first)?) + 1;
-        let hash = fnv1a(&format!("{}/{}:{port}", service.namespace(), service.name()));
-        (0..size)
-            .filter_map(|step| u16::try_from(u64::from(first) + (hash % size + step) % size).ok())
-            .find(|candidate| self.taken.insert(*candidate))
-    }
-}
-
-/// FNV-1a, 64 bits: fixed for ever, unlike the hashes of hash maps.
-fn fnv1a(text: &str) -> u64 {
-    text.bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

@@ -178,7 +178,7 @@ impl Attachable {
     pub(super) fn of(key: &Key, listener: &Listener) -> Self {
         match &listener.scope {
             Scope::Gateway => Self::Listener(format!("{}/{}", key.namespace, key.name)),
-            Scope::Service(backend) => Self::Service(backend.clone()),
+            Scope::Service(captured) => Self::Service(captured.backend.clone()),
         }
     }
 }

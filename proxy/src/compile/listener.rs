@@ -94,7 +94,7 @@ impl Served {
     /// The captured Service, if it serves one.
     pub(super) fn service(&self) -> Option<&BackendRef> {
         match &self.scope {
-            Scope::Service(backend) => Some(backend),
+            Scope::Service(captured) => Some(&captured.backend),
             Scope::Gateway => None,
         }
     }

@@ -230,8 +230,8 @@ pub(super) fn parents(of: &[Parent], problems: &mut Vec<String>) -> Parents {
     let mut parents = Parents::new();
     for (at, parent) in of.iter().enumerate() {
         match parent {
-            Parent::Service(backend) => {
-                parents.entry(Attachable::Service(backend.clone())).or_default().insert("*".to_owned());
+            Parent::Service(captured) => {
+                parents.entry(Attachable::Service(captured.backend.clone())).or_default().insert("*".to_owned());
             }
             Parent::Listener { namespace, gateway, section, hostnames } => {
                 let to = Attachable::Listener(format!("{namespace}/{gateway}/{section}"));

@@ -208,6 +208,11 @@ impl Connection {
         None
     }
 
+    /// What the address proves that it came from, for a connection that is judged once, if at all: when it comes.
+    pub(crate) fn source_peer(&self) -> Option<&Arc<Peer>> {
+        self.resident.get().map(|pod| pod.peer())
+    }
+
     /// True when no further request should come over it.
     pub(crate) fn is_draining(&self) -> bool {
         self.gate.is_draining()

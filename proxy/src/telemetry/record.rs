@@ -93,6 +93,8 @@ pub struct Record<'a> {
 pub struct StreamRecord<'a> {
     /// The name in the ClientHello, lower-case.
     pub sni: Option<&'a str>,
+    /// Who has opened it, as far as that is known.
+    pub source: Option<&'a Workload>,
     /// How it went.
     pub course: Course<'a>,
 }

@@ -26,7 +26,7 @@ const ONLY_BFF: &str =
 fn served(origin: SocketAddr, rule: &str, listener: &str, pods: &[Pod]) -> String {
     let mut yaml = format!(
         "---\nkey: Listener/default/a:80\nresource:\n  kind: Listener\n  port: 0\n  protocol: HTTP\n  attached: \
-         [SecurityPolicy/default/p]\n  scope: {{service: {{namespace: default, name: a, port: 80}}}}\n{listener}\
+         [SecurityPolicy/default/p]\n  scope: {{service: {{backend: {{namespace: default, name: a, port: 80}}, waypoint: default/w}}}}\n{listener}\
          ---\nkey: SecurityPolicy/default/p\nresource: {{kind: SecurityPolicy, defaults: {{authorization: {{rules: [{rule}]}}}}}}\n"
     ) + &backend("a", "http", &[origin]);
     for (name, uid, address) in pods {
@@ -167,7 +167,7 @@ async fn who_a_client_says_to_be_is_not_who_is_connected() {
 #[tokio::test]
 async fn a_gateway_does_not_ask_for_addresses() {
     let origin = Origin::named("a").await;
-    let scope = "scope: {service: {namespace: default, name: a, port: 80}}";
+    let scope = "scope: {service: {backend: {namespace: default, name: a, port: 80}, waypoint: default/w}}";
     let yaml = served(origin.address, ONLY_BFF, "", &[BFF])
         .replace(scope, "scope: gateway")
         .replace("Listener/default/a:80", "Listener/default/gw/http")

@@ -13,7 +13,7 @@ use proptest::sample::select;
 
 use super::oracle::Asked;
 use super::precedence::{asked, http_route, to_request};
-use super::support::{Plain, backend_ref, compile, compiler, decide, messages};
+use super::support::{Plain, backend_ref, captured, compile, compiler, decide, messages};
 
 /// A change of one resource.
 #[derive(Debug, Clone)]
@@ -26,7 +26,7 @@ fn listener() -> impl Strategy<Value = (Key, Resource)> {
     let hostname = select(&[None, Some("*.test"), Some("a.test"), Some("A.test"), Some("*.a.test")][..]);
     let scope = prop_oneof![
         5 => Just(Scope::Gateway),
-        1 => Just(Scope::Service(backend_ref("a"))),
+        1 => Just(Scope::Service(captured("a"))),
     ];
     (select(&["one", "two", "three"][..]), hostname, 80u16..83, scope, attached()).prop_map(
         |(section, hostname, port, scope, attached)| {
@@ -53,7 +53,7 @@ fn route() -> impl Strategy<Value = (Key, Resource)> {
     (route, any::<bool>(), backends, any::<bool>(), attached).prop_map(
         |((name, mut route), of_service, backends, is_broken, (of_route, of_rule, of_share))| {
             if of_service {
-                route.parents.push(Parent::Service(backend_ref("a")));
+                route.parents.push(Parent::Service(captured("a")));
             }
             for (rule, backend) in route.rules.iter_mut().zip(backends) {
                 *rule = super::support::rule(rule.matches.clone(), backend);

@@ -6,6 +6,7 @@ use config::{
 };
 
 use super::support::{
+    captured,
     backend, backend_ref, bind, compile, compiler, get, key, listener, messages, parent, path, prefix,
     removes, route, rule, upserts,
 };
@@ -130,7 +131,7 @@ fn listeners_that_cannot_share_a_port_are_told_and_the_first_is_served() {
             backend_certificate: None,
             traffic: None,
             attached: Vec::new(),
-            scope: Scope::Service(backend_ref(name)),
+            scope: Scope::Service(captured(name)),
         };
         (Key::new(Kind::Listener, "ns", format!("{name}:80")), Resource::Listener(listener))
     };
@@ -174,7 +175,7 @@ fn listeners_that_cannot_share_a_port_are_told_and_the_first_is_served() {
 fn a_route_that_names_nothing_here_is_no_rejection() {
     let nowhere = HttpRoute {
         created: 0,
-        parents: vec![parent("elsewhere", &["*"]), Parent::Service(backend_ref("other"))],
+        parents: vec![parent("elsewhere", &["*"]), Parent::Service(captured("other"))],
         attached: Vec::new(),
         rules: vec![rule(Vec::new(), "a")],
     };

@@ -7,6 +7,7 @@ use fairway_proxy::rule::Rule;
 use fairway_proxy::snapshot::{Port, Snapshot};
 
 use super::support::{
+    captured,
     backend, backend_ref, bind, compiler, get, listener, parent, prefix, removes, request, route, rule,
     upserts,
 };
@@ -102,10 +103,10 @@ fn a_captured_service_goes_from_its_routes_back_to_itself() {
         let (_, Resource::Listener(mut spec)) = listener("x", 15001, None) else {
             unreachable!("a listener")
         };
-        spec.scope = config::Scope::Service(backend_ref("a"));
+        spec.scope = config::Scope::Service(captured("a"));
         (Key::new(config::Kind::Listener, "ns", "a:80"), Resource::Listener(spec))
     };
-    let attached = route("r", vec![Parent::Service(backend_ref("a"))], vec![rule(vec![prefix("/r")], "b")]);
+    let attached = route("r", vec![Parent::Service(captured("a"))], vec![rule(vec![prefix("/r")], "b")]);
     let mut compiler = compiler();
     let (itself, _) = compiler.apply(upserts([backend("a"), backend("b"), (key, listener)]));
     assert_eq!(get(&itself, 15001, "any", "/r"), "ns/a:80 Service/ns/a#80 ns/a:80");

@@ -7,6 +7,7 @@ use config::{
 use fairway_proxy::snapshot::{Bind, Snapshot, Transport};
 
 use super::support::{
+    captured,
     backend, backend_ref, bind, compile, compiler, key, listener, messages, parent, removes, upserts,
 };
 
@@ -188,7 +189,7 @@ fn a_captured_service_is_served_without_routes() {
     let service = |name: &str, port, protocol| {
         let (_, resource) = stream("x", port, protocol, None);
         let Resource::Listener(listener) = resource else { panic!("a listener") };
-        let listener = Listener { scope: Scope::Service(backend_ref(name)), ..listener };
+        let listener = Listener { scope: Scope::Service(captured(name)), ..listener };
         (Key::new(Kind::Listener, "ns", format!("{name}:{port}")), Resource::Listener(listener))
     };
     let (snapshot, rejections) = compile([

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task;
 
 use config::{
-    Action, Backend, BackendRef, HttpMatch, HttpRoute, HttpRule, Key, Kind, Listener, Parent, PathMatch,
+    Action, Backend, BackendRef, Captured, HttpMatch, HttpRoute, HttpRule, Key, Kind, Listener, Parent, PathMatch,
     PolicySet, Protocol, Rejection, Resource, Resources, Scope, Target, Update, WeightedBackend,
 };
 use fairway_proxy::compile::Compiler;
@@ -43,6 +43,10 @@ pub(super) fn key(text: &str) -> Key {
 
 pub(super) fn backend_ref(name: &str) -> BackendRef {
     BackendRef { namespace: "ns".to_owned(), name: name.to_owned(), port: 80 }
+}
+
+pub(super) fn captured(name: &str) -> Captured {
+    Captured { backend: backend_ref(name), waypoint: "ns/waypoint".to_owned() }
 }
 
 pub(super) fn backend(name: &str) -> (Key, Resource) {

@@ -45,9 +45,9 @@ fn line(key: &Key, listener: &Listener, resources: &Resources, ca: &str) -> Opti
     });
     let Request { hostname, path, options } = request;
     match (&listener.scope, listener.protocol, hostname) {
-        (Scope::Service(service), _, _) => Some(format!(
+        (Scope::Service(captured), Protocol::Http, _) => Some(format!(
             "curl -s{options} -H 'Host: {}.{}' http://{ip}:{port}{path}",
-            service.name, service.namespace
+            captured.backend.name, captured.backend.namespace
         )),
         (Scope::Gateway, Protocol::Http, Some(host)) => {
             Some(format!("curl -s{options} --resolve {host}:{port}:{ip} 'http://{host}:{port}{path}'"))
@@ -62,7 +62,7 @@ fn line(key: &Key, listener: &Listener, resources: &Resources, ca: &str) -> Opti
             ))
         }
         // Not for requests.
-        (Scope::Gateway, Protocol::Tls | Protocol::Tcp | Protocol::Udp, _) => None,
+        (Scope::Gateway, Protocol::Tls | Protocol::Tcp | Protocol::Udp, _) | (Scope::Service(_), _, _) => None,
     }
 }
 

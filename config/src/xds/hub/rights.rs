@@ -3,19 +3,19 @@
 use std::sync::Arc;
 
 use super::Hub;
-use crate::identity::Place;
+use crate::identity::GatewayRef;
 use crate::load::Sight;
 use crate::quota::{Id, Limited, Rights};
 use crate::{BackendRef, Key};
 
 impl Rights for Hub {
-    fn limited(&self, place: &Place, id: &Id) -> Option<Limited> {
+    fn limited(&self, place: &GatewayRef, id: &Id) -> Option<Limited> {
         let state = self.0.state.lock();
         let entry = state.limits.get(id)?;
         state.scopes.sees(place, &entry.policy).then_some(entry.limited)
     }
 
-    fn limits(&self, place: &Place) -> Vec<Arc<str>> {
+    fn limits(&self, place: &GatewayRef) -> Vec<Arc<str>> {
         let state = self.0.state.lock();
         let seen = state.limits.iter().filter(|(_, entry)| state.scopes.sees(place, &entry.policy));
         seen.map(|(name, _)| Arc::clone(name)).collect()
@@ -27,7 +27,7 @@ impl Rights for Hub {
 }
 
 impl Sight for Hub {
-    fn sees(&self, place: &Place, backend: &BackendRef) -> bool {
+    fn sees(&self, place: &GatewayRef, backend: &BackendRef) -> bool {
         self.0.state.lock().scopes.sees(place, &Key::backend(backend))
     }
 

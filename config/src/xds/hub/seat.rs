@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::{Entry, Hub, Known, Log, Place};
-use crate::identity::ProxyId;
+use super::{Entry, Hub, Known, Log};
+use crate::identity::{GatewayRef, ProxyId};
 use crate::{Generation, Rejection};
 
 /// What to tell a proxy.
@@ -37,7 +37,7 @@ pub(in crate::xds) enum Ended {
 pub(in crate::xds) struct Seat {
     hub: Hub,
     proxy: ProxyId,
-    place: Place,
+    place: GatewayRef,
     stream: u64,
     wake: Option<watch::Receiver<()>>,
 }
@@ -45,7 +45,7 @@ pub(in crate::xds) struct Seat {
 impl Hub {
     /// A place for a stream of a proxy; its older stream, if there is one, ends.
     pub(in crate::xds) fn connect(&self, proxy: &ProxyId) -> Result<Seat, Ended> {
-        let place = Place::from(&proxy.gateway);
+        let place = proxy.gateway.clone();
         let mut state = self.0.state.lock();
         if state.is_closed {
             return Err(Ended::Closed);

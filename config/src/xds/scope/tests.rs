@@ -9,6 +9,10 @@ fn backend(name: &str) -> BackendRef {
     BackendRef { namespace: "n".into(), name: name.into(), port: 80 }
 }
 
+fn captured(name: &str) -> Captured {
+    Captured { backend: backend(name), waypoint: "n/waypoint".into() }
+}
+
 fn attached(gateway: &str) -> Parent {
     let (namespace, section) = ("n".into(), "l".into());
     Parent::Listener { namespace, gateway: gateway.into(), section, hostnames: vec!["*".into()] }
@@ -61,11 +65,11 @@ fn certificate() -> Resource {
 }
 
 /// What a place sees, computed from scratch.
-fn naive(all: &Resources, place: &Place) -> BTreeSet<Key> {
+fn naive(all: &Resources, place: &GatewayRef) -> BTreeSet<Key> {
     let mut seen: BTreeSet<Key> = BTreeSet::new();
     let mut open: Vec<Key> =
         all.iter().filter(|(key, r)| places(key, r).contains(place)).map(|(key, _)| key.clone()).collect();
-    if !open.is_empty() && matches!(place, Place::Waypoint { .. }) {
+    if !open.is_empty() && place.role == Role::Waypoint {
         open.extend(all.keys().filter(|key| key.kind == Kind::Workload).cloned());
     }
     while let Some(key) = open.pop() {
@@ -78,11 +82,11 @@ fn naive(all: &Resources, place: &Place) -> BTreeSet<Key> {
     seen
 }
 
-fn edge(name: &str) -> Place {
+fn edge(name: &str) -> GatewayRef {
     gateway("n", name)
 }
 
-fn keys(scopes: &Scopes, place: &Place) -> BTreeSet<String> {
+fn keys(scopes: &Scopes, place: &GatewayRef) -> BTreeSet<String> {
     scopes.seen(place).map(|(key, _)| key.to_string()).collect()
 }
 
@@ -90,12 +94,12 @@ fn world() -> Resources {
     let insert = [
         ("Listener/n/a/l", listener(Scope::Gateway, Some("secrets/a"))),
         ("Listener/n/b/l", listener(Scope::Gateway, Some("secrets/b"))),
-        ("Listener/n/s:80", listener(Scope::Service(backend("s")), None)),
+        ("Listener/n/s:80", listener(Scope::Service(captured("s")), None)),
         ("Certificate/secrets/a", certificate()),
         ("Certificate/secrets/b", certificate()),
         ("HttpRoute/n/a", route(vec![attached("a")], &["x", "x"])),
         ("HttpRoute/n/b", mirroring(vec![attached("b")], "y")),
-        ("HttpRoute/n/mesh", route(vec![Parent::Service(backend("s"))], &["x"])),
+        ("HttpRoute/n/mesh", route(vec![Parent::Service(captured("s"))], &["x"])),
         ("Backend/n/s:80", Resource::Backend(Backend::default())),
         ("Backend/n/x:80", Resource::Backend(Backend::default())),
         ("Backend/n/y:80", Resource::Backend(Backend::default())),
@@ -132,7 +136,7 @@ fn each_gateway_sees_its_own_and_what_that_needs() {
             "Endpoints/n/y:80"
         ])
     );
-    let waypoint = Place::from(&GatewayRef::new(Role::Waypoint, "n", "any"));
+    let waypoint = GatewayRef::new(Role::Waypoint, "n", "waypoint");
     assert_eq!(
         keys(&scopes, &waypoint),
         set(&["Listener/n/s:80", "HttpRoute/n/mesh", "Backend/n/s:80", "Backend/n/x:80", "Endpoints/n/x:80"])
@@ -186,7 +190,7 @@ fn scoping_changes_is_scoping_the_whole() {
         ),
         (
             "Listener/n/b/l",
-            vec![listener(Scope::Gateway, Some("s/c")), listener(Scope::Service(backend("x")), None)],
+            vec![listener(Scope::Gateway, Some("s/c")), listener(Scope::Service(captured("x")), None)],
         ),
         (
             "HttpRoute/n/r",
@@ -194,7 +198,7 @@ fn scoping_changes_is_scoping_the_whole() {
                 route(vec![attached("a"), attached("b")], &["x", "y"]),
                 route(vec![attached("a")], &["y"]),
                 mirroring(vec![attached("b")], "x"),
-                route(vec![Parent::Service(backend("x"))], &["y"]),
+                route(vec![Parent::Service(captured("x"))], &["y"]),
             ],
         ),
         ("HttpRoute/n/s", vec![route(vec![attached("b")], &["x", "x"]), mirroring(vec![attached("a")], "y")]),
@@ -215,9 +219,9 @@ fn scoping_changes_is_scoping_the_whole() {
     .into_iter()
     .map(|(key, resources)| (key.parse().unwrap(), resources))
     .collect();
-    let seen_from = [edge("a"), edge("b"), Place::Waypoint { namespace: "n".into() }];
+    let seen_from = [edge("a"), edge("b"), GatewayRef::new(Role::Waypoint, "n", "waypoint")];
     let (mut random, mut scopes, mut old) = (Random(11), Scopes::default(), Resources::new());
-    let mut told: BTreeMap<Place, BTreeMap<Key, Arc<Resource>>> = BTreeMap::new();
+    let mut told: BTreeMap<GatewayRef, BTreeMap<Key, Arc<Resource>>> = BTreeMap::new();
     for version in 1..1000 {
         let mut new = Resources::new();
         for (key, variants) in &candidates {
@@ -265,8 +269,8 @@ fn workload(address: &str) -> Resource {
     })
 }
 
-fn waypoint(namespace: &str) -> Place {
-    Place::from(&GatewayRef::new(Role::Waypoint, namespace, "any"))
+fn of_waypoint(namespace: &str) -> GatewayRef {
+    GatewayRef::new(Role::Waypoint, namespace, "waypoint")
 }
 
 #[test]
@@ -275,28 +279,28 @@ fn a_waypoint_that_comes_later_sees_the_workloads_that_were_there_and_a_gateway_
     world.insert("Workload/web/bff-1".parse().unwrap(), Arc::new(workload("10.0.0.1")));
     let mut scopes = Scopes::default();
     scopes.apply(&Update::between(1, &Resources::new(), &world), &world);
-    let of = |scopes: &Scopes, place: &Place| {
+    let of = |scopes: &Scopes, place: &GatewayRef| {
         let seen = keys(scopes, place).into_iter();
         seen.filter(|key| key.starts_with("Workload/")).collect::<Vec<_>>()
     };
-    assert_eq!(of(&scopes, &waypoint("n")), ["Workload/web/bff-1"]);
-    assert!(of(&scopes, &edge("a")).is_empty() && of(&scopes, &waypoint("later")).is_empty());
+    assert_eq!(of(&scopes, &of_waypoint("n")), ["Workload/web/bff-1"]);
+    assert!(of(&scopes, &edge("a")).is_empty() && of(&scopes, &of_waypoint("later")).is_empty());
     assert!(!scopes.sees(&edge("a"), &"Workload/web/bff-1".parse().unwrap()));
 
     let mut new = world.clone();
-    let later = BackendRef { namespace: "later".into(), ..backend("s") };
+    let later = Captured { waypoint: "later/waypoint".into(), ..captured("s") };
     let key: Key = "Listener/later/s:80".parse().unwrap();
     new.insert(key, Arc::new(listener(Scope::Service(later), None)));
     let changes = scopes.apply(&Update::between(2, &world, &new), &new);
-    assert_eq!(changes.keys().collect::<Vec<_>>(), [&waypoint("later")]);
-    let told: Vec<String> = changes[&waypoint("later")].keys().map(ToString::to_string).collect();
-    assert_eq!(told, ["Workload/web/bff-1", "Listener/later/s:80"]);
-    assert_eq!(scopes.count(&waypoint("later")), 2);
+    assert_eq!(changes.keys().collect::<Vec<_>>(), [&of_waypoint("later")]);
+    let told: Vec<String> = changes[&of_waypoint("later")].keys().map(ToString::to_string).collect();
+    assert_eq!(told, ["Backend/n/s:80", "Workload/web/bff-1", "Listener/later/s:80"]);
+    assert_eq!(scopes.count(&of_waypoint("later")), 3);
 
     // And loses them with its last listener.
     let changes = scopes.apply(&Update::between(3, &new, &world), &world);
-    assert_eq!(changes[&waypoint("later")].values().filter(|now| now.is_none()).count(), 2);
-    assert_eq!(scopes.count(&waypoint("later")), 0);
+    assert_eq!(changes[&of_waypoint("later")].values().filter(|now| now.is_none()).count(), 3);
+    assert_eq!(scopes.count(&of_waypoint("later")), 0);
 }
 
 #[test]
@@ -308,11 +312,11 @@ fn a_change_of_a_workload_is_told_to_waypoints_and_costs_nobody_else() {
     let key: Key = "Workload/web/bff-1".parse().unwrap();
     new.insert(key.clone(), Arc::new(workload("10.0.0.1")));
     let changes = scopes.apply(&Update::between(2, &old, &new), &new);
-    assert_eq!(changes.keys().collect::<Vec<_>>(), [&waypoint("n")]);
-    assert_eq!(changes[&waypoint("n")].keys().collect::<Vec<_>>(), [&key]);
+    assert_eq!(changes.keys().collect::<Vec<_>>(), [&of_waypoint("n")]);
+    assert_eq!(changes[&of_waypoint("n")].keys().collect::<Vec<_>>(), [&key]);
     let changes = scopes.apply(&Update::between(3, &new, &old), &old);
-    assert_eq!(changes.keys().collect::<Vec<_>>(), [&waypoint("n")]);
-    assert!(changes[&waypoint("n")][&key].is_none());
+    assert_eq!(changes.keys().collect::<Vec<_>>(), [&of_waypoint("n")]);
+    assert!(changes[&of_waypoint("n")][&key].is_none());
 }
 
 fn stream(backends: &[&str]) -> StreamRoute {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use config::Redacted;
-use config::identity::{Authenticate, GatewayRef, Identity, ProxyId, Refusal, Role};
+use config::identity::{Authenticate, GatewayRef, Identity, ProxyId, Refusal};
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, TokenReviewStatus};
 use kube::api::PostParams;
 use kube::{Api, Client};
@@ -104,7 +104,9 @@ impl Tokens {
                 && parameters::is_served(gateway, &view.resources)
         });
         match gateway {
-            Some(gateway) => Ok(GatewayRef::new(Role::Gateway, gateway.namespace(), gateway.name())),
+            Some(gateway) => {
+                Ok(GatewayRef::new(parameters::role(gateway), gateway.namespace(), gateway.name()))
+            }
             None => Err(Refusal::Forbidden(format!(
                 "ServiceAccount {}/{} runs the proxies of no Gateway",
                 account.namespace, account.name

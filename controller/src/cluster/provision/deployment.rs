@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use config::identity::Role;
 use serde_json::{Map, Value, json};
 
 use super::Making;
@@ -111,8 +112,11 @@ impl Making<'_> {
         );
         let field = |name: &str, path: &str| json!({ "name": name, "valueFrom": { "fieldRef": { "fieldPath": path } } });
         json!({
-            "name": "gateway",
-            "image": self.parameters.image.as_deref().unwrap_or(&self.environment.image),
+            "name": self.role.as_str(),
+            "image": self.parameters.image.as_deref().unwrap_or(match self.role {
+                Role::Gateway => &self.environment.image,
+                Role::Waypoint => &self.environment.waypoint_image,
+            }),
             "imagePullPolicy": "IfNotPresent",
             "args": self.args(),
             "env": [field("POD_NAME", "metadata.name"), field("POD_NAMESPACE", "metadata.namespace")],

@@ -50,6 +50,19 @@ impl Making<'_> {
         Value::Object(object)
     }
 
+    /// A Service without an address: it only lists the pods of a waypoint, to which the EndpointSlices of other Services lead.
+    pub(super) fn headless(&self) -> Value {
+        let mut object = self.object("v1", "Service", &self.parameters.service.annotations);
+        let spec = json!({
+            "type": "ClusterIP",
+            "clusterIP": "None",
+            "selector": self.selector(),
+            "ipFamilyPolicy": "PreferDualStack",
+        });
+        object.insert("spec".into(), spec);
+        Value::Object(object)
+    }
+
     /// A Service takes one address: the first that the Gateway asks for. Of the others its status says that they are
     /// not usable.
     fn requested_address(&self) -> Option<&str> {

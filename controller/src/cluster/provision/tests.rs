@@ -12,6 +12,7 @@ use crate::{Object, api};
 fn environment() -> Environment {
     Environment {
         image: "example.com/gateway:1".into(),
+        waypoint_image: "example.com/waypoint:1".into(),
         controller: "https://fairway-controller.fairway-system.svc:15010".into(),
         trust: "PEM\n".into(),
     }

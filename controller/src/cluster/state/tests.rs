@@ -126,7 +126,8 @@ fn what_nobody_reads_is_not_kept() {
     assert!(meta.managed_fields.is_none() && meta.resource_version.is_none());
     assert_eq!(meta.annotations.as_ref().unwrap().keys().collect::<Vec<_>>(), ["kept"]);
     let slice: Watched<EndpointSlice> = watched(json!({
-        "metadata": { "name": "s", "namespace": "n", "labels": { "kubernetes.io/service-name": "web", "x": "y" } },
+        "metadata": { "name": "s", "namespace": "n", "labels": { "kubernetes.io/service-name": "web", "x": "y",
+            "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io" } },
         "addressType": "IPv4",
         "endpoints": [{ "addresses": ["192.0.2.1"], "nodeName": "node", "zone": "z", "targetRef": { "kind": "Pod" } }],
     }));

@@ -13,11 +13,12 @@ use config::{Generation, Kind, Rejection, Resource};
 use tokio::time::Instant;
 
 use self::policies::Policies;
+use crate::cluster::capture::{Phase, Phases};
 use crate::cluster::control::View;
 use crate::cluster::provision::Refusals;
 use crate::status::condition::{find, set};
 use crate::status::{Condition, ConditionStatus, GatewayStatus, Status, condition_type, reason};
-use crate::translate::Programmer;
+use crate::translate::{FailureMode, Programmer, parameters};
 use crate::{ObjectKey, ObjectKind, Statuses};
 
 /// How long a Gateway counts as programmed while its proxies are out of sight or have not answered, after they last had
@@ -43,6 +44,13 @@ struct Known {
     complete: Option<Instant>,
 }
 
+/// What else is told: by the API server, and of captured Services.
+#[derive(Default)]
+pub(crate) struct Told {
+    pub(super) refusals: Refusals,
+    pub(super) phases: Phases,
+}
+
 /// What is to be said.
 #[derive(Default)]
 pub(super) struct Assembled {
@@ -65,7 +73,7 @@ impl Assembler {
         &mut self,
         view: &View,
         proxies: &[ProxyState],
-        refusals: &Refusals,
+        told: &Told,
         now: Instant,
     ) -> Assembled {
         let mut by_gateway: BTreeMap<&GatewayRef, Vec<&ProxyState>> = BTreeMap::new();
@@ -77,7 +85,7 @@ impl Assembler {
         let (mut held, mut again) = (BTreeSet::new(), None::<Instant>);
         for (key, status) in view.translation.statuses.of_kind(ObjectKind::Gateway) {
             let Status::Gateway(status) = &**status else { continue };
-            let name = GatewayRef::new(Role::Gateway, &*key.namespace, &*key.name);
+            let name = GatewayRef::new(role(view, key), &*key.namespace, &*key.name);
             let connected = by_gateway.get(&name).map(Vec::as_slice).unwrap_or_default();
             let of_gateway = listeners.get(&(&*key.namespace, &*key.name)).cloned().unwrap_or_default();
             let since = self.since;
@@ -107,7 +115,7 @@ impl Assembler {
         let is_enforced = |policy: &ObjectKey, at: &ObjectKey| self.policies.is_enforced(policy, at);
         let mut statuses = self.programmer.program(&view.translation, rejections, is_applied, is_enforced);
         for (key, answer) in &answers {
-            let refusal = refusals.get(key);
+            let refusal = told.refusals.get(key);
             if answer.is_complete() && refusal.is_none() {
                 continue;
             }
@@ -117,6 +125,7 @@ impl Assembler {
                 explain(gateway, answer, refusal);
             }
         }
+        captured(&mut statuses, &told.phases);
         Assembled { statuses, held, again }
     }
 
@@ -142,6 +151,49 @@ impl Assembler {
         }
         known.listeners = listeners;
         known
+    }
+}
+
+/// What the proxies of a Gateway do.
+fn role(view: &View, key: &ObjectKey) -> Role {
+    view.resources.gateways.get(&key.namespace, &key.name).map_or(Role::Gateway, |gateway| parameters::role(gateway))
+}
+
+/// Says where captured Services are. What speaks against capturing one has been said already.
+fn captured(statuses: &mut Statuses, phases: &Phases) {
+    let services: Vec<(ObjectKey, Arc<Status>)> = statuses
+        .of_kind(ObjectKind::Service)
+        .map(|(key, status)| (key.clone(), Arc::clone(status)))
+        .collect();
+    for (key, mut status) in services {
+        let Status::Service(service) = Arc::make_mut(&mut status) else { continue };
+        let Some(bound) = find(&mut service.conditions, condition_type::WAYPOINT_BOUND) else { continue };
+        let is_served = bound.status != ConditionStatus::False;
+        let (is_true, reason, message) = match phases.get(&key) {
+            Some(Phase::Captured { usable, pods, failure_mode }) if is_served => {
+                let without = match failure_mode {
+                    FailureMode::Open => "the pods, and nothing is enforced",
+                    FailureMode::Closed => "nothing",
+                };
+                let message = format!(
+                    "Clients are led to the waypoint ({usable} of {pods} pods ready); without a ready one to {without}. {} \
+                     NOT enforced on traffic to addresses of pods.",
+                    bound.message
+                );
+                (ConditionStatus::True, reason::CAPTURED, message)
+            }
+            Some(Phase::Pending(reason, what)) if is_served => {
+                (ConditionStatus::False, *reason, format!("{what} {}", bound.message))
+            }
+            Some(Phase::Releasing) => {
+                let message = format!("Clients are being led back to the pods. {}", bound.message);
+                (ConditionStatus::False, reason::RELEASING, message)
+            }
+            None if is_served => (ConditionStatus::Unknown, reason::PENDING, bound.message.to_string()),
+            _ => continue,
+        };
+        (bound.status, bound.reason, bound.message) = (is_true, reason, message.into());
+        statuses.0.insert(key, status);
     }
 }
 

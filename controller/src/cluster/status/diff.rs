@@ -21,6 +21,7 @@ const OURS: &[&str] = &[
     condition_type::PROGRAMMED,
     condition_type::RESOLVED_REFS,
     condition_type::SUPPORTED_VERSION,
+    condition_type::WAYPOINT_BOUND,
 ];
 
 /// The part of an object's status that is written.
@@ -48,6 +49,10 @@ pub(super) fn write(
     now: &str,
 ) -> Option<Write> {
     match shape(kind_shape) {
+        // Of a Service only a condition is ours, and it goes when nothing is said any more.
+        Shape::Own if matches!(kind_shape, Status::Service(_)) => {
+            own(desired.unwrap_or(kind_shape), observed, now)
+        }
         Shape::Own => own(desired?, observed, now),
         Shape::Shared(list) => shared(list, desired, observed, now),
     }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use config::xds::ProxyState;
 use tokio::time::Instant;
 
-use super::assemble::{Assembled, Assembler};
+use super::assemble::{Assembled, Assembler, Told};
 use crate::cluster::control::View;
-use crate::cluster::provision::Refusals;
+
 use crate::status::{ConditionStatus, Status, condition_type, reason};
 use crate::{ObjectKey, ObjectKind};
 
@@ -32,11 +32,11 @@ impl Said {
         &mut self,
         view: &View,
         proxies: &[ProxyState],
-        refusals: &Refusals,
+        told: &Told,
         foreign: &[String],
         now: Instant,
     ) -> BTreeSet<ObjectKey> {
-        let mut new = self.assembler.assemble(view, proxies, refusals, now);
+        let mut new = self.assembler.assemble(view, proxies, told, now);
         if !foreign.is_empty() {
             judge_versions(&mut new, foreign);
         }

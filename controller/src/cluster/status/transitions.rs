@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::status::condition_type;
+use crate::status::{condition_type, reason};
 
 /// A transition to tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +19,11 @@ const GOOD: &[&str] = &[
     condition_type::ENFORCED,
     condition_type::PROGRAMMED,
     condition_type::RESOLVED_REFS,
+    condition_type::WAYPOINT_BOUND,
 ];
+/// Reasons of what falls that are no news: an address takes a moment, and so does it to lead clients elsewhere.
+const EXPECTED: &[&str] =
+    &[reason::ADDRESS_NOT_ASSIGNED, reason::PENDING, reason::RELEASING, reason::NOT_CAPTURED, reason::OBSERVED];
 /// Types whose rising is.
 const BAD: &[&str] = &[condition_type::PARTIALLY_INVALID, condition_type::CONFLICTED];
 
@@ -71,9 +75,10 @@ fn compare(place: &str, old: Option<&Value>, new: Option<&Value>, found: &mut Ve
             || (BAD.contains(&r#type.as_str()) && status == "True");
         let is_programmed =
             place.is_empty() && r#type == condition_type::PROGRAMMED && status == "True" && was != "True";
-        let is_enforced = r#type == condition_type::ENFORCED && status == "True" && was != "True";
-        // Not news: an address takes a moment.
-        let is_news = text(&condition, "reason") != crate::status::reason::ADDRESS_NOT_ASSIGNED;
+        let is_enforced = [condition_type::ENFORCED, condition_type::WAYPOINT_BOUND].contains(&r#type.as_str())
+            && status == "True"
+            && was != "True";
+        let is_news = !EXPECTED.contains(&text(&condition, "reason").as_str());
         if (is_bad && is_news) || is_programmed || is_enforced {
             let message = format!("{place}{}", text(&condition, "message"));
             found.push(Transition { is_warning: is_bad, reason: text(&condition, "reason"), message });

@@ -13,11 +13,12 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::assemble::Assembled;
+use super::assemble::{Assembled, Told};
 use super::diff::{self, Write};
 use super::queue::{Queue, SPACING};
 use super::said::Said;
 use super::transitions::{Transition, transitions};
+use crate::cluster::capture::Phases;
 use crate::cluster::control::View;
 use crate::cluster::metrics::{Metrics, Outcome};
 use crate::cluster::provision::Refusals;
@@ -41,6 +42,7 @@ pub(crate) struct Writer {
     pub(crate) views: watch::Receiver<Option<Arc<View>>>,
     pub(crate) leads: watch::Receiver<bool>,
     pub(crate) refusals: watch::Receiver<Refusals>,
+    pub(crate) phases: watch::Receiver<Phases>,
     pub(crate) versions: Arc<Versions>,
     pub(crate) recorder: Recorder,
     pub(crate) metrics: Arc<Metrics>,
@@ -70,6 +72,7 @@ impl Writer {
                 Ok(()) = self.views.changed() => is_news = true,
                 Ok(()) = answers.changed() => is_news = true,
                 Ok(()) = self.refusals.changed() => is_news = true,
+                Ok(()) = self.phases.changed() => is_news = true,
                 Ok(()) = self.leads.changed() => {}
                 () = state.observed.notified() => {}
                 Some(done) = writes.join_next() => {
@@ -80,13 +83,21 @@ impl Writer {
                 () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
             }
             // What else happened meanwhile: it is looked at now, so nothing wakes us for it again.
-            let others = [self.views.has_changed(), answers.has_changed(), self.refusals.has_changed()];
+            let others = [
+                self.views.has_changed(),
+                answers.has_changed(),
+                self.refusals.has_changed(),
+                self.phases.has_changed(),
+            ];
             is_news |= others.iter().any(|has_changed| matches!(has_changed, Ok(true)));
             answers.mark_unchanged();
             let now = Instant::now();
             let touched = self.state.take_observed();
             let view = self.views.borrow_and_update().clone();
-            let refusals = self.refusals.borrow_and_update().clone();
+            let told = Told {
+                refusals: self.refusals.borrow_and_update().clone(),
+                phases: self.phases.borrow_and_update().clone(),
+            };
             let Some(view) = view.filter(|_| *self.leads.borrow_and_update()) else {
                 if is_news {
                     self.proxies();
@@ -102,7 +113,7 @@ impl Writer {
             if is_news || is_first || said.now.again.is_some_and(|again| again <= now) {
                 let foreign: Vec<String> =
                     self.versions.all().into_iter().filter(|v| !crate::features::knows(v)).collect();
-                queue.change(said.follow(&view, &self.proxies(), &refusals, &foreign, now), now);
+                queue.change(said.follow(&view, &self.proxies(), &told, &foreign, now), now);
             }
             let touched = if is_first { self.state.all_observed() } else { touched };
             queue.look(touched, now);
@@ -134,7 +145,10 @@ impl Writer {
                 queue.due.set(key, now + SPACING);
                 continue;
             }
-            let Some(observed) = self.state.observed(&key) else {
+            // Nothing was ever said of a Service whose status is not remembered.
+            let is_silent = key.kind == ObjectKind::Service && said.statuses.0.get(&key).is_some();
+            let observed = self.state.observed(&key).or_else(|| is_silent.then(Observed::default));
+            let Some(observed) = observed else {
                 queue.forget(&key);
                 continue;
             };
@@ -219,6 +233,9 @@ fn compare(key: &ObjectKey, said: &Assembled, observed: &Observed) -> Option<(Wr
 fn empty(kind: ObjectKind) -> Option<Status> {
     if kind.route().is_some() {
         return Some(Status::Route(Default::default()));
+    }
+    if kind == ObjectKind::Service {
+        return Some(Status::Service(Default::default()));
     }
     kind.is_policy().then(|| Status::Policy(Default::default()))
 }

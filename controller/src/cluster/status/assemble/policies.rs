@@ -10,6 +10,7 @@ use config::{Generation, Key, Kind, Resource};
 use super::Answer;
 use crate::cluster::control::View;
 use crate::status::Status;
+use crate::translate::Plans;
 use crate::{ObjectKey, ObjectKind};
 
 /// Remembers what must have been answered.
@@ -51,7 +52,7 @@ impl Policies {
             });
             for ancestor in ancestors(status) {
                 if !known.complete.contains(&ancestor)
-                    && Answer::of(&connected(&ancestor, proxies), known.needed).is_complete()
+                    && Answer::of(&connected(&ancestor, proxies, &view.translation.plans), known.needed).is_complete()
                 {
                     known.complete.insert(ancestor);
                 }
@@ -83,13 +84,12 @@ fn ancestors(status: &Status) -> impl Iterator<Item = ObjectKey> {
 fn connected<'a>(
     ancestor: &ObjectKey,
     proxies: &BTreeMap<&GatewayRef, Vec<&'a ProxyState>>,
+    plans: &Plans,
 ) -> Vec<&'a ProxyState> {
     if ancestor.kind == ObjectKind::Gateway {
-        let name = GatewayRef::new(Role::Gateway, &*ancestor.namespace, &*ancestor.name);
-        return proxies.get(&name).cloned().unwrap_or_default();
+        let of = |role| proxies.get(&GatewayRef::new(role, &*ancestor.namespace, &*ancestor.name)).cloned();
+        return of(Role::Gateway).or_else(|| of(Role::Waypoint)).unwrap_or_default();
     }
-    let waypoints = proxies
-        .iter()
-        .filter(|(gateway, _)| gateway.role == Role::Waypoint && gateway.namespace == *ancestor.namespace);
-    waypoints.flat_map(|(_, proxies)| proxies.iter().copied()).collect()
+    let Some((namespace, name)) = plans.get(ancestor).map(|plan| &plan.waypoint) else { return Vec::new() };
+    proxies.get(&GatewayRef::new(Role::Waypoint, &**namespace, &**name)).cloned().unwrap_or_default()
 }

@@ -57,7 +57,7 @@ fn say(
     view: &View,
     proxies: &[ProxyState],
 ) -> (ConditionStatus, &'static str, String) {
-    programmed(&assembler.assemble(view, proxies, &Refusals::new(), Instant::now()))
+    programmed(&assembler.assemble(view, proxies, &Told::default(), Instant::now()))
 }
 
 #[test]
@@ -99,8 +99,9 @@ fn a_refused_listener_is_said_with_its_reason() {
 fn what_the_api_server_refused_is_said() {
     let key = ObjectKey::new(ObjectKind::Gateway, "n", "edge");
     let refusals = Refusals::from([(key, "Deployment cannot be made: quota".to_owned())]);
+    let told = Told { refusals, ..Told::default() };
     let answered = [proxy("a", Some(10), &[])];
-    let said = Assembler::default().assemble(&view(1, 10), &answered, &refusals, Instant::now());
+    let said = Assembler::default().assemble(&view(1, 10), &answered, &told, Instant::now());
     assert_eq!(
         programmed(&said),
         (ConditionStatus::False, reason::NO_RESOURCES, "Deployment cannot be made: quota".into())
@@ -112,7 +113,7 @@ fn proxies_out_of_sight_for_a_moment_change_nothing() {
     let (mut assembler, view, now) = (Assembler::default(), view(1, 10), Instant::now());
     assembler.begin(now);
     let look = |assembler: &mut Assembler, proxies: &[ProxyState], at| {
-        let said = assembler.assemble(&view, proxies, &Refusals::new(), at);
+        let said = assembler.assemble(&view, proxies, &Told::default(), at);
         (!said.held.is_empty(), said.again)
     };
     // A new leader has not met them yet.
@@ -144,7 +145,7 @@ fn a_policy_is_enforced_once_all_proxies_have_answered_what_it_says_now() {
     };
     let mut assembler = Assembler::default();
     let mut enforced = |view: &View, proxies: &[ProxyState]| {
-        let assembled = assembler.assemble(view, proxies, &Refusals::new(), Instant::now());
+        let assembled = assembler.assemble(view, proxies, &Told::default(), Instant::now());
         let key = ObjectKey::new(ObjectKind::SecurityPolicy, "n", "p");
         let Status::Policy(policy) = &*assembled.statuses.0[&key] else { panic!() };
         let conditions = &policy.ancestors[0].conditions;

@@ -32,6 +32,7 @@ fn gateway(routes: i32) -> Status {
             attached_routes: routes,
             supported_kinds: Vec::new(),
             conditions: vec![condition(ConditionStatus::True)],
+            is_capture: false,
         }],
     })
 }

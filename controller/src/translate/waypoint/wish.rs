@@ -1,0 +1,87 @@
+//! What labels ask for: which waypoint a Service has, and when it is captured.
+
+use crate::api::{Namespace, Service};
+use crate::resources::{Named, Resources};
+
+/// On a namespace or a Service: the Gateway that is its waypoint, `auto` for one that is made for the namespace, or `none`.
+/// The Service's label wins, and captures that Service whether or not anything is attached to it.
+pub(crate) const USE_WAYPOINT: &str = "fairway.dev/use-waypoint";
+/// Beside it: the namespace of that Gateway; default: its own.
+const USE_WAYPOINT_NAMESPACE: &str = "fairway.dev/use-waypoint-namespace";
+/// On a namespace: `attached` (the default) captures Services that a route or policy is attached to, `all` every Service,
+/// `observe` none, and says what would be. On a Service: `observe`.
+const CAPTURE: &str = "fairway.dev/capture";
+/// On a Service that is reachable from outside through ports of nodes or a load balancer: capture it all the same.
+const CAPTURE_EXTERNAL: &str = "fairway.dev/capture-external";
+/// On the headless Service that holds the endpoints of a captured one: its name.
+pub(crate) const SHADOW_OF: &str = "fairway.dev/shadow-of";
+/// On a Service while its traffic goes through a waypoint; the controller writes it, and what manages EndpointSlices copies
+/// it onto them.
+pub(crate) const CAPTURED: &str = "fairway.dev/captured";
+
+/// The name of the waypoint that is made for a namespace.
+pub(crate) const AUTO_NAME: &str = "waypoint";
+
+/// Which waypoint a Service has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wish {
+    /// Of the waypoint's Gateway.
+    pub(crate) namespace: Box<str>,
+    /// Of the waypoint's Gateway.
+    pub(crate) name: Box<str>,
+    pub(crate) extent: Extent,
+}
+
+/// When a Service is captured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// When a route or policy is attached to it.
+    Attached,
+    Always,
+    /// Never: it is only said what would be.
+    Observe,
+}
+
+/// What a Service and its namespace ask for.
+pub(crate) fn wish(service: &Service, resources: &Resources) -> Option<Wish> {
+    // Its own endpoints are what it is for.
+    if service.label(SHADOW_OF).is_some() {
+        return None;
+    }
+    let namespace: Option<&Namespace> = resources.namespaces.get("", service.namespace()).map(AsRef::as_ref);
+    let of_service = service.label(USE_WAYPOINT);
+    let of_namespace = || namespace?.label(USE_WAYPOINT);
+    let waypoint =
+        of_service.or_else(of_namespace).filter(|waypoint| !waypoint.is_empty() && *waypoint != "none")?;
+    let elsewhere = match of_service {
+        Some(_) => service.label(USE_WAYPOINT_NAMESPACE),
+        None => namespace.and_then(|namespace| namespace.label(USE_WAYPOINT_NAMESPACE)),
+    };
+    let mode = namespace.and_then(|namespace| namespace.label(CAPTURE));
+    let extent = match (service.label(CAPTURE), mode) {
+        (Some("observe"), _) | (None, Some("observe")) => Extent::Observe,
+        (_, Some("all")) => Extent::Always,
+        _ if of_service.is_some() => Extent::Always,
+        _ => Extent::Attached,
+    };
+    // One that is made for a namespace is in that namespace.
+    let is_auto = waypoint == "auto";
+    let namespace = elsewhere.filter(|_| !is_auto).unwrap_or_else(|| service.namespace());
+    Some(Wish {
+        namespace: namespace.into(),
+        name: if is_auto { AUTO_NAME } else { waypoint }.into(),
+        extent,
+    })
+}
+
+/// Whether capturing a Service is wanted although it is reachable from outside.
+pub(crate) fn captures_external(service: &Service) -> bool {
+    service.label(CAPTURE_EXTERNAL) == Some("true")
+}
+
+/// The namespaces in which something asks for a waypoint that is made for them.
+pub(crate) fn auto_namespaces(resources: &Resources) -> std::collections::BTreeSet<&str> {
+    let of_namespaces = resources.namespaces.iter().filter(|namespace| namespace.label(USE_WAYPOINT) == Some("auto"));
+    let of_services = resources.services.iter().filter(|service| service.label(USE_WAYPOINT) == Some("auto"));
+    of_namespaces.map(|namespace| namespace.name()).chain(of_services.map(|service| service.namespace())).collect()
+}
