@@ -60,7 +60,7 @@ pub const SUPPORTED_FEATURES: &[Feature] = &[
 ];
 
 /// What waypoints implement, likewise; an XMesh names it (GEP-3949).
-pub const MESH_FEATURES: &[Feature] = &[
+pub(crate) const MESH_FEATURES: &[Feature] = &[
     feature("Mesh"),
     feature("MeshClusterIPMatching"),
     feature("MeshHTTPRouteBackendRequestHeaderModification"),

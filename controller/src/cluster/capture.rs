@@ -4,6 +4,7 @@
 //! remembered that could not be learnt again, but how long something has been waited for.
 
 mod auto;
+mod finalize;
 mod objects;
 mod pods;
 mod probe;
@@ -87,9 +88,11 @@ impl Steerer {
     pub(crate) async fn run(mut self) {
         let mut mind = Mind::default();
         let mut autos = auto::Autos::default();
+        let mut finalizers = finalize::Finalizers::default();
         let mut answers = self.hub.changes();
         loop {
-            let next = mind.kept.values().filter_map(|kept| kept.again).chain(mind.probe).chain(autos.again).min();
+            let next = mind.kept.values().filter_map(|kept| kept.again);
+            let next = next.chain(mind.probe).chain(autos.again).chain(finalizers.again).min();
             tokio::select! {
                 Ok(()) = self.views.changed() => {}
                 Ok(()) = answers.changed() => {}
@@ -100,11 +103,13 @@ impl Steerer {
             let view = self.views.borrow_and_update().clone();
             let Some(view) = view.filter(|_| *self.leads.borrow_and_update()) else {
                 (mind, autos) = (Mind::default(), auto::Autos::default());
+                finalizers = finalize::Finalizers::default();
                 self.phases.send_if_modified(|phases| !std::mem::take(phases).is_empty());
                 continue;
             };
             autos.round(&self, &view).await;
             self.round(&view, &mut mind).await;
+            finalizers.round(&self, &view).await;
         }
     }
 

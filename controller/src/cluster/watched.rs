@@ -114,7 +114,7 @@ impl<'de, T: Watchable> Deserialize<'de> for Watched<T> {
 
 /// Takes off what is never read; returns what a watch needs.
 fn slim_metadata(metadata: &mut Map<String, Value>) -> ObjectMeta {
-    for unused in ["managedFields", "ownerReferences", "finalizers", "selfLink", "generateName"] {
+    for unused in ["managedFields", "ownerReferences", "selfLink", "generateName"] {
         metadata.remove(unused);
     }
     if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {

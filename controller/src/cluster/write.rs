@@ -17,12 +17,14 @@ const PLURALS: &[(&str, &str)] = &[
     ("Deployment", "deployments"),
     ("GatewayClass", "gatewayclasses"),
     ("HorizontalPodAutoscaler", "horizontalpodautoscalers"),
+    ("MutatingAdmissionPolicy", "mutatingadmissionpolicies"),
     ("PodDisruptionBudget", "poddisruptionbudgets"),
     ("RoleBinding", "rolebindings"),
     ("Secret", "secrets"),
     ("SecurityPolicy", "securitypolicies"),
     ("Service", "services"),
     ("ServiceAccount", "serviceaccounts"),
+    ("ValidatingAdmissionPolicy", "validatingadmissionpolicies"),
     ("XMesh", "xmeshes"),
 ];
 

@@ -153,6 +153,12 @@ impl Slices {
         Some((namespace.into(), name.into()))
     }
 
+    /// Whether a waypoint has, or had, to do with a Service.
+    pub(crate) fn is_led(&self, service: &ObjectKey) -> bool {
+        let slices = self.by_service.get(service);
+        slices.is_some_and(|slices| !slices.own().is_empty() || !slices.shadow().is_empty())
+    }
+
     /// Whether somebody else than Kubernetes writes EndpointSlices of a Service.
     pub(crate) fn has_foreign(&self, service: &ObjectKey) -> bool {
         let theirs = self.by_service.get(service).map(|slices| slices.theirs.as_slice()).unwrap_or_default();

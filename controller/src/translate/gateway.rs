@@ -98,7 +98,9 @@ impl<'a> Draft<'a> {
 
     /// Whether proxies are told to open a listener.
     pub(crate) fn is_live(&self, listener: &ListenerDraft<'_>) -> bool {
-        self.is_accepted() && !self.is_unbindable && listener.is_usable()
+        // One that is being deleted lets its Services go.
+        let is_going = listener.is_capture() && self.object.metadata.deletion_timestamp.is_some();
+        self.is_accepted() && !self.is_unbindable && listener.is_usable() && !is_going
     }
 }
 

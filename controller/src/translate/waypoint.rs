@@ -351,10 +351,10 @@ impl Capture {
     }
 }
 
-/// Whether something of it is still in the cluster: its label, or slices that lead to a waypoint.
+/// Whether something of it is still in the cluster: its label, slices that lead to a waypoint, or a shadow.
 fn is_bound(service: &Service, around: &Around<'_>) -> bool {
     let key = ObjectKey::new(ObjectKind::Service, service.namespace(), service.name());
-    around.options.is_cluster && (service.label(CAPTURED).is_some() || around.slices.waypoint(&key).is_some())
+    around.options.is_cluster && (service.label(CAPTURED).is_some() || around.slices.is_led(&key))
 }
 
 /// Reason and message why a Service is not captured although it is asked for.
@@ -381,7 +381,7 @@ fn refusal(service: &Service, wish: &Wish, around: &Around<'_>) -> Option<(&'sta
     let labels = labels.and_then(|namespace| namespace.metadata.labels.as_ref());
     let mut live = gateway.listeners.iter().filter(|listener| listener.is_live).peekable();
     if live.peek().is_none() {
-        let message = format!("Gateway {namespace}/{name} is not accepted: see its status.");
+        let message = format!("Gateway {namespace}/{name} is not accepted, or is being deleted: see its status.");
         return Some((reason::NO_WAYPOINT, message));
     }
     if !live.any(|listener| listener.namespaces.allow(namespace, service.namespace(), labels)) {

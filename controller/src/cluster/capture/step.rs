@@ -24,7 +24,7 @@ const GRACE: Duration = Duration::from_secs(10);
 const LOWERED: Duration = Duration::from_secs(1);
 /// How long Kubernetes has to write its slices before it is made to again.
 const SYNC: Duration = Duration::from_secs(3);
-/// How long pods that do not answer, and a shadow that is not complete, are waited for.
+/// How long pods that do not answer are waited for.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What is seen of a Service.
@@ -121,7 +121,8 @@ fn capture(seen: &Seen<'_>, memory: &mut Memory) -> Step {
         writes.push(Write::Apply(objects::shadow(seen.service)));
     }
     let is_labelled = seen.service.label(CAPTURED).is_some();
-    if !is_labelled && !is_shadow_complete(seen) && waited < PATIENCE {
+    // Without it the waypoint would know no endpoints, and ports that it does not serve would lead nowhere.
+    if !is_labelled && !is_shadow_complete(seen) {
         let phase = pending("Waiting for the endpoints of its shadow.".to_owned());
         return Step { writes, phase, again: Some(PATIENCE) };
     }

@@ -52,7 +52,7 @@ impl Queue {
 
     /// These are to be compared.
     pub(super) fn look(&mut self, keys: impl IntoIterator<Item = ObjectKey>, now: Instant) {
-        for key in keys.into_iter().filter(|key| key.kind != ObjectKind::Service) {
+        for key in keys {
             self.due.add(key, now);
         }
     }
