@@ -16,6 +16,7 @@ pub(crate) fn route_of(resource: &Resource) -> Option<&HttpRoute> {
         | Resource::Endpoints(_)
         | Resource::SecurityPolicy(_)
         | Resource::BackendTrafficPolicy(_)
+        | Resource::Workload(_)
         | Resource::Listener(_) => None,
     }
 }
@@ -33,6 +34,7 @@ pub(crate) fn stream_of(resource: &Resource) -> Option<&StreamRoute> {
         | Resource::Endpoints(_)
         | Resource::SecurityPolicy(_)
         | Resource::BackendTrafficPolicy(_)
+        | Resource::Workload(_)
         | Resource::Listener(_) => None,
     }
 }

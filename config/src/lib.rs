@@ -27,6 +27,7 @@ pub mod snapshot;
 pub mod sorted;
 pub mod source;
 mod update;
+mod workload;
 pub mod xds;
 
 pub use accept::accept;
@@ -46,3 +47,4 @@ pub use route::{
     WeightedBackend,
 };
 pub use update::{Rejection, Resources, Severity, Update};
+pub use workload::Workload;

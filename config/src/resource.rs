@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{
     Backend, BackendTrafficPolicy, Certificate, Endpoints, HttpRoute, Listener, Material, SecurityPolicy,
-    StreamRoute,
+    StreamRoute, Workload,
 };
 
 /// The kind of a resource; the order is the order in which a proxy wants to learn them.
@@ -29,6 +29,8 @@ pub enum Kind {
     SecurityPolicy,
     /// A BackendTrafficPolicy.
     BackendTrafficPolicy,
+    /// A pod, by its addresses: before listeners, so that the first caller is known.
+    Workload,
     /// A port to listen on.
     Listener,
     /// An HTTPRoute.
@@ -55,6 +57,7 @@ impl Kind {
             Self::Endpoints => "Endpoints",
             Self::SecurityPolicy => "SecurityPolicy",
             Self::BackendTrafficPolicy => "BackendTrafficPolicy",
+            Self::Workload => "Workload",
             Self::Listener => "Listener",
             Self::HttpRoute => "HttpRoute",
             Self::GrpcRoute => "GrpcRoute",
@@ -131,6 +134,7 @@ impl FromStr for Key {
             Kind::Endpoints,
             Kind::SecurityPolicy,
             Kind::BackendTrafficPolicy,
+            Kind::Workload,
             Kind::Listener,
             Kind::HttpRoute,
             Kind::GrpcRoute,
@@ -186,6 +190,8 @@ pub enum Resource {
     SecurityPolicy(Box<SecurityPolicy>),
     /// See [`BackendTrafficPolicy`].
     BackendTrafficPolicy(Box<BackendTrafficPolicy>),
+    /// See [`Workload`].
+    Workload(Workload),
     /// See [`Listener`].
     Listener(Listener),
     /// See [`HttpRoute`].
@@ -212,6 +218,7 @@ impl Resource {
             Self::Endpoints(_) => Kind::Endpoints,
             Self::SecurityPolicy(_) => Kind::SecurityPolicy,
             Self::BackendTrafficPolicy(_) => Kind::BackendTrafficPolicy,
+            Self::Workload(_) => Kind::Workload,
             Self::Listener(_) => Kind::Listener,
             Self::HttpRoute(_) => Kind::HttpRoute,
             Self::GrpcRoute(_) => Kind::GrpcRoute,
@@ -235,6 +242,7 @@ impl Resource {
             | Self::Endpoints(_)
             | Self::SecurityPolicy(_)
             | Self::BackendTrafficPolicy(_)
+            | Self::Workload(_)
             | Self::Listener(_)
             | Self::HttpRoute(_)
             | Self::GrpcRoute(_)

@@ -2,6 +2,7 @@
 //! where that has more fields: a field we do not know cannot be refused.
 
 mod listener_set;
+mod pod;
 mod stream_route;
 
 pub use crate::backend_traffic_policy::BackendTrafficPolicy;
@@ -19,4 +20,5 @@ pub use gateway_api::referencegrants::ReferenceGrant;
 pub use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
 pub use k8s_openapi::api::discovery::v1::EndpointSlice;
 pub use listener_set::{ListenerSet, ListenerSetSpec};
+pub use pod::{Pod, PodIp, PodSpec, PodStatus};
 pub use stream_route::{TcpRoute, UdpRoute};

@@ -32,7 +32,7 @@ const GATEWAY: &str = "gateway.networking.k8s.io";
 /// In the whole cluster.
 #[must_use]
 pub fn cluster_rules() -> Vec<Rule> {
-    // What is watched: neither Secrets nor ConfigMaps are.
+    // What is watched: neither Secrets nor ConfigMaps are. Pods, because a waypoint tells who calls by the address.
     let mut rules: Vec<Rule> = Vec::new();
     for kind in WATCHED {
         let (group, plural) = (kind.resource)();
@@ -149,6 +149,9 @@ mod tests {
         "/namespaces get",
         "/namespaces list",
         "/namespaces watch",
+        "/pods get",
+        "/pods list",
+        "/pods watch",
         "/serviceaccounts create",
         "/serviceaccounts delete",
         "/serviceaccounts patch",

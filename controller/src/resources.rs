@@ -182,6 +182,8 @@ kinds! {
     Service = "Service" of "v1", services, namespaced: true;
     /// EndpointSlice.
     EndpointSlice = "EndpointSlice" of "discovery.k8s.io/v1", endpoint_slices, namespaced: true;
+    /// Pod.
+    Pod = "Pod" of "v1", pods, namespaced: true;
     /// Secret.
     Secret = "Secret" of "v1", secrets, namespaced: true;
     /// ConfigMap.
@@ -214,6 +216,7 @@ impl ObjectKind {
             | Self::SecurityPolicy
             | Self::Service
             | Self::EndpointSlice
+            | Self::Pod
             | Self::Secret
             | Self::ConfigMap
             | Self::Namespace

@@ -41,6 +41,7 @@ mod stream_route;
 mod tls;
 mod usage;
 mod waypoint;
+mod workloads;
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -74,6 +75,7 @@ pub(crate) use parameters::WAYPOINT_CLASS;
 pub(crate) use waypoint::{AUTO_NAME, CAPTURED, FailureMode, Plan, Plans, SHADOW_OF, auto_namespaces};
 #[cfg(test)]
 pub(crate) use waypoint::Port;
+use workloads::Workloads;
 
 /// What the environment decides.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -140,6 +142,7 @@ pub struct Translator {
     policies: Policies,
     rollouts: Rollouts,
     slices: Slices,
+    workloads: Workloads,
     http_routes: route::Memory<HttpRoute>,
     grpc_routes: route::Memory<GrpcRoute>,
     tls_routes: route::Memory<TlsRoute>,
@@ -170,6 +173,8 @@ impl Translator {
         let moved_slices = slices.follow(&then.endpoint_slices, &resources.endpoint_slices);
         let around = Around { now: resources, options, gateways, attached, slices };
         capture.follow(then, (&moved, &moved_slices), &around, &mut news);
+
+        self.workloads.follow(&then.pods, &resources.pods, capture.is_any(), &mut common.said);
 
         // What they lead to.
         let judged = policies.follow(then, resources, &mut common.said);

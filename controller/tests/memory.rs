@@ -393,6 +393,7 @@ fn variants() -> Vec<Vec<Option<Value>>> {
     all.extend(traffics());
     all.extend(securities());
     all.extend(waypoints());
+    all.extend(pods());
     all.extend([
         vec![
             None,
@@ -420,6 +421,31 @@ fn variants() -> Vec<Vec<Option<Value>>> {
         vec![None, Some(grant("HTTPRoute", "infra")), Some(grant("GRPCRoute", "infra"))],
     ]);
     all
+}
+
+/// Pods that come, go and claim each other's addresses.
+fn pods() -> Vec<Vec<Option<Value>>> {
+    let pod = |name: &str, created: &str, phase: &str, addresses: &[&str]| {
+        let addresses: Vec<Value> = addresses.iter().map(|ip| json!({"ip": ip})).collect();
+        Some(json!({"kind": "Pod",
+            "metadata": {"name": name, "namespace": "web", "uid": format!("{name}-{created}"), "creationTimestamp": created},
+            "spec": {"serviceAccountName": name}, "status": {"phase": phase, "podIPs": addresses}}))
+    };
+    vec![
+        vec![
+            None,
+            pod("p", EARLY, "Running", &["10.1.0.1"]),
+            pod("p", LATE, "Running", &["10.1.0.1", "fd00::1"]),
+            pod("p", LATE, "Succeeded", &["10.1.0.1"]),
+        ],
+        vec![
+            None,
+            pod("q", EARLY, "Running", &["10.1.0.1"]),
+            pod("q", LATE, "Running", &["10.1.0.2", "fd00::1"]),
+            pod("q", EARLY, "Pending", &[]),
+        ],
+        vec![None, pod("r", EARLY, "Running", &["10.1.0.1", "10.1.0.2"])],
+    ]
 }
 
 fn certificate() -> (String, String) {

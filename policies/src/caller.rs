@@ -110,6 +110,18 @@ pub enum Assurance {
     Certificate,
 }
 
+impl Assurance {
+    /// As policies and logs write it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Network => "Network",
+            Self::Token => "Token",
+            Self::Certificate => "Certificate",
+        }
+    }
+}
+
 /// A verified token.
 #[derive(Clone)]
 pub struct Token {

@@ -41,6 +41,7 @@ fn record<'a>(
         user_agent: Some("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
         denied_by: None,
         would_deny: &[],
+        source: None,
     }
 }
 

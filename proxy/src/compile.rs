@@ -20,6 +20,7 @@ use config::{Rejection, Update};
 use crate::snapshot::{Clusters, Snapshot};
 use crate::store::Store;
 use crate::telemetry::Telemetry;
+use crate::workloads::Workloads;
 use attached::AttachedPolicies;
 use port::{Attachments, Changed, Ports};
 use problems::Problems;
@@ -52,6 +53,7 @@ pub struct Compiler {
     routes: Routes,
     streams: Streams,
     ports: Ports,
+    workloads: Workloads,
     problems: Problems,
 }
 
@@ -74,6 +76,7 @@ impl Compiler {
             routes: Routes::default(),
             streams: Streams::default(),
             ports: Ports::default(),
+            workloads: Workloads::default(),
             problems: Problems::default(),
         }
     }
@@ -102,8 +105,11 @@ impl Compiler {
             routes,
             streams,
             ports,
+            workloads,
             problems,
         } = self;
+        workloads.compile(&dirty, store);
+        telemetry.knows(workloads.len());
         // In the order in which one is made of the other.
         let backends = backend::compile([clusters, udp_clusters], &dirty, store, telemetry, problems);
         let moved = attached.compile(&dirty, &backends, (store, clusters, kept), problems);
@@ -117,6 +123,7 @@ impl Compiler {
             ports: ports.ports().clone(),
             clusters: clusters.clone(),
             udp_clusters: udp_clusters.clone(),
+            workloads: workloads.clone(),
         };
         (snapshot, problems.list())
     }

@@ -239,6 +239,7 @@ impl RequestContext {
             user_agent: sent.user_agent.as_ref().and_then(|agent| agent.to_str().ok()),
             denied_by: self.policy.denied_by.as_deref(),
             would_deny: &self.policy.would_deny,
+            source: self.policy.caller.peer.as_ref().and_then(|peer| peer.workload.as_ref()),
         });
     }
 }

@@ -14,6 +14,7 @@ mod forward;
 pub(crate) mod head;
 mod listener;
 mod respond;
+mod source;
 
 use std::pin::Pin;
 use std::sync::Arc;

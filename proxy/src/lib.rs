@@ -51,6 +51,7 @@ mod traffic;
 mod untold;
 pub mod upstream;
 mod workers;
+mod workloads;
 
 pub use run::{Options, Proxy};
 pub use workers::Workers;

@@ -49,6 +49,8 @@ pub struct ListenerTable {
     /// The host name its port knows it by, without `*.`; empty: any.
     pub(crate) host: Box<str>,
     pub(crate) name: Arc<str>,
+    /// It serves a Service inside the cluster: who shows nothing better is known by the address he comes from.
+    pub(crate) is_by_address: bool,
     /// Who must have verified the client of a connection that carries its requests.
     pub(crate) trust: Option<Trust>,
     /// What its requests show to backends.

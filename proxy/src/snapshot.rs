@@ -13,6 +13,7 @@ use crate::stream::StreamTable;
 use crate::tls::TlsTable;
 use crate::traffic::Traffic;
 use crate::upstream::Cluster;
+use crate::workloads::Workloads;
 
 /// Everything a request needs. A request loads it once and keeps it.
 #[derive(Debug, Default)]
@@ -25,6 +26,8 @@ pub struct Snapshot {
     pub clusters: Clusters,
     /// Every backend that takes datagrams.
     pub udp_clusters: Clusters,
+    /// Who is behind an address.
+    pub(crate) workloads: Workloads,
 }
 
 /// What a socket carries. A number may be a port of both.
@@ -126,6 +129,13 @@ impl policies::Lookup for Clusters {
 
     fn offload(&self) -> Arc<dyn policies::Offload> {
         crate::offload::shared()
+    }
+}
+
+impl Port {
+    /// Whether it tells its callers apart by the address they come from.
+    pub(crate) fn is_by_address(&self) -> bool {
+        self.listeners.iter().any(|(_, scope)| matches!(scope, Scope::Service(_)))
     }
 }
 

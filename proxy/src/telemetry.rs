@@ -18,6 +18,7 @@ mod stats;
 mod streams;
 mod trace;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use config::load::{Counters, Counts};
@@ -59,6 +60,8 @@ pub struct Telemetry {
     backends: Retained<BackendRef, BackendStats>,
     listeners: Retained<String, ListenerStats>,
     config: ConfigStats,
+    /// How many pods are known by their addresses.
+    workloads: AtomicUsize,
     /// Set where configuration comes from a controller.
     controller: OnceLock<watch::Receiver<ClientState>>,
     /// Set once a proxy runs.
@@ -126,6 +129,11 @@ impl Telemetry {
         if update.is_multiple_of(SWEEP_EVERY) {
             self.sweep();
         }
+    }
+
+    /// Shows how many pods are known by their addresses.
+    pub(crate) fn knows(&self, workloads: usize) {
+        self.workloads.store(workloads, Ordering::Relaxed);
     }
 
     /// Shows how the role and its controller get on. The first call holds.

@@ -44,6 +44,7 @@ impl Role {
             | Resource::BackendTrafficPolicy(_)
             | Resource::Secret(_)
             | Resource::ConfigMap(_) => true,
+            Resource::Workload(_) => self == Self::Waypoint,
             Resource::Backend(_) | Resource::Endpoints(_) => false,
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! A gateway sees the listeners of its own Gateway and the routes attached to it; a waypoint the listeners of the Services
 //! it stands in front of and the routes attached to those. Both see what these need: certificates, backends
-//! (mirrors' too) and their endpoints. Nothing else, so a proxy that is taken over gives away one Gateway's secrets only.
+//! (mirrors' too) and their endpoints; and waypoints every workload, since a call may come from anywhere. Nothing else, so a
+//! proxy that is taken over gives away one Gateway's secrets only.
 //!
 //! It works on changes: what a change of one resource costs does not depend on how many there are.
 
@@ -26,6 +27,8 @@ pub struct Scopes {
     /// Where each listener and route is seen.
     roots: HashMap<Key, BTreeSet<GatewayRef>>,
     shares: HashMap<GatewayRef, Share>,
+    /// What every waypoint sees, kept once for all of them.
+    workloads: HashMap<Key, Arc<Resource>>,
 }
 
 impl Scopes {
@@ -57,33 +60,82 @@ impl Scopes {
                 self.shares.insert(place.clone(), Share::default());
             }
         }
-        let mut changes = BTreeMap::new();
+        let (mut changes, mut of_waypoints) = (BTreeMap::new(), Vec::new());
         // O(places × changed keys), each a look-up in a hash map.
         for (place, share) in &mut self.shares {
+            let was_there = !share.uses.is_empty();
             let change = share.take(moved.get(place).map_or(&[], Vec::as_slice), update, all);
+            if place.role == Role::Waypoint {
+                of_waypoints.push((place.clone(), (was_there, !share.uses.is_empty())));
+            }
             if !change.is_empty() {
                 changes.insert(place.clone(), change);
             }
         }
         self.shares.retain(|_, share| !share.uses.is_empty());
+        self.take_workloads(of_waypoints, update, &mut changes);
         changes
+    }
+
+    /// What waypoints are told of workloads: one that comes is told all, one that stays what changed. `of`: whether a place
+    /// was there before, and is there now.
+    fn take_workloads(
+        &mut self,
+        of: Vec<(GatewayRef, (bool, bool))>,
+        update: &Update,
+        changes: &mut BTreeMap<GatewayRef, Change>,
+    ) {
+        let is_workload = |key: &Key| key.kind == Kind::Workload;
+        let gone = update.removes.iter().filter(|key| is_workload(key) && self.workloads.contains_key(key));
+        let mut news: Change = gone.map(|key| (key.clone(), None)).collect();
+        let upserts = update.upserts.iter().filter(|(key, _)| is_workload(key));
+        news.extend(upserts.map(|(key, resource)| (key.clone(), Some(Arc::clone(resource)))));
+        for (place, _) in of.iter().filter(|(_, (was_there, is_there))| *was_there && !is_there) {
+            let had = self.workloads.keys().map(|key| (key.clone(), None));
+            changes.entry(place.clone()).or_default().extend(had);
+        }
+        for (key, resource) in &news {
+            match resource {
+                Some(resource) => drop(self.workloads.insert(key.clone(), Arc::clone(resource))),
+                None => drop(self.workloads.remove(key)),
+            }
+        }
+        for (place, (was_there, _)) in of.into_iter().filter(|(_, (_, is_there))| *is_there) {
+            let change = changes.entry(place).or_default();
+            if was_there {
+                change.extend(news.clone());
+            } else {
+                let all = self.workloads.iter();
+                change.extend(all.map(|(key, resource)| (key.clone(), Some(Arc::clone(resource)))));
+            }
+        }
+        changes.retain(|_, change| !change.is_empty());
+    }
+
+    /// The workloads that a place sees, if it is there: all, or none.
+    fn workloads(&self, place: &GatewayRef) -> Option<&HashMap<Key, Arc<Resource>>> {
+        let is_there = place.role == Role::Waypoint && self.shares.contains_key(place);
+        is_there.then_some(&self.workloads)
     }
 
     /// All that a place sees, in no order.
     pub fn seen(&self, place: &GatewayRef) -> impl Iterator<Item = (&Key, &Arc<Resource>)> {
-        self.shares.get(place).into_iter().flat_map(|share| &share.seen)
+        let own = self.shares.get(place).into_iter().flat_map(|share| &share.seen);
+        own.chain(self.workloads(place).into_iter().flatten())
     }
 
     /// How many resources a place sees.
     #[must_use]
     pub fn count(&self, place: &GatewayRef) -> usize {
-        self.shares.get(place).map_or(0, |share| share.seen.len())
+        let own = self.shares.get(place).map_or(0, |share| share.seen.len());
+        own + self.workloads(place).map_or(0, HashMap::len)
     }
 
     /// Whether a place sees a key.
     #[must_use]
     pub fn sees(&self, place: &GatewayRef, key: &Key) -> bool {
         self.shares.get(place).is_some_and(|share| share.seen.contains_key(key))
+            || self.workloads(place).is_some_and(|workloads| workloads.contains_key(key))
     }
 }
 
@@ -177,7 +229,7 @@ impl Walk<'_> {
     }
 }
 
-/// Where a listener or route is seen. Other resources are seen by whoever needs them.
+/// Where a listener or route is seen. Other resources are seen by whoever needs them, workloads by all waypoints.
 fn places(key: &Key, resource: &Resource) -> BTreeSet<GatewayRef> {
     match resource {
         Resource::Listener(listener) => match &listener.scope {
@@ -196,7 +248,8 @@ fn places(key: &Key, resource: &Resource) -> BTreeSet<GatewayRef> {
         | Resource::Backend(_)
         | Resource::Endpoints(_)
         | Resource::SecurityPolicy(_)
-        | Resource::BackendTrafficPolicy(_) => BTreeSet::new(),
+        | Resource::BackendTrafficPolicy(_)
+        | Resource::Workload(_) => BTreeSet::new(),
     }
 }
 
@@ -254,7 +307,8 @@ fn needs(key: &Key, resource: &Resource) -> HashSet<Key> {
         | Resource::Certificate(_)
         | Resource::Secret(_)
         | Resource::ConfigMap(_)
-        | Resource::Endpoints(_) => {}
+        | Resource::Endpoints(_)
+        | Resource::Workload(_) => {}
     }
     needs
 }

@@ -62,6 +62,16 @@ impl Controller {
         (0..5).for_each(|index| self.apply::<api::GrpcRoute>(grpc_route(index)));
     }
 
+    /// Adds a captured Service, and pods that may call it.
+    fn with_pods(mut self, pods: usize) -> Self {
+        self.apply::<api::Service>(json!({
+            "metadata": { "name": "captured", "namespace": "shop", "labels": { "fairway.dev/use-waypoint": "w" } },
+            "spec": { "ports": [{ "port": 80 }] } }));
+        (0..pods).for_each(|index| self.apply::<api::Pod>(pod(index, 0)));
+        self.work();
+        self
+    }
+
     fn apply<T: Watchable>(&mut self, object: Value) {
         self.take::<T>(watched(object));
     }
@@ -174,6 +184,15 @@ fn endpoints(index: usize, version: usize) -> Value {
     })
 }
 
+fn pod(index: usize, version: usize) -> Value {
+    let address = format!("10.{}.{}.{}", version % 250, index / 250, index % 250);
+    json!({
+        "metadata": { "name": format!("pod-{index}"), "namespace": "shop", "uid": format!("{index}-{version}") },
+        "spec": { "serviceAccountName": "shop" },
+        "status": { "phase": "Running", "podIPs": [{ "ip": address }] },
+    })
+}
+
 /// A change of the object of a number; the second number grows with each change.
 type Edit = fn(&mut Controller, usize, usize) -> Cost;
 
@@ -210,6 +229,7 @@ const EDITS: &[(&str, Edit)] = &[
     ("HTTPRoute deleted", |c, index, _| delete(c, index)),
     ("Service", |c, index, _| edit::<api::Service>(c, service(index, 1))),
     ("EndpointSlice", |c, index, version| edit::<api::EndpointSlice>(c, endpoints(index, version))),
+    ("Pod", |c, index, version| edit::<api::Pod>(c, pod(index, version))),
     ("Secret", |c, _, version| edit::<api::Secret>(c, secret(version))),
     ("Gateway", |c, _, version| edit::<api::Gateway>(c, gateway(version))),
 ];
@@ -223,7 +243,8 @@ fn cost(controller: &mut Controller, routes: usize, edit: Edit) -> Cost {
 #[test]
 fn a_change_of_one_object_costs_the_same_at_ten_times_the_routes() {
     const FEW: usize = 500;
-    let (mut few, mut many) = (Controller::new(FEW), Controller::new(10 * FEW));
+    let (mut few, mut many) =
+        (Controller::new(FEW).with_pods(FEW), Controller::new(10 * FEW).with_pods(10 * FEW));
     let (mut table, mut worst) = (String::new(), 0.0_f64);
     for (name, edit) in EDITS {
         let (a, b) = (cost(&mut few, FEW, *edit), cost(&mut many, 10 * FEW, *edit));

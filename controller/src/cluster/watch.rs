@@ -64,6 +64,7 @@ pub(crate) const KINDS: &[Kind] = &[
     Kind::of::<api::Rollout>(),
     Kind::of::<api::Service>(),
     Kind::of::<api::EndpointSlice>(),
+    Kind::of::<api::Pod>(),
     Kind::of::<api::Namespace>(),
 ];
 

@@ -76,6 +76,7 @@ watchable! {
     SecurityPolicy, status: true;
     Service, status: true, reads_status: true, slim: slim_service, keeps: is_captured_once;
     EndpointSlice, slim: slim_endpoint_slice;
+    Pod, reads_status: true, slim: slim_pod;
     Secret;
     ConfigMap;
     Namespace, slim: slim_namespace;
@@ -175,6 +176,22 @@ fn slim_endpoint_slice(object: &mut Map<String, Value>) {
     for endpoint in object.get_mut("endpoints").and_then(Value::as_array_mut).into_iter().flatten() {
         let Some(endpoint) = endpoint.as_object_mut() else { continue };
         unused.iter().for_each(|field| drop(endpoint.remove(*field)));
+    }
+}
+
+/// Of a Pod only who it runs as and where it is: it has some hundred fields, most of all in its status, and all others change
+/// without anybody here to know.
+fn slim_pod(object: &mut Map<String, Value>) {
+    let kept: [(&str, &[&str]); 3] = [
+        ("metadata", &["name", "namespace", "uid", "resourceVersion", "creationTimestamp"]),
+        ("spec", &["serviceAccountName", "hostNetwork"]),
+        ("status", &["phase", "podIPs"]),
+    ];
+    object.retain(|part, _| kept.iter().any(|(name, _)| part == name));
+    for (part, fields) in kept {
+        if let Some(part) = object.get_mut(part).and_then(Value::as_object_mut) {
+            part.retain(|field, _| fields.contains(&&**field));
+        }
     }
 }
 

@@ -45,7 +45,7 @@ macro_rules! entries {
 
 const GATEWAY: &str = schema::gateway::GATEWAY_GROUP;
 
-static KINDS: [Entry; 20] = entries! {
+static KINDS: [Entry; 21] = entries! {
     GatewayClass, GATEWAY, ["v1", "v1beta1"], false, schema::gateway::gateway_class;
     Gateway, GATEWAY, ["v1", "v1beta1"], true, schema::gateway::gateway;
     ListenerSet, GATEWAY, ["v1"], true, schema::gateway::listener_set;
@@ -63,6 +63,7 @@ static KINDS: [Entry; 20] = entries! {
     SecurityPolicy, "fairway.dev", ["v1alpha1"], true, schema::attached::security_policy;
     Service, "", ["v1"], true, schema::core::service;
     EndpointSlice, "discovery.k8s.io", ["v1"], true, schema::core::endpoint_slice;
+    Pod, "", ["v1"], true, schema::pod::pod;
     Secret, "", ["v1"], true, schema::core::secret;
     ConfigMap, "", ["v1"], true, schema::core::config_map;
     Namespace, "", ["v1"], false, schema::core::namespace;
@@ -78,7 +79,6 @@ const CORE: &[&str] = &[
     "Node",
     "PersistentVolume",
     "PersistentVolumeClaim",
-    "Pod",
     "PodTemplate",
     "ReplicationController",
     "ResourceQuota",
@@ -249,12 +249,15 @@ fn typed(entry: &Entry, mut node: Node) -> Result<(ObjectKey, Object, u32), Vec<
 }
 
 /// Sets the namespace the API server would set and takes off what only a cluster knows. A Rollout's status is how far it is:
-/// whoever reads it goes on from there, as a controller does.
+/// whoever reads it goes on from there, as a controller does. A Pod's is where it is.
 fn frame(entry: &Entry, node: &mut Node) -> Result<(), Vec<Problem>> {
     let name = name_of(node);
     let Value::Map(fields) = &mut node.value else { return Ok(()) };
-    let is_read = entry.kind == ObjectKind::Rollout;
+    let is_read = matches!(entry.kind, ObjectKind::Rollout | ObjectKind::Pod);
     fields.retain(|(key, _)| is_read || &*key.name != "status");
+    if entry.kind == ObjectKind::Pod {
+        schema::pod::slim(fields);
+    }
     let Some((_, metadata)) = fields.iter_mut().find(|(key, _)| &*key.name == "metadata") else {
         return Ok(());
     };

@@ -14,6 +14,7 @@ mod filters;
 mod formats;
 pub(super) mod gateway;
 mod metadata;
+pub(super) mod pod;
 pub(super) mod policy;
 pub(super) mod rollout;
 pub(super) mod route;

@@ -70,8 +70,8 @@ impl<'a> Rejections<'a> {
                     let policy = ObjectKey::new(ObjectKind::BackendTrafficPolicy, namespace, name);
                     sorted.policies.insert(policy, rejection);
                 }
-                // Whoever needs them is rejected.
-                Kind::Secret | Kind::ConfigMap => {}
+                // Whoever needs them is rejected; and nobody is told of Pods.
+                Kind::Secret | Kind::ConfigMap | Kind::Workload => {}
                 Kind::Backend | Kind::Endpoints => drop(backends.insert((namespace, name), rejection)),
                 Kind::HttpRoute => sorted.route(ObjectKind::HttpRoute, rejection),
                 Kind::GrpcRoute => sorted.route(ObjectKind::GrpcRoute, rejection),
@@ -132,6 +132,7 @@ impl<'a> Rejections<'a> {
                 | Resource::Endpoints(_)
                 | Resource::SecurityPolicy(_)
                 | Resource::BackendTrafficPolicy(_)
+                | Resource::Workload(_)
                 | Resource::Listener(_) => continue,
             };
             found.dedup_by(|a, b| std::ptr::eq(*a, *b));

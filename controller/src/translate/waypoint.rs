@@ -307,6 +307,11 @@ impl Capture {
         self.services.iter().map(|(slot, _, captured)| (slot, captured))
     }
 
+    /// Whether a waypoint serves any.
+    pub(crate) fn is_any(&self) -> bool {
+        self.services.iter().any(|(.., captured)| captured.ports.is_ok())
+    }
+
     /// Whether they were judged in this translation.
     pub(crate) const fn is_judged(&self) -> bool {
         self.is_judged

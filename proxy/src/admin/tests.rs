@@ -121,6 +121,7 @@ async fn long_metrics_arrive_whole() {
             user_agent: None,
             denied_by: None,
             would_deny: &[],
+            source: None,
         });
     }
     let admin = start(&[gateway]).await;

@@ -123,6 +123,7 @@ impl Served {
         Arc::new(ListenerTable {
             host: self.pattern().key().into(),
             name: self.name.clone(),
+            is_by_address: self.service().is_some(),
             trust: Trust::of(self.clients.as_ref(), &self.traffic.connection.tls),
             identity: self.identity.clone(),
             traffic: self.traffic.clone(),

@@ -15,7 +15,7 @@ use policies::{Chain, Context, Net, Reply, Request};
 use super::ahead::{Ahead, Announced, Stop};
 use super::forward::Hop;
 use super::head::{Checked, Setting};
-use super::{Engine, attempts, body, fail, fields, forward, head, listener};
+use super::{Engine, attempts, body, fail, fields, forward, head, listener, source};
 use crate::call::Outbound;
 use crate::context::{RequestContext, Sent, rules};
 use crate::ingress::connection::Connection;
@@ -78,7 +78,7 @@ pub(super) async fn admit(engine: &Engine, session: &mut Session, ctx: &mut Requ
 fn check(engine: &Engine, ctx: &mut RequestContext, head: &mut Parts) -> Result<Checked, Reply> {
     ctx.sent.host = Some(head::host(head)?);
     listener::find(ctx, &head.headers)?;
-    let RequestContext { listener, sent, exchange, .. } = ctx;
+    let RequestContext { listener, sent, exchange, snapshot, .. } = ctx;
     let rules = rules(listener.as_deref());
     let connection = &exchange.connection;
     let setting = Setting {
@@ -102,7 +102,7 @@ fn check(engine: &Engine, ctx: &mut RequestContext, head: &mut Parts) -> Result<
         trusts_clients: engine.trusts_clients,
     };
     forward::add(&mut head.headers, &hop);
-    ctx.policy.caller.peer = connection.caller().filter(|_| verifies).cloned();
+    ctx.policy.caller.peer = source::peer(connection, listener.as_deref(), snapshot);
     ctx.client = checked.client.address;
     Ok(checked)
 }

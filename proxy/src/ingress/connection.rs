@@ -18,6 +18,7 @@ use crate::telemetry::Telemetry;
 use crate::tls::{Settings, Shown, Trust};
 use crate::traffic::Traffic;
 use crate::traffic::connection::ConnectionRules;
+use crate::workloads::{Resident, Workloads};
 
 /// One client connection; shared by its task, its requests and the gate it came through.
 #[derive(Debug)]
@@ -26,6 +27,13 @@ pub(crate) struct Connection {
     pub(crate) gate: Arc<Gate>,
     /// The client.
     pub(crate) peer: SocketAddr,
+    /// Who is really connected: `peer`, unless a PROXY protocol header has named another. Nobody is told by the address he
+    /// says to have.
+    source: IpAddr,
+    /// The pod behind it, once it is known.
+    resident: OnceLock<Arc<Resident>>,
+    /// That pod is gone.
+    is_orphan: AtomicBool,
     /// Our side.
     pub(crate) local: SocketAddr,
     /// What its port held it to when it came.
@@ -85,6 +93,9 @@ impl Connection {
         Self {
             gate,
             peer,
+            source: peer.ip(),
+            resident: OnceLock::new(),
+            is_orphan: AtomicBool::new(false),
             local,
             traffic,
             ends_at,
@@ -101,9 +112,9 @@ impl Connection {
 
     /// The same before anything of it was read, for the client that a PROXY protocol header names.
     pub(crate) fn of_client(&self, peer: SocketAddr) -> Self {
-        let abort = self.abort.clone();
+        let (abort, resident) = (self.abort.clone(), self.resident.clone());
         let new = Self::new(self.gate.clone(), peer, self.local, self.traffic.clone());
-        Self { abort, ends_at: self.ends_at, ..new }
+        Self { abort, source: self.source, resident, ends_at: self.ends_at, ..new }
     }
 
     /// What it is held to.
@@ -182,9 +193,32 @@ impl Connection {
         self.tls.get()?.caller.as_ref()
     }
 
+    /// The pod it comes from. `None`: nobody knows, or it is gone; then the connection takes no more requests.
+    pub(crate) fn resident(&self, workloads: &Workloads) -> Option<&Arc<Resident>> {
+        if self.resident.get().is_none() {
+            let _ = self.resident.set(workloads.find(self.source)?.clone());
+        }
+        let pod = self.resident.get()?;
+        if workloads.is_still(self.source, pod) {
+            return Some(pod);
+        }
+        if !self.is_orphan.swap(true, Ordering::Relaxed) {
+            self.waker.wake();
+        }
+        None
+    }
+
+    /// What the address proves that it came from, for a connection that is judged once, if at all: when it comes.
+    pub(crate) fn source_peer(&self) -> Option<&Arc<Peer>> {
+        self.resident.get().map(|pod| pod.peer())
+    }
+
     /// True when no further request should come over it.
     pub(crate) fn is_draining(&self) -> bool {
-        self.gate.is_draining() || self.is_spent() || self.gate.pressure.ends_connections()
+        self.gate.is_draining()
+            || self.is_spent()
+            || self.is_orphan.load(Ordering::Relaxed)
+            || self.gate.pressure.ends_connections()
     }
 
     /// Says that the client may still be sending: closing at once would reset the connection, and the client could lose

@@ -33,6 +33,7 @@ impl Refused {
             user_agent: None,
             denied_by: None,
             would_deny: &[],
+            source: None,
         });
     }
 }

@@ -53,6 +53,11 @@ impl Server {
     pub(crate) fn port(&self, gate: &Gate) -> Option<Arc<Port>> {
         self.reader.load().ports.get(&gate.bind).cloned().or_else(|| gate.kept())
     }
+
+    /// Makes a connection that of the pod which has its address now, as far as that is known.
+    pub(crate) fn bind(&self, connection: &Connection) {
+        connection.resident(&self.reader.load().workloads);
+    }
 }
 
 /// Serves one connection to its end.

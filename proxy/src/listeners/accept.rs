@@ -83,6 +83,9 @@ impl Seats {
         }
         let Some(mut held) = self.admission.connection() else { return gate.turned_away("global_limit") };
         let connection = Arc::new(Connection::new(gate.clone(), peer, local, port.traffic.clone()));
+        if port.is_by_address() {
+            seat.server.bind(&connection);
+        }
         let rules = connection.rules();
         // Behind PROXY protocol who it is comes later.
         if rules.proxy_protocol.is_none() && !held.by(connection.peer.ip(), rules.limits.per_address) {

@@ -78,8 +78,9 @@ pub(crate) fn accept_tcp(
     };
     let way = Way::find(table, None).map_err(|no_way| refuse(&table.name, no_way)).ok()?;
     let Way { rule, cluster } = way;
-    let account =
+    let mut account =
         Account::new(server.telemetry.clone(), "TCP", table.name.clone(), rule, None, connection.peer);
+    account.comes_from(connection.source_peer());
     let (client, table) = (Side::Plain(tcp), table.clone());
     let idle = connection.rules().times.tcp_idle;
     Some(Box::new(Opaque { client, seen, table, cluster, is_passed: false, account, idle }))
@@ -138,7 +139,8 @@ pub(crate) async fn accept_tls(
         }
     };
     let (telemetry, listener) = (server.telemetry.clone(), table.name.clone());
-    let account = Account::new(telemetry, "TLS", listener, rule, sni, connection.peer);
+    let mut account = Account::new(telemetry, "TLS", listener, rule, sni, connection.peer);
+    account.comes_from(connection.source_peer());
     let (table, idle) = (table.clone(), connection.rules().times.tcp_idle);
     Ok(Accepted::Opaque(Box::new(Opaque { client, seen, table, cluster, is_passed, account, idle })))
 }
@@ -210,6 +212,7 @@ fn refused(
     }
     server.telemetry.finish_stream(&StreamRecord {
         sni,
+        source: connection.source_peer().and_then(|source| source.workload.as_ref()),
         course: Course {
             rule: rule.as_ref().map(|rule| &rule.name),
             ..Course::new(protocol, reason, listener, connection.peer)

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use policies::caller::Peer;
 use tokio::time::Instant;
 
 use crate::rule::StreamRule;
@@ -20,6 +21,8 @@ pub(crate) struct Account {
     rule: Arc<StreamRule>,
     sni: Option<Box<str>>,
     peer: SocketAddr,
+    /// What its connection proves.
+    source: Option<Arc<Peer>>,
     begun: Instant,
     attempts: u32,
     /// Its endpoint; counts as in use until the end.
@@ -48,6 +51,7 @@ impl Account {
             rule,
             sni,
             peer,
+            source: None,
             begun: Instant::now(),
             attempts: 0,
             picked: None,
@@ -56,6 +60,11 @@ impl Account {
             sent: AtomicU64::new(0),
             reason: OnceLock::new(),
         }
+    }
+
+    /// Takes note of whom its connection comes from.
+    pub(crate) fn comes_from(&mut self, source: Option<&Arc<Peer>>) {
+        self.source = source.cloned();
     }
 
     /// An endpoint is tried.
@@ -112,6 +121,7 @@ impl Drop for Account {
         self.rule.stats.ended(reason);
         self.telemetry.finish_stream(&StreamRecord {
             sni: self.sni.as_deref(),
+            source: self.source.as_ref().and_then(|source| source.workload.as_ref()),
             course: Course {
                 protocol: self.protocol,
                 reason,

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use config::BackendRef;
+use policies::caller::Workload;
 
 use super::{RouteStats, TraceContext};
 use crate::rule::RuleName;
@@ -83,6 +84,8 @@ pub struct Record<'a> {
     pub denied_by: Option<&'a str>,
     /// Reasons policies in shadow mode would have refused it for.
     pub would_deny: &'a [&'static str],
+    /// Who sent it, as far as that is known.
+    pub source: Option<&'a Workload>,
 }
 
 /// One connection or flow that has ended.
@@ -90,6 +93,8 @@ pub struct Record<'a> {
 pub struct StreamRecord<'a> {
     /// The name in the ClientHello, lower-case.
     pub sni: Option<&'a str>,
+    /// Who has opened it, as far as that is known.
+    pub source: Option<&'a Workload>,
     /// How it went.
     pub course: Course<'a>,
 }

@@ -44,6 +44,7 @@ pub(super) fn record<'a>(
         user_agent: Some("test"),
         denied_by: None,
         would_deny: &[],
+        source: None,
     }
 }
 

@@ -29,3 +29,4 @@ mod tls;
 mod tls_streams;
 mod traffic;
 mod websocket;
+mod workloads;

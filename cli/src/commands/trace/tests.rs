@@ -67,7 +67,7 @@ fn objects(text: &str) -> Vec<Object> {
             "GatewayClass" => GatewayClass, "Gateway" => Gateway, "ListenerSet" => ListenerSet,
             "HTTPRoute" => HttpRoute, "GRPCRoute" => GrpcRoute, "TCPRoute" => TcpRoute,
             "ReferenceGrant" => ReferenceGrant, "SecurityPolicy" => SecurityPolicy,
-            "BackendTrafficPolicy" => BackendTrafficPolicy, "Service" => Service, "EndpointSlice" => EndpointSlice, "Secret" => Secret, "ConfigMap" => ConfigMap, "Namespace" => Namespace
+            "BackendTrafficPolicy" => BackendTrafficPolicy, "Service" => Service, "EndpointSlice" => EndpointSlice, "Pod" => Pod, "Secret" => Secret, "ConfigMap" => ConfigMap, "Namespace" => Namespace
         }
     };
     documents.into_iter().filter(|document| !document.is_null()).map(read).collect()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::snapshot::{Record, Snapshot};
 use crate::xds::wire::{Decoded, Named};
-use crate::{Generation, Key, Rejection, Resource, Severity, Update};
+use crate::{Generation, Key, Kind, Rejection, Resource, Severity, Update};
 
 /// What a proxy has.
 #[derive(Default)]
@@ -99,10 +99,24 @@ impl Held {
                     update.upserts.insert(key.clone(), resource.clone());
                     self.keep(key, Version { version, resource });
                 }
-                Err(why) => drop(self.refused.insert(name, why)),
+                Err(why) => {
+                    self.forget_pod(&name, &mut update);
+                    self.refused.insert(name, why);
+                }
             }
         }
         Ok(update)
+    }
+
+    /// Of what cannot be read the version before stays in use, but not of a pod: its address may be another's by now.
+    fn forget_pod(&mut self, name: &str, update: &mut Update) {
+        if let Ok(key) = name.parse::<Key>()
+            && key.kind == Kind::Workload
+            && self.kept.remove(&key).is_some()
+        {
+            self.refused_later.remove(&key);
+            update.removes.push(key);
+        }
     }
 
     fn keep(&mut self, key: Key, newest: Version) {
@@ -160,9 +174,11 @@ impl Held {
         undecoded.chain(self.rejections.iter().map(Named::from)).collect()
     }
 
-    /// What a restarted proxy should begin with: of a resource that is refused the version before.
+    /// What a restarted proxy should begin with: of a resource that is refused the version before. Workloads are left out: an
+    /// address may have become another pod's since, and who has no name is kept out by more policies than who has a wrong one.
     pub(super) fn snapshot(&self) -> Option<Snapshot> {
-        let records = self.kept.iter().map(|(key, kept)| {
+        let lasting = self.kept.iter().filter(|(key, _)| key.kind != Kind::Workload);
+        let records = lasting.map(|(key, kept)| {
             let Version { version, resource } = kept.good.as_deref().unwrap_or(&kept.newest).clone();
             Record { key: key.clone(), version, resource }
         });

@@ -69,6 +69,9 @@ fn naive(all: &Resources, place: &GatewayRef) -> BTreeSet<Key> {
     let mut seen: BTreeSet<Key> = BTreeSet::new();
     let mut open: Vec<Key> =
         all.iter().filter(|(key, r)| places(key, r).contains(place)).map(|(key, _)| key.clone()).collect();
+    if !open.is_empty() && place.role == Role::Waypoint {
+        open.extend(all.keys().filter(|key| key.kind == Kind::Workload).cloned());
+    }
     while let Some(key) = open.pop() {
         if let Some(resource) = all.get(&key)
             && seen.insert(key.clone())
@@ -210,6 +213,8 @@ fn scoping_changes_is_scoping_the_whole() {
             ],
         ),
         ("Endpoints/n/x:80", vec![Resource::Endpoints(Endpoints::default())]),
+        ("Workload/web/bff-1", vec![workload("10.0.0.1"), workload("10.0.0.2")]),
+        ("Workload/n/x-1", vec![workload("10.0.0.2")]),
     ]
     .into_iter()
     .map(|(key, resources)| (key.parse().unwrap(), resources))
@@ -254,6 +259,64 @@ fn scoping_changes_is_scoping_the_whole() {
         }
         old = new;
     }
+}
+
+fn workload(address: &str) -> Resource {
+    Resource::Workload(crate::Workload {
+        addresses: vec![address.parse().unwrap()],
+        service_account: "default".into(),
+        uid: "1".into(),
+    })
+}
+
+fn of_waypoint(namespace: &str) -> GatewayRef {
+    GatewayRef::new(Role::Waypoint, namespace, "waypoint")
+}
+
+#[test]
+fn a_waypoint_that_comes_later_sees_the_workloads_that_were_there_and_a_gateway_sees_none() {
+    let mut world = world();
+    world.insert("Workload/web/bff-1".parse().unwrap(), Arc::new(workload("10.0.0.1")));
+    let mut scopes = Scopes::default();
+    scopes.apply(&Update::between(1, &Resources::new(), &world), &world);
+    let of = |scopes: &Scopes, place: &GatewayRef| {
+        let seen = keys(scopes, place).into_iter();
+        seen.filter(|key| key.starts_with("Workload/")).collect::<Vec<_>>()
+    };
+    assert_eq!(of(&scopes, &of_waypoint("n")), ["Workload/web/bff-1"]);
+    assert!(of(&scopes, &edge("a")).is_empty() && of(&scopes, &of_waypoint("later")).is_empty());
+    assert!(!scopes.sees(&edge("a"), &"Workload/web/bff-1".parse().unwrap()));
+
+    let mut new = world.clone();
+    let later = Captured { waypoint: "later/waypoint".into(), ..captured("s") };
+    let key: Key = "Listener/later/s:80".parse().unwrap();
+    new.insert(key, Arc::new(listener(Scope::Service(later), None)));
+    let changes = scopes.apply(&Update::between(2, &world, &new), &new);
+    assert_eq!(changes.keys().collect::<Vec<_>>(), [&of_waypoint("later")]);
+    let told: Vec<String> = changes[&of_waypoint("later")].keys().map(ToString::to_string).collect();
+    assert_eq!(told, ["Backend/n/s:80", "Workload/web/bff-1", "Listener/later/s:80"]);
+    assert_eq!(scopes.count(&of_waypoint("later")), 3);
+
+    // And loses them with its last listener.
+    let changes = scopes.apply(&Update::between(3, &new, &world), &world);
+    assert_eq!(changes[&of_waypoint("later")].values().filter(|now| now.is_none()).count(), 3);
+    assert_eq!(scopes.count(&of_waypoint("later")), 0);
+}
+
+#[test]
+fn a_change_of_a_workload_is_told_to_waypoints_and_costs_nobody_else() {
+    let old = world();
+    let mut scopes = Scopes::default();
+    scopes.apply(&Update::between(1, &Resources::new(), &old), &old);
+    let mut new = old.clone();
+    let key: Key = "Workload/web/bff-1".parse().unwrap();
+    new.insert(key.clone(), Arc::new(workload("10.0.0.1")));
+    let changes = scopes.apply(&Update::between(2, &old, &new), &new);
+    assert_eq!(changes.keys().collect::<Vec<_>>(), [&of_waypoint("n")]);
+    assert_eq!(changes[&of_waypoint("n")].keys().collect::<Vec<_>>(), [&key]);
+    let changes = scopes.apply(&Update::between(3, &new, &old), &old);
+    assert_eq!(changes.keys().collect::<Vec<_>>(), [&of_waypoint("n")]);
+    assert!(changes[&of_waypoint("n")][&key].is_none());
 }
 
 fn stream(backends: &[&str]) -> StreamRoute {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::api::{EndpointSlice, HttpRoute, Rollout, Service};
+use crate::api::{EndpointSlice, HttpRoute, Pod, Rollout, Service};
 
 fn watched<T: Watchable>(value: Value) -> Watched<T> {
     serde_json::from_value(value).unwrap()
@@ -48,6 +48,43 @@ fn a_written_status_moves_no_translation() {
     state.apply::<HttpRoute>(watched(route(7, 2, "b")));
     assert_eq!(state.clean_revision(), None, "a change waits");
     assert!(state.take().is_some());
+}
+
+fn pod(version: u64, phase: &str, ready: &str) -> Watched<Pod> {
+    watched(json!({
+        "metadata": {
+            "name": "p", "namespace": "n", "uid": "u", "resourceVersion": version.to_string(), "generation": version,
+            "creationTimestamp": "2026-01-01T00:00:00Z", "labels": { "ready": ready }, "annotations": { "ready": ready },
+            "ownerReferences": [{ "name": "rs" }],
+        },
+        "spec": { "serviceAccountName": "a", "hostNetwork": false, "nodeName": ready, "containers": [{ "name": ready }] },
+        "status": {
+            "phase": phase, "podIP": "10.0.0.1", "podIPs": [{ "ip": "10.0.0.1" }], "hostIP": "192.0.2.1",
+            "conditions": [{ "type": "Ready", "status": ready }],
+        },
+    }))
+}
+
+#[test]
+fn of_a_pod_only_who_it_runs_as_and_where_it_is_moves_a_translation_and_is_kept() {
+    let state = State::default();
+    state.begin(ObjectKind::Pod);
+    state.apply(pod(5, "Running", "False"));
+    state.complete(ObjectKind::Pod);
+    let (first, _) = state.take().unwrap();
+    let kept = serde_json::to_value(&**first.pods.get("n", "p").unwrap()).unwrap();
+    let want = json!({
+        "metadata": { "name": "p", "namespace": "n", "uid": "u", "creationTimestamp": "2026-01-01T00:00:00Z" },
+        "spec": { "serviceAccountName": "a", "hostNetwork": false },
+        "status": { "phase": "Running", "podIPs": [{ "ip": "10.0.0.1" }] },
+    });
+    assert_eq!(kept, want);
+    state.apply(pod(6, "Running", "True"));
+    assert!(state.take().is_none(), "nobody reads what changed");
+    assert_eq!(state.clean_revision(), Some(6));
+    state.apply(pod(7, "Succeeded", "True"));
+    assert!(state.take().is_some());
+    assert_eq!(state.take_observed().len(), 0, "its status is nobody's here to write");
 }
 
 #[test]

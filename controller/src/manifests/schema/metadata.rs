@@ -27,6 +27,7 @@ fn metadata(name: &'static Format) -> Schema {
         opt("uid", string()),
         opt("resourceVersion", string()),
         opt("selfLink", string()),
+        opt("generateName", string()),
         opt("finalizers", strings()),
         opt("ownerReferences", Schema::Any),
         opt("managedFields", Schema::Any),

@@ -17,7 +17,7 @@ use ::cel::context::VariableResolver;
 use serde_json::{Map, Value};
 
 use super::check::LIST;
-use crate::caller::{Assurance, Peer, Workload};
+use crate::caller::{Peer, Workload};
 use crate::{Context, Request, head};
 
 /// Values that one claim may be made of.
@@ -128,12 +128,7 @@ impl<'a> Node<'a> {
             "principal" => peer.filter(|peer| peer.digests.is_some()).and_then(Peer::spiffe).map(text),
             "user" => caller.user.as_deref().map(text),
             "apiClient" => caller.api_client.as_deref().map(text),
-            "assurance" => Some(text(match workload.map(|workload| workload.assurance) {
-                None => "None",
-                Some(Assurance::Network) => "Network",
-                Some(Assurance::Token) => "Token",
-                Some(Assurance::Certificate) => "Certificate",
-            })),
+            "assurance" => Some(text(workload.map_or("None", |workload| workload.assurance.as_str()))),
             "workload" => workload.map(|workload| self.part(Part::Workload(workload))),
             _ => None,
         };

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use config::BackendRef;
+use policies::caller::Workload;
 
 use super::clock::{self, digit};
 use super::escape::escape;
@@ -55,6 +56,7 @@ pub(super) fn format_at(out: &mut Vec<u8>, now: Duration, role: &'static str, re
     }
     trace(out, &record.trace);
     denied(out, record);
+    source(out, record.source);
     push(out, b"}\n");
 }
 
@@ -99,6 +101,21 @@ fn denied(out: &mut Vec<u8>, record: &Record<'_>) {
         push(out, reason.as_bytes());
     }
     push(out, b"\"");
+}
+
+/// The fields `source_workload` and `source_assurance`.
+fn source(out: &mut Vec<u8>, source: Option<&Workload>) {
+    match source {
+        Some(source) => {
+            push(out, b",\"source_workload\":\"");
+            escape(out, source.namespace.as_bytes(), NAME);
+            push(out, b"/");
+            escape(out, source.service_account.as_bytes(), NAME);
+            push(out, b"\",\"source_assurance\":");
+            token(out, source.assurance.as_str());
+        }
+        None => push(out, b",\"source_workload\":null,\"source_assurance\":null"),
+    }
 }
 
 fn rule(out: &mut Vec<u8>, rule: Option<&RuleName>) {

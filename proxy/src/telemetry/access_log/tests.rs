@@ -18,6 +18,7 @@ fn record(path: &str) -> Record<'_> {
         user_agent: None,
         denied_by: None,
         would_deny: &[],
+        source: None,
     }
 }
 

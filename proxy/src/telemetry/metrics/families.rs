@@ -65,6 +65,7 @@ families! {
     CONFIG_AGE: Gauge "fairway_config_age_seconds" "Time since an update of the configuration was applied";
     CONFIG_REJECTIONS: Counter "fairway_config_rejections" "Resources that could not be used, or only in part";
     CONFIG_REJECTED: Gauge "fairway_config_rejected" "Resources that are not in use now, or only in part";
+    WORKLOADS: Gauge "fairway_workloads" "Pods that are known by their addresses";
     CONTROLLER_CONNECTED: Gauge "fairway_controller_connected" "1 while there is a stream of configuration from the controller";
     CONTROLLER_STREAMS: Counter "fairway_controller_streams" "Streams of configuration opened";
     CONTROLLER_ANSWERS: Counter "fairway_controller_answers" "Updates from the controller, by whether something of them was rejected";

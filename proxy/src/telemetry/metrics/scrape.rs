@@ -8,6 +8,7 @@ mod streams;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use config::BackendRef;
 use prometheus_client::collector::Collector;
@@ -236,6 +237,11 @@ impl Scrape {
             for (severity, count) in config.rejected() {
                 rejected.gauge(&[role, ("severity", severity)], &count)?;
             }
+        }
+        let mut workloads = Open::new(encoder, &families::WORKLOADS)?;
+        for role in &self.roles {
+            let known = role.telemetry.workloads.load(Ordering::Relaxed);
+            workloads.gauge(&[("role", role.telemetry.role)], &i64::try_from(known).unwrap_or(i64::MAX))?;
         }
         Ok(())
     }

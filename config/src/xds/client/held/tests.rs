@@ -114,3 +114,29 @@ fn a_snapshot_is_taken_up_as_it_was_left() {
     assert_eq!((update.version, update.upserts.len()), (7, 2));
     assert_eq!((again.generation(), again.versions()), (held.generation(), held.versions()));
 }
+
+fn pod(name: &str) -> Decoded {
+    let workload = Arc::new(Resource::Workload(crate::Workload::default()));
+    let key = Key::new(Kind::Workload, "web", name);
+    Decoded { name: key.to_string(), version: "1".into(), resource: Ok((key, workload)) }
+}
+
+#[test]
+fn a_snapshot_holds_no_workloads_and_so_the_controller_is_asked_for_them() {
+    let mut held = Held::default();
+    told(&mut held, 1, vec![good("a", 1), pod("bff-1")], &[]);
+    assert!(held.versions().contains_key("Workload/web/bff-1"));
+    let (restarted, update) = Held::from_snapshot(held.snapshot().unwrap());
+    assert_eq!(update.upserts.keys().collect::<Vec<_>>(), [&key("a")]);
+    assert!(!restarted.versions().contains_key("Workload/web/bff-1"));
+}
+
+#[test]
+fn a_workload_that_cannot_be_read_any_more_is_nobody() {
+    let mut held = Held::default();
+    told(&mut held, 1, vec![good("a", 1), pod("bff-1"), pod("bff-2")], &[]);
+    let update = told(&mut held, 2, vec![bad("Backend/n/a"), bad("Workload/web/bff-1")], &[]);
+    assert_eq!(update.removes, [Key::new(Kind::Workload, "web", "bff-1")]);
+    assert!(held.versions().contains_key("Backend/n/a"), "of others the version before stays");
+    assert!(!held.versions().contains_key("Workload/web/bff-1"));
+}

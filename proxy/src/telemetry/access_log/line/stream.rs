@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::{HOST, clock, course, push, text, token};
+use super::{HOST, clock, course, push, source, text, token};
 use crate::telemetry::StreamRecord;
 
 /// Appends the line of one connection that ends now.
@@ -29,8 +29,10 @@ pub(super) fn format_at(out: &mut Vec<u8>, now: Duration, role: &'static str, re
     course(out, &record.course);
     push(
         out,
-        b",\"user_agent\":null,\"trace_id\":null,\"span_id\":null,\"denied_by\":null,\"would_deny\":null}\n",
+        b",\"user_agent\":null,\"trace_id\":null,\"span_id\":null,\"denied_by\":null,\"would_deny\":null",
     );
+    source(out, record.source);
+    push(out, b"}\n");
 }
 
 #[cfg(test)]

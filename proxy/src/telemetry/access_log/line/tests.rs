@@ -1,6 +1,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use policies::caller::{Assurance, Workload};
+
 use super::format_at;
 use crate::rule::RuleName;
 use crate::telemetry::{Course, Record, RouteStats, TraceContext};
@@ -31,6 +33,7 @@ fn unmatched() -> Record<'static> {
         user_agent: None,
         denied_by: None,
         would_deny: &[],
+        source: None,
     }
 }
 
@@ -40,6 +43,11 @@ fn a_full_line_is_exactly_this() {
     let rule = RuleName { kind: "HTTPRoute", route: Arc::from("shop/cart"), rule: Arc::from("0") };
     let stats = RouteStats::default();
     let backend = config::BackendRef { namespace: "shop".to_owned(), name: "cart".to_owned(), port: 8080 };
+    let workload = Workload {
+        namespace: "w\"eb".to_owned(),
+        service_account: "bff".to_owned(),
+        assurance: Assurance::Network,
+    };
     let record = Record {
         method: "M\"X",
         host: "shop.example.com",
@@ -65,6 +73,7 @@ fn a_full_line_is_exactly_this() {
         user_agent: Some("evil\\\u{7f}"),
         denied_by: Some("no \"admin\""),
         would_deny: &["a_b", "c"],
+        source: Some(&workload),
     };
     let now = Duration::from_millis(1_767_323_045_067);
     let want = concat!(
@@ -75,7 +84,8 @@ fn a_full_line_is_exactly_this() {
         r#""upstream":"10.1.2.3:8080","attempts":2,"duration_ms":12345.678,"upstream_ms":0.000,"#,
         r#""bytes_in":18446744073709551615,"bytes_out":10,"client":"192.0.2.255:65535","#,
         r#""user_agent":"evil\\\u007f","trace_id":"0123456789abcdef0123456789abcdef","#,
-        r#""span_id":"fedcba9876543210","denied_by":"no \"admin\"","would_deny":"a_b,c"}"#,
+        r#""span_id":"fedcba9876543210","denied_by":"no \"admin\"","would_deny":"a_b,c","#,
+        r#""source_workload":"w\"eb/bff","source_assurance":"Network"}"#,
         "\n"
     );
     assert_eq!(line(now, &record), want);
@@ -91,7 +101,8 @@ fn a_line_without_values_has_the_same_fields() {
         r#""listener":"shop/edge/http","kind":null,"route":null,"rule":null,"backend":null,"#,
         r#""upstream":null,"attempts":0,"duration_ms":0.073,"upstream_ms":null,"bytes_in":0,"#,
         r#""bytes_out":0,"client":"[2001:db8::1]:4711","user_agent":null,"#,
-        r#""trace_id":"00000000000000000000000000000abc","span_id":"0000000000000def","denied_by":null,"would_deny":null}"#,
+        r#""trace_id":"00000000000000000000000000000abc","span_id":"0000000000000def","denied_by":null,"would_deny":null,"#,
+        r#""source_workload":null,"source_assurance":null}"#,
         "\n"
     );
     assert_eq!(line(Duration::from_secs(1), &unmatched()), want);

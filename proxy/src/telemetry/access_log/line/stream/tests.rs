@@ -1,6 +1,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use policies::caller::{Assurance, Workload};
+
 use super::format_at;
 use crate::rule::RuleName;
 use crate::telemetry::{Course, StreamRecord};
@@ -25,12 +27,18 @@ fn a_connection_has_the_fields_of_a_request_in_the_same_order() {
         bytes_out: 8,
         ..Course::new("TLS", "ok", "shop/edge/tls", "192.0.2.255:65535".parse().unwrap())
     };
-    let record = StreamRecord { sni: Some("db.example.com"), course };
+    let workload = Workload {
+        namespace: "web".to_owned(),
+        service_account: "bff".to_owned(),
+        assurance: Assurance::Network,
+    };
+    let record = StreamRecord { sni: Some("db.example.com"), source: Some(&workload), course };
     assert_eq!(
         line(&record),
-        r#"{"time":"2023-11-14T22:13:20.123Z","role":"gateway","method":null,"host":"db.example.com","path":null,"protocol":"TLS","status":null,"reason":"ok","listener":"shop/edge/tls","kind":"TLSRoute","route":"shop/db","rule":"0","backend":"shop/db:5432","upstream":"10.1.2.3:5432","attempts":2,"duration_ms":12345.678,"upstream_ms":0.700,"bytes_in":7,"bytes_out":8,"client":"192.0.2.255:65535","user_agent":null,"trace_id":null,"span_id":null,"denied_by":null,"would_deny":null}
+        r#"{"time":"2023-11-14T22:13:20.123Z","role":"gateway","method":null,"host":"db.example.com","path":null,"protocol":"TLS","status":null,"reason":"ok","listener":"shop/edge/tls","kind":"TLSRoute","route":"shop/db","rule":"0","backend":"shop/db:5432","upstream":"10.1.2.3:5432","attempts":2,"duration_ms":12345.678,"upstream_ms":0.700,"bytes_in":7,"bytes_out":8,"client":"192.0.2.255:65535","user_agent":null,"trace_id":null,"span_id":null,"denied_by":null,"would_deny":null,"source_workload":"web/bff","source_assurance":"Network"}
 "#
     );
-    let record = StreamRecord { sni: None, course: Course { protocol: "TCP", ..course } };
+    let record = StreamRecord { sni: None, source: None, course: Course { protocol: "TCP", ..course } };
+    assert!(line(&record).ends_with("\"source_workload\":null,\"source_assurance\":null}\n"));
     assert!(line(&record).contains(r#""host":null,"path":null,"protocol":"TCP""#));
 }
