@@ -63,6 +63,7 @@ pub const SUPPORTED_FEATURES: &[Feature] = &[
 pub(crate) const MESH_FEATURES: &[Feature] = &[
     feature("Mesh"),
     feature("MeshClusterIPMatching"),
+    feature("MeshConsumerRoute"),
     feature("MeshHTTPRouteBackendRequestHeaderModification"),
     feature("MeshHTTPRouteNamedRouteRule"),
     feature("MeshHTTPRouteQueryParamMatching"),

@@ -16,6 +16,7 @@
 use std::sync::Arc;
 
 use policies::{Chain, Request};
+use rustc_hash::FxHashMap;
 
 use crate::rule::Rule;
 use crate::tls::Trust;
@@ -58,6 +59,8 @@ pub struct ListenerTable {
     /// What its requests are held to.
     pub(crate) traffic: Arc<Traffic>,
     pub(crate) hosts: Hosts<HostTable>,
+    /// What callers of these namespaces have instead (GEP-1426, "consumer routes").
+    pub(crate) consumers: FxHashMap<Box<str>, Hosts<HostTable>>,
 }
 
 /// A matched rule.
@@ -93,11 +96,25 @@ impl ListenerTable {
         &self.name
     }
 
-    /// The rule for a request. `path`: the path as it will be forwarded, without the query.
+    /// The rule for a request of nobody in particular. `path`: the path as it will be forwarded, without the query.
     #[must_use]
     pub fn find(&self, req: &Request, host: &str, path: &str, query: Option<&str>) -> Option<Found<'_>> {
+        self.find_for(None, req, host, (path, query))
+    }
+
+    /// The rule for a request of a caller of a namespace.
+    #[must_use]
+    pub(crate) fn find_for(
+        &self,
+        caller: Option<&str>,
+        req: &Request,
+        host: &str,
+        (path, query): (&str, Option<&str>),
+    ) -> Option<Found<'_>> {
         let probe = Probe { req, path, query };
-        self.hosts.find(host, |table| table.find(&probe)).map(|(found, matched_prefix)| Found {
+        // Of most there are none, and then nothing is looked up.
+        let own = caller.filter(|_| !self.consumers.is_empty()).and_then(|caller| self.consumers.get(caller));
+        own.unwrap_or(&self.hosts).find(host, |table| table.find(&probe)).map(|(found, matched_prefix)| Found {
             rule: &found.rule,
             chain: &found.chain,
             matched_prefix,

@@ -128,6 +128,7 @@ impl Served {
             identity: self.identity.clone(),
             traffic: self.traffic.clone(),
             hosts: hosts.clone(),
+            consumers: routes.consumers(&self.parent),
         })
     }
 

@@ -1,5 +1,6 @@
 //! Routes to rules and matches, and matches into the tables of the parents they are attached to.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -26,6 +27,18 @@ pub(super) enum Attachable {
     Listener(String),
     /// A captured Service port.
     Service(BackendRef),
+    /// The same, for callers of one namespace.
+    Consumer(BackendRef, String),
+}
+
+impl Attachable {
+    /// What a listener serves for it, and what policies are about: callers of a namespace dial the Service all others do.
+    pub(super) fn served(&self) -> Cow<'_, Self> {
+        match self {
+            Self::Listener(_) | Self::Service(_) => Cow::Borrowed(self),
+            Self::Consumer(service, _) => Cow::Owned(Self::Service(service.clone())),
+        }
+    }
 }
 
 /// The routes attached to one listener or Service, whether or not this proxy serves it.
@@ -41,6 +54,8 @@ pub(super) struct Attached {
 pub(super) struct Routes {
     compiled: FxHashMap<Arc<Key>, Compiled>,
     attached: FxHashMap<Attachable, Attached>,
+    /// Namespaces whose callers have routes of their own, by Service.
+    consumers: FxHashMap<BackendRef, BTreeSet<String>>,
     /// Who has to be compiled again when a backend changes, comes or goes.
     referrers: FxHashMap<BackendRef, FxHashSet<Arc<Key>>>,
     /// The same for policies that routes name.
@@ -67,6 +82,17 @@ impl Routes {
         self.attached.get(to)
     }
 
+    /// The routes that callers of some namespaces have in place of a Service's own.
+    pub(super) fn consumers(&self, of: &Attachable) -> FxHashMap<Box<str>, Hosts<HostTable>> {
+        let Attachable::Service(service) = of else { return FxHashMap::default() };
+        let consumers = self.consumers.get(service).into_iter().flatten();
+        let tables = consumers.filter_map(|consumer| {
+            let attached = self.attached.get(&Attachable::Consumer(service.clone(), consumer.clone()))?;
+            Some((consumer.as_str().into(), attached.hosts.clone()))
+        });
+        tables.collect()
+    }
+
     /// Compiles routes that changed and routes whose backends or policies did; says whose tables changed.
     pub(super) fn compile(
         &mut self,
@@ -83,8 +109,13 @@ impl Routes {
             backends.iter().filter_map(|backend| self.referrers.get(backend)).flatten().cloned().collect();
         let guarded = moved.policies.iter().filter_map(|name| self.guarded.get(name)).flatten();
         // O(routes of a listener): when its policies change.
-        let attached = moved.parents.iter().filter_map(|to| self.attached.get(to)).flat_map(|to| &to.routes);
-        let referrers: BTreeSet<Arc<Key>> = guarded.chain(attached).cloned().chain(referrers).collect();
+        let consumers = moved.parents.iter().flat_map(|to| self.consumers_of(to));
+        let parents = moved.parents.iter().cloned().chain(consumers);
+        let attached: Vec<Arc<Key>> = parents
+            .filter_map(|to| self.attached.get(&to))
+            .flat_map(|to| to.routes.iter().cloned())
+            .collect();
+        let referrers: BTreeSet<Arc<Key>> = guarded.cloned().chain(attached).chain(referrers).collect();
         for key in referrers.iter().filter(|key| !dirty.contains_key(key)) {
             let route = http_route(store.get(key));
             let change = Change { key: key.clone(), old: route, new: route, backends, moved };
@@ -107,11 +138,33 @@ impl Routes {
             touched.insert(to);
         }
         for to in &touched {
-            if self.attached.get(to).is_some_and(|attached| attached.routes.is_empty()) {
+            let is_empty = self.attached.get(to).is_some_and(|attached| attached.routes.is_empty());
+            if is_empty {
                 self.attached.remove(to);
+            }
+            if let Attachable::Consumer(service, namespace) = to {
+                self.note_consumer(service, namespace, !is_empty);
             }
         }
         touched
+    }
+
+    fn note_consumer(&mut self, service: &BackendRef, namespace: &str, is_there: bool) {
+        let consumers = self.consumers.entry(service.clone()).or_default();
+        if is_there {
+            consumers.insert(namespace.to_owned());
+        } else {
+            consumers.remove(namespace);
+        }
+        if consumers.is_empty() {
+            self.consumers.remove(service);
+        }
+    }
+
+    fn consumers_of(&self, of: &Attachable) -> Vec<Attachable> {
+        let Attachable::Service(service) = of else { return Vec::new() };
+        let consumers = self.consumers.get(service).into_iter().flatten();
+        consumers.map(|namespace| Attachable::Consumer(service.clone(), namespace.clone())).collect()
     }
 
     fn change(
@@ -201,7 +254,7 @@ fn attach(
     let mut matches = FxHashMap::default();
     let mut known: Vec<(&[Key], Shared)> = Vec::new();
     for to in parents.keys() {
-        let of_parent = scene.attached.of(to);
+        let of_parent = scene.attached.of(&to.served());
         if let Some((_, alike)) = known.iter().find(|(names, _)| *names == of_parent) {
             matches.insert(to.clone(), alike.clone());
             continue;
@@ -232,6 +285,10 @@ pub(super) fn parents(of: &[Parent], problems: &mut Vec<String>) -> Parents {
         match parent {
             Parent::Service(captured) => {
                 parents.entry(Attachable::Service(captured.backend.clone())).or_default().insert("*".to_owned());
+            }
+            Parent::Consumer { of, namespace } => {
+                let to = Attachable::Consumer(of.backend.clone(), namespace.clone());
+                parents.entry(to).or_default().insert("*".to_owned());
             }
             Parent::Listener { namespace, gateway, section, hostnames } => {
                 let to = Attachable::Listener(format!("{namespace}/{gateway}/{section}"));

@@ -204,8 +204,10 @@ fn overloaded() -> Reply {
 fn route(ctx: &mut RequestContext, req: &Request) -> Result<(), Reply> {
     let connection = &ctx.exchange.connection;
     let host = ctx.sent.host.as_ref().map_or("", head::Host::as_str);
-    let found =
-        ctx.listener.as_ref().and_then(|listener| listener.find(req, host, req.uri.path(), req.uri.query()));
+    let workload = ctx.policy.caller.peer.as_ref().and_then(|peer| peer.workload.as_ref());
+    let caller = workload.map(|workload| workload.namespace.as_str());
+    let asked = (req.uri.path(), req.uri.query());
+    let found = ctx.listener.as_ref().and_then(|listener| listener.find_for(caller, req, host, asked));
     let found = found.ok_or_else(|| text(StatusCode::NOT_FOUND, "route_not_found"))?;
     let bound = connection.gate.bind.port;
     ctx.is_grpc |= found.rule.is_grpc;

@@ -237,3 +237,44 @@ async fn log_and_metrics_tell_who_came_and_how_sure_that_is() {
     render(&[Arc::clone(&telemetry)], Format::OpenMetrics, &mut metrics).unwrap();
     assert!(metrics.contains("fairway_workloads{role=\"waypoint\"} 2\n"), "{metrics}");
 }
+
+#[tokio::test]
+async fn callers_of_a_namespace_with_routes_of_its_own_have_those_and_nobody_else_has() {
+    let (origin, other) = (Origin::named("a").await, Origin::named("b").await);
+    let captured = "{backend: {namespace: default, name: a, port: 80}, waypoint: default/w}";
+    let parent = |namespace: &str| format!("consumer: {{of: {captured}, namespace: {namespace}}}");
+    let route = |name: &str, parent: &str, path: &str, to: &str| {
+        format!(
+            "---\nkey: HttpRoute/default/{name}\nresource:\n  kind: HttpRoute\n  parents:\n  - {parent}\n  rules:\n  \
+             - matches: [{{path: {{prefix: {path}}}}}]\n    action: {}\n",
+            forward(to)
+        )
+    };
+    let everybody = "{action: Allow}";
+    let base = served(origin.address, everybody, "", &[BFF, BATCH])
+        .replace("Workload/web/batch", "Workload/shop/batch")
+        + &backend("b", "http", &[other.address]);
+    let mut mesh = Mesh::with(Options::new("waypoint"), &base).await;
+    let asked = async |mesh: &Mesh, address: &str| {
+        let before = (origin.requests(), other.requests());
+        let status = status(address, mesh).await;
+        (status, origin.requests() - before.0, other.requests() - before.1)
+    };
+    assert_eq!(asked(&mesh, "127.0.0.2").await, (200, 1, 0), "no routes: the Service itself");
+    mesh.serve(&(base.clone() + &route("mine", &parent("web"), "/", "b"))).await;
+    assert_eq!(asked(&mesh, "127.0.0.2").await, (200, 0, 1), "a caller of web");
+    assert_eq!(asked(&mesh, "127.0.0.3").await, (200, 1, 0), "a caller of shop");
+    assert_eq!(asked(&mesh, "127.0.0.4").await, (200, 1, 0), "nobody");
+    // They stand in place of the Service's own, also where they match nothing.
+    let own = route("own", &format!("service: {captured}"), "/", "a");
+    mesh.serve(&(base.clone() + &own + &route("mine", &parent("web"), "/elsewhere", "b"))).await;
+    assert_eq!(asked(&mesh, "127.0.0.2").await, (404, 0, 0));
+    assert_eq!(asked(&mesh, "127.0.0.3").await, (200, 1, 0));
+    mesh.serve(&(base.clone() + &own)).await;
+    assert_eq!(asked(&mesh, "127.0.0.2").await, (200, 1, 0), "its routes are gone");
+    // The Service's policies hold for all callers.
+    let closed = base.replace("rules: [{action: Allow}]", "rules: [{action: Deny}]");
+    mesh.serve(&(closed + &route("mine", &parent("web"), "/", "b"))).await;
+    assert_eq!(asked(&mesh, "127.0.0.2").await, (403, 0, 0));
+    assert_eq!(asked(&mesh, "127.0.0.3").await, (403, 0, 0));
+}
