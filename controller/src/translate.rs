@@ -58,23 +58,23 @@ use attached::AttachedPolicies;
 use backend_ref::Cluster;
 use backend_tls::Policies;
 pub use client_traffic::{TrafficField, traffic_fields};
+pub(crate) use endpoints::{
+    DIRECT, KUBERNETES, MANAGED_BY, OWN_MANAGER, OfService, SERVICE_NAME, Slices, WAYPOINT,
+};
 use facts::{Fact, News};
 use gateways::Gateways;
+pub(crate) use listener::CAPTURE as CAPTURE_PROTOCOL;
 use output::Output;
+pub(crate) use parameters::WAYPOINT_CLASS;
 pub(crate) use program::Programmer;
 pub use program::program;
 pub(crate) use references::{differs, referenced};
 use rollouts::Rollouts;
 pub use rollouts::{Move, moves};
-use waypoint::{Around, Capture};
-pub(crate) use endpoints::{
-    DIRECT, KUBERNETES, MANAGED_BY, OWN_MANAGER, OfService, SERVICE_NAME, Slices, WAYPOINT,
-};
-pub(crate) use listener::CAPTURE as CAPTURE_PROTOCOL;
-pub(crate) use parameters::WAYPOINT_CLASS;
-pub(crate) use waypoint::{AUTO_NAME, CAPTURED, FailureMode, Plan, Plans, SHADOW_OF, auto_namespaces};
 #[cfg(test)]
 pub(crate) use waypoint::Port;
+pub(crate) use waypoint::{AUTO_NAME, CAPTURED, FailureMode, Plan, Plans, SHADOW_OF, auto_namespaces};
+use waypoint::{Around, Capture};
 use workloads::Workloads;
 
 /// What the environment decides.

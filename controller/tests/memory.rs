@@ -73,9 +73,7 @@ fn waypoints() -> Vec<Vec<Option<Value>>> {
             "protocol": "fairway.dev/CAPTURE", "allowedRoutes": {"namespaces": {"from": from}}}]}})
     };
     let kubernetes = "endpointslice-controller.k8s.io";
-    let labels = |service: &str, manager: &str| {
-        json!({"kubernetes.io/service-name": service, "endpointslice.kubernetes.io/managed-by": manager})
-    };
+    let labels = |service: &str, manager: &str| json!({"kubernetes.io/service-name": service, "endpointslice.kubernetes.io/managed-by": manager});
     let with = |mut labels: Value, name: &str, value: &str| {
         labels[name] = value.into();
         labels
@@ -87,8 +85,11 @@ fn waypoints() -> Vec<Vec<Option<Value>>> {
     };
     let asked = json!({"fairway.dev/use-waypoint": "w"});
     vec![
-        vec![Some(json!({"kind": "GatewayClass", "metadata": {"name": "fairway-waypoint"},
-            "spec": {"controllerName": "fairway.dev/controller"}})), None],
+        vec![
+            Some(json!({"kind": "GatewayClass", "metadata": {"name": "fairway-waypoint"},
+            "spec": {"controllerName": "fairway.dev/controller"}})),
+            None,
+        ],
         vec![Some(waypoint("Same")), Some(waypoint("Selector")), None],
         vec![
             None,
@@ -103,7 +104,14 @@ fn waypoints() -> Vec<Vec<Option<Value>>> {
             Some(steered("pay-1", &with(labels("pay", kubernetes), "fairway.dev/captured", "shop.w"), 8080)),
             Some(steered("pay-1", &labels("pay", "somebody"), 8080)),
         ],
-        vec![None, Some(steered("pay-s-1", &with(labels("pay-s", kubernetes), "fairway.dev/shadow-of", "pay"), 8080))],
+        vec![
+            None,
+            Some(steered(
+                "pay-s-1",
+                &with(labels("pay-s", kubernetes), "fairway.dev/shadow-of", "pay"),
+                8080,
+            )),
+        ],
         vec![
             None,
             Some(steered("pay-wp-4", &labels("pay", "waypoint.fairway.dev"), 20_001)),

@@ -67,8 +67,9 @@ fn judge(all: &[Object], neighbours: &[Object], alone: &Translation) {
 fn places(all: &Ir) -> Vec<(GatewayRef, Ir)> {
     let mut scopes = Scopes::default();
     let changes = scopes.apply(&Update::between(1, &Ir::new(), all), all);
-    let seen =
-        |place: &GatewayRef| scopes.seen(place).map(|(key, resource)| (key.clone(), resource.clone())).collect();
+    let seen = |place: &GatewayRef| {
+        scopes.seen(place).map(|(key, resource)| (key.clone(), resource.clone())).collect()
+    };
     changes.into_keys().map(|place| (place.clone(), seen(&place))).collect()
 }
 

@@ -114,11 +114,9 @@ impl ListenerTable {
         let probe = Probe { req, path, query };
         // Of most there are none, and then nothing is looked up.
         let own = caller.filter(|_| !self.consumers.is_empty()).and_then(|caller| self.consumers.get(caller));
-        own.unwrap_or(&self.hosts).find(host, |table| table.find(&probe)).map(|(found, matched_prefix)| Found {
-            rule: &found.rule,
-            chain: &found.chain,
-            matched_prefix,
-        })
+        own.unwrap_or(&self.hosts)
+            .find(host, |table| table.find(&probe))
+            .map(|(found, matched_prefix)| Found { rule: &found.rule, chain: &found.chain, matched_prefix })
     }
 }
 

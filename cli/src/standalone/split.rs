@@ -196,8 +196,8 @@ fn named(key: &Key, resource: &Resource) -> Vec<Key> {
 mod tests {
     use super::*;
     use config::{
-        Backend, BackendRef, Captured, Endpoints, HttpRoute, HttpRule, Listener, PolicySet, Protocol, StreamRoute,
-        WeightedBackend,
+        Backend, BackendRef, Captured, Endpoints, HttpRoute, HttpRule, Listener, PolicySet, Protocol,
+        StreamRoute, WeightedBackend,
     };
 
     fn backend(name: &str) -> BackendRef {

@@ -14,8 +14,8 @@ use policies::Parts;
 
 use crate::identity::{GatewayRef, Role};
 use crate::{
-    Action, Attached, Backend, Captured, HttpRoute, Key, Kind, Listener, ListenerTls, Parent, Resource, Resources,
-    Scope, StreamRoute, Target, Update,
+    Action, Attached, Backend, Captured, HttpRoute, Key, Kind, Listener, ListenerTls, Parent, Resource,
+    Resources, Scope, StreamRoute, Target, Update,
 };
 
 /// What changes for one place: resources that are new or changed, and `None` for those that are gone.

@@ -26,15 +26,15 @@ type run struct {
 	tests      map[string]outcome
 	seconds    map[string]float64
 	reasons    map[string]string // why a test was skipped
-	classNames []string          // features the GatewayClass names
-	asked      bool              // whether the suite took its features from the GatewayClass
+	features   []string          // features the GatewayClass and the mesh name
+	asked      int               // of how many of the two the suite took its features
 	ended      bool              // whether the whole passed
 }
 
 var (
 	testLine    = regexp.MustCompile(`^    --- (PASS|FAIL|SKIP): TestConformance/([^/ ]+) \(([0-9.]+)s\)$`)
 	skipLine    = regexp.MustCompile(`Skipping (\S+): (.*)$`)
-	featureLine = regexp.MustCompile(`^Supported features for GatewayClass \S+: \[(.*)\]$`)
+	featureLine = regexp.MustCompile(`^Supported features for (?:GatewayClass \S+|XMesh\S+): \[(.*)\]$`)
 	wholeLine   = regexp.MustCompile(`^--- PASS: TestConformance \(`)
 )
 
@@ -48,7 +48,7 @@ func readRun(log string) *run {
 		} else if m := skipLine.FindStringSubmatch(line); m != nil {
 			r.reasons[m[1]] = m[2]
 		} else if m := featureLine.FindStringSubmatch(line); m != nil {
-			r.asked, r.classNames = true, strings.Fields(m[1])
+			r.asked, r.features = r.asked+1, append(r.features, strings.Fields(m[1])...)
 		} else if wholeLine.MatchString(line) {
 			r.ended = true
 		}
@@ -79,11 +79,6 @@ func (r *run) slowest(n int) []string {
 	return names[:min(n, len(names))]
 }
 
-// isMesh: was it skipped because it is a test of a mesh, which no profile of a gateway has?
-func (r *run) isMesh(test string) bool {
-	return r.tests[test] == left && r.reasons[test] == "suite does not support "+string(features.SupportMesh)
-}
-
 // problems: what keeps the run from being whole.
 func (r *run) problems() []string {
 	var all []string
@@ -94,27 +89,25 @@ func (r *run) problems() []string {
 		all = append(all, "failed: "+name)
 	}
 	for _, name := range r.named(left) {
-		if !r.isMesh(name) {
-			all = append(all, fmt.Sprintf("skipped: %s: %s", name, r.reasons[name]))
-		}
+		all = append(all, fmt.Sprintf("skipped: %s: %s", name, r.reasons[name]))
 	}
-	if !r.asked {
-		return append(all, "features were given by flags; they must be those the GatewayClass names")
+	if r.asked != 2 {
+		return append(all, "features were given by flags; they must be those the GatewayClass and the XMesh name")
 	}
-	expected, named := gatewayFeatures(), sets.New(r.classNames...)
+	expected, named := allFeatures(), sets.New(r.features...)
 	for _, name := range sets.List(expected.Difference(named)) {
-		all = append(all, "the GatewayClass does not name the feature "+name)
+		all = append(all, "neither GatewayClass nor XMesh names the feature "+name)
 	}
 	for _, name := range sets.List(named.Difference(expected)) {
-		all = append(all, "the GatewayClass names a feature that the suite does not know: "+name)
+		all = append(all, "GatewayClass or XMesh names a feature that the suite does not know: "+name)
 	}
 	return all
 }
 
-// gatewayFeatures: all that this version of Gateway API has, but those of meshes.
-func gatewayFeatures() sets.Set[string] {
+// allFeatures: all that this version of Gateway API has.
+func allFeatures() sets.Set[string] {
 	all := sets.New[string]()
-	for f := range features.AllFeatures.Difference(features.MeshCoreFeatures).Difference(features.MeshExtendedFeatures) {
+	for f := range features.AllFeatures {
 		all.Insert(string(f.Name))
 	}
 	return all

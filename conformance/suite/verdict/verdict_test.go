@@ -11,16 +11,15 @@ import (
 
 // lines of the suite's output, as `go test -v` writes them.
 func lines(features []string, tests ...string) string {
-	return fmt.Sprintf("Supported features for GatewayClass fairway: [%s]\n%s\n--- PASS: TestConformance (1.00s)\n",
-		strings.Join(features, " "), strings.Join(tests, "\n"))
+	half := len(features) / 2
+	return fmt.Sprintf("Supported features for GatewayClass fairway: [%s]\nSupported features for XMeshfairway: [%s]\n%s\n"+
+		"--- PASS: TestConformance (1.00s)\n", strings.Join(features[:half], " "), strings.Join(features[half:], " "), strings.Join(tests, "\n"))
 }
 
-func everything() []string { return gatewayFeatures().UnsortedList() }
+func everything() []string { return allFeatures().UnsortedList() }
 
 const (
 	good = "    --- PASS: TestConformance/HTTPRouteSimple (0.32s)\n        --- FAIL: TestConformance/HTTPRouteSimple/a_part (0.10s)"
-	mesh = "=== RUN   TestConformance/MeshBasic\n    conformance.go:59: Skipping MeshBasic: suite does not support Mesh\n" +
-		"    --- SKIP: TestConformance/MeshBasic (0.00s)"
 )
 
 func expect(t *testing.T, got []string, want ...string) {
@@ -36,10 +35,10 @@ func expect(t *testing.T, got []string, want ...string) {
 }
 
 func TestARunWithNothingLeftOutIsWhole(t *testing.T) {
-	r := readRun(lines(everything(), good, mesh))
+	r := readRun(lines(everything(), good))
 	expect(t, r.problems())
 	expect(t, r.named(passed), "HTTPRouteSimple")
-	if !r.isMesh("MeshBasic") || r.seconds["HTTPRouteSimple"] != 0.32 {
+	if r.seconds["HTTPRouteSimple"] != 0.32 {
 		t.Errorf("read as %+v", r)
 	}
 }
@@ -55,7 +54,7 @@ func TestASuiteThatEndedEarlyIsAProblem(t *testing.T) {
 }
 
 func TestASkippedTestIsAProblem(t *testing.T) {
-	for _, reason := range []string{"suite does not support TCPRoute", "test explicitly skipped"} {
+	for _, reason := range []string{"suite does not support TCPRoute", "suite does not support Mesh", "test explicitly skipped"} {
 		log := lines(everything(), "    c.go:1: Skipping TCPRouteSimple: "+reason, "    --- SKIP: TestConformance/TCPRouteSimple (0.00s)")
 		expect(t, readRun(log).problems(), "skipped: TCPRouteSimple: "+reason)
 	}
@@ -63,7 +62,7 @@ func TestASkippedTestIsAProblem(t *testing.T) {
 
 func TestAFeatureTheGatewayClassLeavesOutIsAProblem(t *testing.T) {
 	without := slices.DeleteFunc(everything(), func(f string) bool { return f == "GRPCRouteNamedRouteRule" })
-	expect(t, readRun(lines(without, good)).problems(), "does not name the feature GRPCRouteNamedRouteRule")
+	expect(t, readRun(lines(without, good)).problems(), "names the feature GRPCRouteNamedRouteRule")
 	expect(t, readRun(lines(append(everything(), "HTTPRouteOwn"), good)).problems(), "does not know: HTTPRouteOwn")
 }
 
@@ -89,7 +88,7 @@ func TestAReportThatSaysLessThanEverythingIsAProblem(t *testing.T) {
 	r := readRun(lines(everything(), good))
 	expect(t, reportProblems(report(), r))
 	for want, spoil := range map[string]func(*confv1.ConformanceReport){
-		"no report of profile GATEWAY-UDP": func(c *confv1.ConformanceReport) { c.ProfileReports = c.ProfileReports[:4] },
+		"no report of profile GATEWAY-UDP": func(c *confv1.ConformanceReport) { c.ProfileReports = append(c.ProfileReports[:4:4], c.ProfileReports[5:]...) },
 		"without GatewayPort8080": func(c *confv1.ConformanceReport) {
 			c.ProfileReports[0].Extended.UnsupportedFeatures = []string{"GatewayPort8080"}
 		},

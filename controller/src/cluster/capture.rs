@@ -129,7 +129,8 @@ impl Steerer {
         let now = Instant::now();
         for (key, plan) in &**plans {
             let kept = mind.kept.entry(key.clone()).or_default();
-            let Some(step) = look(view, (key, plan), &mind.slices, kept, &proxies, (mind.is_acting, now)) else {
+            let Some(step) = look(view, (key, plan), &mind.slices, kept, &proxies, (mind.is_acting, now))
+            else {
                 continue;
             };
             let Step { writes, phase, again } = step;
@@ -186,12 +187,17 @@ impl Steerer {
         for write in writes {
             let (kind, done) = match write {
                 Write::Apply(object) => {
-                    let kind = if object.get("kind") == Some(&"Service".into()) { "Service" } else { "EndpointSlice" };
+                    let kind = if object.get("kind") == Some(&"Service".into()) {
+                        "Service"
+                    } else {
+                        "EndpointSlice"
+                    };
                     (kind, write::apply(&self.client, &object).await.map(drop))
                 }
                 Write::Label(patch) => {
                     let api = write::api(&self.client, &write::resource("v1", "Service"), &key.namespace);
-                    let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+                    let params =
+                        PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
                     ("Service", api.patch(&key.name, &params, &Patch::Merge(patch)).await.map(drop))
                 }
                 Write::Delete(kind, name) => {

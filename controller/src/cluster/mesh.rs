@@ -48,23 +48,27 @@ async fn say(client: &Client, since: &str) -> Result<(), kube::Error> {
     let generation = made.metadata.generation;
     let mut told = mesh;
     let accepted = made.data.pointer("/status/conditions/0").filter(|accepted| {
-        accepted.get("status") == Some(&"True".into()) && accepted.get("observedGeneration") == Some(&json!(generation))
+        accepted.get("status") == Some(&"True".into())
+            && accepted.get("observedGeneration") == Some(&json!(generation))
     });
     // When it became so stays as it was said.
     let since = accepted.and_then(|accepted| accepted.get("lastTransitionTime")?.as_str()).unwrap_or(since);
     if let Some(fields) = told.as_object_mut() {
         fields.remove("spec");
-        fields.insert("status".into(), json!({
-            "conditions": [{
-                "type": "Accepted",
-                "status": "True",
-                "reason": "Accepted",
-                "message": "Namespaces opt in by label fairway.dev/use-waypoint.",
-                "observedGeneration": generation,
-                "lastTransitionTime": since,
-            }],
-            "supportedFeatures": MESH_FEATURES,
-        }));
+        fields.insert(
+            "status".into(),
+            json!({
+                "conditions": [{
+                    "type": "Accepted",
+                    "status": "True",
+                    "reason": "Accepted",
+                    "message": "Namespaces opt in by label fairway.dev/use-waypoint.",
+                    "observedGeneration": generation,
+                    "lastTransitionTime": since,
+                }],
+                "supportedFeatures": MESH_FEATURES,
+            }),
+        );
     }
     let api = write::api(client, &write::resource(VERSION, "XMesh"), "");
     let params = PatchParams::apply(write::FIELD_MANAGER).force();

@@ -16,7 +16,9 @@ use serde_json::{Map, Value};
 use super::provision::GATEWAY_NAME;
 use crate::resources::Named;
 use crate::status::condition_type;
-use crate::translate::{CAPTURED, DIRECT, KUBERNETES, MANAGED_BY, OWN_MANAGER, SERVICE_NAME, SHADOW_OF, WAYPOINT};
+use crate::translate::{
+    CAPTURED, DIRECT, KUBERNETES, MANAGED_BY, OWN_MANAGER, SERVICE_NAME, SHADOW_OF, WAYPOINT,
+};
 use crate::{Object, ObjectKind, api};
 
 /// A kind that is watched.
@@ -152,7 +154,9 @@ fn slim_rollout(object: &mut Map<String, Value>) {
 /// Labels of EndpointSlices that are read.
 const LABELS: &[&str] = &[SERVICE_NAME, MANAGED_BY, CAPTURED, SHADOW_OF, DIRECT, GATEWAY_NAME];
 /// What of endpoints is not.
-const UNUSED: &[&str] = &["targetRef", "nodeName", "hostname", "deprecatedTopology", "hints"];
+const UNUSED: &[&str] = &["hostname", "deprecatedTopology", "hints", "targetRef", "nodeName"];
+/// The same of waypoints, whose pods are told apart.
+const UNUSED_OF_WAYPOINTS: &[&str] = &["hostname", "deprecatedTopology", "hints"];
 
 fn slim_endpoint_slice(object: &mut Map<String, Value>) {
     let is_managed = label(object, MANAGED_BY).is_some();
@@ -172,7 +176,7 @@ fn slim_endpoint_slice(object: &mut Map<String, Value>) {
     }
     // Which pod of a waypoint an endpoint is.
     let is_waypoint = label(object, GATEWAY_NAME).is_some() || label(object, MANAGED_BY) == Some(OWN_MANAGER);
-    let unused: &[&str] = if is_waypoint { &UNUSED[2..] } else { UNUSED };
+    let unused = if is_waypoint { UNUSED_OF_WAYPOINTS } else { UNUSED };
     for endpoint in object.get_mut("endpoints").and_then(Value::as_array_mut).into_iter().flatten() {
         let Some(endpoint) = endpoint.as_object_mut() else { continue };
         unused.iter().for_each(|field| drop(endpoint.remove(*field)));

@@ -39,7 +39,10 @@ pub fn charts() -> Result<Vec<(&'static str, String)>, serde_saphyr::SerializeEr
         ),
         (
             "fairway/templates/waypoint.yaml",
-            format!("{{{{- if .Values.waypoints.enabled }}}}\n{}{{{{- end }}}}\n", template(&waypoint::objects())?),
+            format!(
+                "{{{{- if .Values.waypoints.enabled }}}}\n{}{{{{- end }}}}\n",
+                template(&waypoint::objects())?
+            ),
         ),
         ("fairway-crds/templates/crds.yaml", template(&crds())?),
     ])

@@ -51,10 +51,8 @@ fn steering() -> Value {
     let endpoints = "has(object.endpoints) && dyn(object.endpoints) != null ? object.endpoints : []";
     let is_ready = |endpoint: &str| format!("{endpoint}.?conditions.?ready.orValue(false)");
     let is_ending = "e.?conditions.?serving.orValue(false) && e.?conditions.?terminating.orValue(false)";
-    let selected = format!(
-        "variables.endpoints.map(e, {} || (!variables.anyReady && {is_ending}))",
-        is_ready("e")
-    );
+    let selected =
+        format!("variables.endpoints.map(e, {} || (!variables.anyReady && {is_ending}))", is_ready("e"));
     let patch = "lists.range(size(variables.endpoints)).map(i, JSONPatch{\
         op: 'add', \
         path: '/endpoints/' + string(i) + '/conditions', \

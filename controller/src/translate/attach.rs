@@ -1,5 +1,7 @@
 //! Where a route stands: which listeners and Service ports its parentRefs lead to, and why others not.
 
+mod service;
+
 use config::{Key, Parent};
 
 use super::backend_ref::Cluster;
@@ -7,10 +9,9 @@ use super::facts::Fact;
 use super::gateway::Listener;
 use super::gateways::Gateways;
 use super::hostname;
-use super::listener_kinds::Kinds;
 use super::reference_grant::GATEWAY_GROUP;
 use super::route::Route;
-use super::waypoint::{Capture, USE_WAYPOINT, opts_in};
+use super::waypoint::Capture;
 use crate::ObjectKey;
 use crate::resources::ObjectKind;
 use crate::status::{ParentRef, Problem, reason};
@@ -184,95 +185,6 @@ impl Surroundings<'_> {
             return Err(Problem::accepted(reason::NO_MATCHING_LISTENER_HOSTNAME, message));
         }
         Ok(places)
-    }
-
-    /// The captured Service ports a route stands at (GAMMA). Host names of requests play no part there (GEP-1294).
-    fn service<T: Route>(&self, route: &T, parent: &ParentRef) -> Result<Vec<Place>, Problem> {
-        let namespace = parent.namespace.as_deref().unwrap_or_else(|| route.namespace());
-        let name = parent.name.as_str();
-        let refuse = |reason, message| Err(Problem::accepted(reason, message));
-        if !T::IN_MESH {
-            let message = format!(
-                "parentRefs: Service {namespace}/{name}: a waypoint takes no {}: name a Gateway",
-                T::KIND.as_str()
-            );
-            return refuse(reason::UNSUPPORTED_VALUE, message);
-        }
-        let is_consumer = namespace != route.namespace();
-        if is_consumer && T::IS_STREAM {
-            let message = format!(
-                "parentRefs: Service {namespace}/{name} is in another namespace, and whole connections are not told \
-                 apart by who opens them: put the {} into namespace {namespace}",
-                T::KIND.as_str()
-            );
-            return refuse(reason::UNSUPPORTED_VALUE, message);
-        }
-        if is_consumer {
-            self.cluster.note(Fact::object(ObjectKind::Namespace, "", route.namespace()));
-            if !opts_in(route.namespace(), self.cluster.resources) {
-                // What is done for its callers costs another namespace's waypoint.
-                let message = format!(
-                    "parentRefs: Service {namespace}/{name} is in another namespace: label namespace {} with \
-                     {USE_WAYPOINT} to have its callers' requests routed there",
-                    route.namespace()
-                );
-                return refuse(reason::NOT_CAPTURED, message);
-            }
-        }
-        self.cluster.note(Fact::object(ObjectKind::Service, namespace, name));
-        if self.cluster.resources.services.get(namespace, name).is_none() {
-            let message = format!("parentRefs: Service {namespace}/{name} does not exist");
-            return refuse(reason::NO_MATCHING_PARENT, message);
-        }
-        let Some((index, captured)) = self.capture.find(namespace, name) else {
-            return refuse(
-                reason::NOT_CAPTURED,
-                format!(
-                    "parentRefs: no waypoint stands in front of Service {namespace}/{name}: label it, or its \
-                     namespace, with {USE_WAYPOINT}"
-                ),
-            );
-        };
-        let ports = match (&captured.ports, &captured.refusal) {
-            (Ok(ports), None) => ports,
-            (Err((_, message)), _) | (_, Some((_, message))) => {
-                return refuse(
-                    reason::UNSUPPORTED_VALUE,
-                    format!("parentRefs: Service {namespace}/{name}: {message}"),
-                );
-            }
-        };
-        let section = parent.section_name.as_deref().filter(|section| !section.is_empty());
-        let named: Vec<_> = (ports.iter().enumerate())
-            .filter(|(_, port)| section.is_none_or(|section| port.name.as_deref() == Some(section)))
-            .filter(|(_, port)| parent.port.is_none_or(|wanted| wanted == i32::from(port.port)))
-            .collect();
-        let hostnames = if T::IS_STREAM { route.common_hostnames(None) } else { vec!["*".to_owned()] };
-        let consumer = self.capture.consumer(route.namespace()).filter(|_| is_consumer);
-        let place = |port| match consumer {
-            Some(consumer) => At::Consumer(index, port, consumer),
-            None => At::Port(index, port),
-        };
-        let places: Vec<_> = (named.iter())
-            .filter(|(_, port)| Kinds::of(port.protocol, true).allow(T::KIND))
-            .map(|(at, _)| (place(*at), hostnames.clone()))
-            .collect();
-        match (places.is_empty(), named.is_empty()) {
-            (false, _) => Ok(places),
-            (true, true) => refuse(
-                reason::NO_MATCHING_PARENT,
-                format!("parentRefs: Service {namespace}/{name} has no such port that a waypoint serves"),
-            ),
-            // GEP-1294: of several kinds at one port the more specific stands.
-            (true, false) => refuse(
-                reason::CONFLICTED,
-                format!(
-                    "parentRefs: Service {namespace}/{name}: no port carries what a {} is about: its appProtocol, or a \
-                     route of another kind, says otherwise",
-                    T::KIND.as_str()
-                ),
-            ),
-        }
     }
 
     /// The listener of a place.

@@ -149,7 +149,8 @@ impl Slices {
     pub(crate) fn waypoint(&self, service: &ObjectKey) -> Option<(Box<str>, Box<str>)> {
         let own = self.by_service.get(service)?.own().iter().find(|slice| slice.label(DIRECT).is_none())?;
         let name = own.metadata.annotations.as_ref().and_then(|all| all.get(WAYPOINT));
-        let (namespace, name) = name.and_then(|name| name.split_once('/')).unwrap_or((own.namespace(), "waypoint"));
+        let (namespace, name) =
+            name.and_then(|name| name.split_once('/')).unwrap_or((own.namespace(), "waypoint"));
         Some((namespace.into(), name.into()))
     }
 
@@ -167,10 +168,11 @@ impl Slices {
 }
 
 fn ports_of(slices: &[Arc<EndpointSlice>]) -> impl Iterator<Item = (&str, u16)> {
-    let ports = slices.iter().filter(|slice| slice.label(DIRECT).is_none()).flat_map(|slice| slice.ports.iter().flatten());
-    ports.filter_map(|port| {
-        Some((port.name.as_deref().unwrap_or_default(), u16::try_from(port.port?).ok()?))
-    })
+    let ports = slices
+        .iter()
+        .filter(|slice| slice.label(DIRECT).is_none())
+        .flat_map(|slice| slice.ports.iter().flatten());
+    ports.filter_map(|port| Some((port.name.as_deref().unwrap_or_default(), u16::try_from(port.port?).ok()?)))
 }
 
 fn service(slice: &EndpointSlice) -> Option<ObjectKey> {

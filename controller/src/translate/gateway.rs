@@ -124,7 +124,12 @@ pub(crate) fn draft<'a>(
         let is_waypoint = parameters::role(object) == Role::Waypoint;
         let mut draft = Draft {
             object,
-            listeners: object.spec.listeners.iter().map(|spec| ListenerDraft::new(spec, is_waypoint)).collect(),
+            listeners: object
+                .spec
+                .listeners
+                .iter()
+                .map(|spec| ListenerDraft::new(spec, is_waypoint))
+                .collect(),
             sets: Vec::new(),
             problems: class_problem.iter().cloned().collect(),
             backend_certificate: None,

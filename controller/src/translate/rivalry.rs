@@ -106,7 +106,8 @@ impl Rivalry {
 fn contestant<T: Route>(((_, slot), index): Id, routes: &Memory<T>) -> Option<Contestant> {
     let entry = routes.entries.get(slot)?;
     let candidate = entry.attached.candidates.get(index)?;
-    let is_second = matches!(candidate.at, At::Port(..) | At::Consumer(..)) && T::KIND == ObjectKind::HttpRoute;
+    let is_second =
+        matches!(candidate.at, At::Port(..) | At::Consumer(..)) && T::KIND == ObjectKind::HttpRoute;
     let rank = Rank {
         is_invalid: entry.is_invalid,
         is_second,

@@ -94,7 +94,9 @@ impl Usage {
             if wanted == before {
                 continue;
             }
-            for ((id, kind), by) in before.map(|used| (used, -1)).into_iter().chain(wanted.map(|used| (used, 1))) {
+            for ((id, kind), by) in
+                before.map(|used| (used, -1)).into_iter().chain(wanted.map(|used| (used, 1)))
+            {
                 backends.used(id, kind, by);
                 self.concerned.extend(backends.reached(id, through(&at), by));
             }

@@ -16,10 +16,10 @@ use rustc_hash::FxHashSet;
 
 use self::claims::{Claim, Claims};
 pub(crate) use self::plan::{FailureMode, Plan, Plans};
-use self::ports::{Allocator, Asked};
 pub(crate) use self::ports::Port;
-use self::wish::{Extent, Wish, wish};
+use self::ports::{Allocator, Asked};
 pub(crate) use self::wish::{AUTO_NAME, CAPTURED, SHADOW_OF, USE_WAYPOINT, auto_namespaces, opts_in};
+use self::wish::{Extent, Wish, wish};
 use super::Options;
 use super::attach::At;
 use super::attached::{AttachedPolicies, Moved, distinct};
@@ -221,9 +221,8 @@ impl Capture {
         let wish = wish(service, around.now);
         let has_policy = around.attached.own_of_service(namespace, name).next().is_some();
         let mut attached = around.attached.of_service(namespace, name);
-        let counts = |claim: &&Claim| {
-            claim.consumer(&key).is_none_or(|consumer| opts_in(consumer, around.now))
-        };
+        let counts =
+            |claim: &&Claim| claim.consumer(&key).is_none_or(|consumer| opts_in(consumer, around.now));
         let is_attached = self.claims.of(&key).any(|claim| counts(&claim))
             || has_policy
             // A policy for the namespace is about requests.
@@ -255,7 +254,8 @@ impl Capture {
             None => around.slices.waypoint(&key).unwrap_or_else(|| (namespace.into(), AUTO_NAME.into())),
         };
         if around.options.is_cluster {
-            let listener = around.gateways.find(&waypoint.0, &waypoint.1).and_then(|slot| around.gateways.get(slot));
+            let listener =
+                around.gateways.find(&waypoint.0, &waypoint.1).and_then(|slot| around.gateways.get(slot));
             let of_gateway = listener.into_iter().flat_map(|gateway| &gateway.listeners);
             let general: Vec<Key> = of_gateway.flat_map(|listener| &listener.attached).cloned().collect();
             attached = distinct(general.iter().chain(&attached));
@@ -379,7 +379,8 @@ fn refusal(service: &Service, wish: &Wish, around: &Around<'_>) -> Option<(&'sta
         return Some(refusal);
     }
     if wish.extent == Extent::Observe {
-        let message = "Nothing speaks against a waypoint in front of it; fairway.dev/capture: observe keeps it away.";
+        let message =
+            "Nothing speaks against a waypoint in front of it; fairway.dev/capture: observe keeps it away.";
         return Some((reason::OBSERVED, message.to_owned()));
     }
     if !is_cluster {
@@ -395,7 +396,8 @@ fn refusal(service: &Service, wish: &Wish, around: &Around<'_>) -> Option<(&'sta
     let labels = labels.and_then(|namespace| namespace.metadata.labels.as_ref());
     let mut live = gateway.listeners.iter().filter(|listener| listener.is_live).peekable();
     if live.peek().is_none() {
-        let message = format!("Gateway {namespace}/{name} is not accepted, or is being deleted: see its status.");
+        let message =
+            format!("Gateway {namespace}/{name} is not accepted, or is being deleted: see its status.");
         return Some((reason::NO_WAYPOINT, message));
     }
     if !live.any(|listener| listener.namespaces.allow(namespace, service.namespace(), labels)) {

@@ -87,7 +87,12 @@ impl Ports {
         }
         let mut rerouted = self.refresh_defaults(changed.backends, changed.moved, scene);
         rerouted.extend(
-            changed.parents.iter().filter_map(|parent| self.by_parent.get(&*parent.served())).flatten().cloned(),
+            changed
+                .parents
+                .iter()
+                .filter_map(|parent| self.by_parent.get(&*parent.served()))
+                .flatten()
+                .cloned(),
         );
         rerouted.extend(self.refresh_identities(&certificates, store, problems));
         let recertified = self.refresh_tls(&certificates, problems);

@@ -284,7 +284,10 @@ pub(super) fn parents(of: &[Parent], problems: &mut Vec<String>) -> Parents {
     for (at, parent) in of.iter().enumerate() {
         match parent {
             Parent::Service(captured) => {
-                parents.entry(Attachable::Service(captured.backend.clone())).or_default().insert("*".to_owned());
+                parents
+                    .entry(Attachable::Service(captured.backend.clone()))
+                    .or_default()
+                    .insert("*".to_owned());
             }
             Parent::Consumer { of, namespace } => {
                 let to = Attachable::Consumer(of.backend.clone(), namespace.clone());

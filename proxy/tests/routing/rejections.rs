@@ -6,9 +6,8 @@ use config::{
 };
 
 use super::support::{
-    captured,
-    backend, backend_ref, bind, compile, compiler, get, key, listener, messages, parent, path, prefix,
-    removes, route, rule, upserts,
+    backend, backend_ref, bind, captured, compile, compiler, get, key, listener, messages, parent, path,
+    prefix, removes, route, rule, upserts,
 };
 
 fn broken_route(name: &str) -> (Key, Resource) {

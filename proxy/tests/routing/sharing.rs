@@ -7,9 +7,8 @@ use fairway_proxy::rule::Rule;
 use fairway_proxy::snapshot::{Port, Snapshot};
 
 use super::support::{
-    captured,
-    backend, backend_ref, bind, compiler, get, listener, parent, prefix, removes, request, route, rule,
-    upserts,
+    backend, backend_ref, bind, captured, compiler, get, listener, parent, prefix, removes, request, route,
+    rule, upserts,
 };
 
 fn port(snapshot: &Snapshot, port: u16) -> &Arc<Port> {

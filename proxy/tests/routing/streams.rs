@@ -7,8 +7,8 @@ use config::{
 use fairway_proxy::snapshot::{Bind, Snapshot, Transport};
 
 use super::support::{
-    captured,
-    backend, backend_ref, bind, compile, compiler, key, listener, messages, parent, removes, upserts,
+    backend, backend_ref, bind, captured, compile, compiler, key, listener, messages, parent, removes,
+    upserts,
 };
 
 fn stream(section: &str, port: u16, protocol: Protocol, hostname: Option<&str>) -> (Key, Resource) {

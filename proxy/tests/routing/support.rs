@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::task;
 
 use config::{
-    Action, Backend, BackendRef, Captured, HttpMatch, HttpRoute, HttpRule, Key, Kind, Listener, Parent, PathMatch,
-    PolicySet, Protocol, Rejection, Resource, Resources, Scope, Target, Update, WeightedBackend,
+    Action, Backend, BackendRef, Captured, HttpMatch, HttpRoute, HttpRule, Key, Kind, Listener, Parent,
+    PathMatch, PolicySet, Protocol, Rejection, Resource, Resources, Scope, Target, Update, WeightedBackend,
 };
 use fairway_proxy::compile::Compiler;
 use fairway_proxy::rule::{self, Rule};

@@ -68,7 +68,9 @@ fn listener<'a>(parent: &Parent, resources: &'a Resources) -> &'a [Key] {
         Parent::Listener { namespace, gateway, section, .. } => {
             Key::new(Kind::Listener, namespace.as_str(), format!("{gateway}/{section}"))
         }
-        Parent::Service(captured) | Parent::Consumer { of: captured, .. } => Key { kind: Kind::Listener, ..Key::backend(&captured.backend) },
+        Parent::Service(captured) | Parent::Consumer { of: captured, .. } => {
+            Key { kind: Kind::Listener, ..Key::backend(&captured.backend) }
+        }
     };
     match resources.get(&key).map(|resource| &**resource) {
         Some(Resource::Listener(listener)) => &listener.attached,

@@ -62,7 +62,9 @@ fn line(key: &Key, listener: &Listener, resources: &Resources, ca: &str) -> Opti
             ))
         }
         // Not for requests.
-        (Scope::Gateway, Protocol::Tls | Protocol::Tcp | Protocol::Udp, _) | (Scope::Service(_), _, _) => None,
+        (Scope::Gateway, Protocol::Tls | Protocol::Tcp | Protocol::Udp, _) | (Scope::Service(_), _, _) => {
+            None
+        }
     }
 }
 

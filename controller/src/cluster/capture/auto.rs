@@ -31,7 +31,9 @@ impl Autos {
         self.sent.retain(|_, until| now < *until);
         let wanted = auto_namespaces(&view.resources);
         for namespace in &wanted {
-            if view.resources.gateways.get(namespace, AUTO_NAME).is_none() && !self.sent.contains_key(*namespace) {
+            if view.resources.gateways.get(namespace, AUTO_NAME).is_none()
+                && !self.sent.contains_key(*namespace)
+            {
                 self.sent.insert((*namespace).to_owned(), now + AGAIN);
                 if let Err(error) = write::apply(&steerer.client, &gateway(namespace)).await {
                     tracing::warn!(namespace, error = write::message(&error), "a waypoint cannot be made");
@@ -39,12 +41,19 @@ impl Autos {
             }
         }
         let is_used = |namespace: &str| {
-            view.translation.plans.values().any(|plan| *plan.waypoint.0 == *namespace && *plan.waypoint.1 == *AUTO_NAME)
+            view.translation
+                .plans
+                .values()
+                .any(|plan| *plan.waypoint.0 == *namespace && *plan.waypoint.1 == *AUTO_NAME)
         };
         for gateway in &view.resources.gateways {
             let namespace = gateway.namespace();
             let is_ours = gateway.name() == AUTO_NAME && gateway.label(AUTO_PROVISIONED) == Some("true");
-            if !is_ours || wanted.contains(namespace) || is_used(namespace) || self.sent.contains_key(namespace) {
+            if !is_ours
+                || wanted.contains(namespace)
+                || is_used(namespace)
+                || self.sent.contains_key(namespace)
+            {
                 continue;
             }
             self.sent.insert(namespace.to_owned(), now + AGAIN);

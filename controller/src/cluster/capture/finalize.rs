@@ -36,10 +36,13 @@ impl Finalizers {
         let waypoints = view.resources.gateways.iter();
         for gateway in waypoints.filter(|gateway| parameters::role(gateway) == Role::Waypoint) {
             let key = ObjectKey::new(ObjectKind::Gateway, gateway.namespace(), gateway.name());
-            let is_used = view.translation.plans.values().any(|plan| {
-                *plan.waypoint.0 == *gateway.namespace() && *plan.waypoint.1 == *gateway.name()
-            });
-            let Some(holds) = change(gateway, is_used).filter(|_| !self.sent.contains_key(&key)) else { continue };
+            let is_used =
+                view.translation.plans.values().any(|plan| {
+                    *plan.waypoint.0 == *gateway.namespace() && *plan.waypoint.1 == *gateway.name()
+                });
+            let Some(holds) = change(gateway, is_used).filter(|_| !self.sent.contains_key(&key)) else {
+                continue;
+            };
             self.sent.insert(key.clone(), now + AGAIN);
             if let Err(error) = hold(steerer, gateway, holds).await {
                 tracing::warn!(gateway = %key, error = write::message(&error), "a waypoint cannot be held, or let go");

@@ -9,7 +9,9 @@ use super::pods::Pod;
 use crate::api::{EndpointSlice, Service};
 use crate::provisioned::shortened;
 use crate::resources::Named;
-use crate::translate::{CAPTURED, DIRECT, FailureMode, MANAGED_BY, OWN_MANAGER, Plan, SERVICE_NAME, SHADOW_OF, WAYPOINT};
+use crate::translate::{
+    CAPTURED, DIRECT, FailureMode, MANAGED_BY, OWN_MANAGER, Plan, SERVICE_NAME, SHADOW_OF, WAYPOINT,
+};
 
 /// On the Service and its EndpointSlices: what becomes of clients without a usable waypoint.
 const FAILURE_MODE: &str = "fairway.dev/capture-failure-mode";
@@ -43,13 +45,18 @@ pub(super) fn shadow_name(service: &Service) -> String {
 /// whoever selects Services by them shall not find two.
 pub(super) fn shadow(service: &Service) -> Value {
     let spec = service.spec.as_ref();
-    let ports: Vec<Value> = spec.and_then(|spec| spec.ports.as_deref()).unwrap_or_default().iter().map(|port| {
-        let mut port = json!(port);
-        if let Some(port) = port.as_object_mut() {
-            port.remove("nodePort");
-        }
-        port
-    }).collect();
+    let ports: Vec<Value> = spec
+        .and_then(|spec| spec.ports.as_deref())
+        .unwrap_or_default()
+        .iter()
+        .map(|port| {
+            let mut port = json!(port);
+            if let Some(port) = port.as_object_mut() {
+                port.remove("nodePort");
+            }
+            port
+        })
+        .collect();
     json!({
         "apiVersion": "v1",
         "kind": "Service",
@@ -76,7 +83,9 @@ pub(super) fn is_shadow_current(service: &Service, shadow: &Service) -> bool {
         let spec = service.spec.as_ref();
         let ports = spec.and_then(|spec| spec.ports.as_deref()).unwrap_or_default().iter();
         let ports: Vec<_> = ports
-            .map(|p| (p.name.clone(), p.port, p.protocol.clone(), p.target_port.clone(), p.app_protocol.clone()))
+            .map(|p| {
+                (p.name.clone(), p.port, p.protocol.clone(), p.target_port.clone(), p.app_protocol.clone())
+            })
             .collect();
         let published = spec.and_then(|spec| spec.publish_not_ready_addresses).unwrap_or(false);
         (spec.and_then(|spec| spec.selector.clone()), published, ports)
@@ -134,20 +143,37 @@ pub(super) fn own_slices(
             Some(endpoint)
         });
         let ports = ports.iter().map(|(name, port)| {
-            let app_protocol = service.spec.as_ref().and_then(|spec| spec.ports.as_ref()).into_iter().flatten();
-            let mut app_protocol = app_protocol.filter(|port| port.name.as_deref().unwrap_or_default() == name);
+            let app_protocol =
+                service.spec.as_ref().and_then(|spec| spec.ports.as_ref()).into_iter().flatten();
+            let mut app_protocol =
+                app_protocol.filter(|port| port.name.as_deref().unwrap_or_default() == name);
             let app_protocol = app_protocol.next().and_then(|port| port.app_protocol.clone());
             json!({ "name": name, "port": port, "protocol": "TCP", "appProtocol": app_protocol })
         });
-        slice(service, plan, &format!("{}-wp-{suffix}", service.name()), family, None, (ports.collect(), endpoints.collect()))
+        slice(
+            service,
+            plan,
+            &format!("{}-wp-{suffix}", service.name()),
+            family,
+            None,
+            (ports.collect(), endpoints.collect()),
+        )
     };
     families(service).map(of_family).collect()
 }
 
 /// EndpointSlices for ports that no waypoint serves, such as those of UDP: they lead to the pods, as the shadow's say.
-pub(super) fn direct_slices(service: &Service, plan: &Plan, shadow: &[Arc<EndpointSlice>], shown: Shown) -> Vec<Value> {
+pub(super) fn direct_slices(
+    service: &Service,
+    plan: &Plan,
+    shadow: &[Arc<EndpointSlice>],
+    shown: Shown,
+) -> Vec<Value> {
     let of_shadow = shadow.iter().filter_map(|slice| {
-        let ports: Vec<Value> = slice.ports.iter().flatten()
+        let ports: Vec<Value> = slice
+            .ports
+            .iter()
+            .flatten()
             .filter(|port| port.protocol.as_deref().unwrap_or("TCP") != "TCP")
             .map(|port| json!(port))
             .collect();
@@ -156,8 +182,13 @@ pub(super) fn direct_slices(service: &Service, plan: &Plan, shadow: &[Arc<Endpoi
         }
         let endpoints = slice.endpoints.iter().flatten().map(|endpoint| {
             let mut endpoint = json!(endpoint);
-            if shown == Shown::Lowered && let Some(fields) = endpoint.as_object_mut() {
-                fields.insert("conditions".into(), json!({ "ready": false, "serving": false, "terminating": false }));
+            if shown == Shown::Lowered
+                && let Some(fields) = endpoint.as_object_mut()
+            {
+                fields.insert(
+                    "conditions".into(),
+                    json!({ "ready": false, "serving": false, "terminating": false }),
+                );
             }
             endpoint
         });
@@ -167,7 +198,13 @@ pub(super) fn direct_slices(service: &Service, plan: &Plan, shadow: &[Arc<Endpoi
     of_shadow.collect()
 }
 
-fn slice_of(service: &Service, plan: &Plan, name: &str, family: &str, content: (Vec<Value>, Vec<Value>)) -> Value {
+fn slice_of(
+    service: &Service,
+    plan: &Plan,
+    name: &str,
+    family: &str,
+    content: (Vec<Value>, Vec<Value>),
+) -> Value {
     slice(service, plan, name, family, Some(DIRECT), content)
 }
 
@@ -203,7 +240,14 @@ pub(super) fn is_slice_current(wanted: &Value, seen: &EndpointSlice) -> bool {
     wanted.is_some_and(|wanted| {
         let ports = |slice: &EndpointSlice| {
             let ports = slice.ports.iter().flatten();
-            let ports = ports.map(|port| (port.name.clone().unwrap_or_default(), port.port, port.protocol.clone(), port.app_protocol.clone()));
+            let ports = ports.map(|port| {
+                (
+                    port.name.clone().unwrap_or_default(),
+                    port.port,
+                    port.protocol.clone(),
+                    port.app_protocol.clone(),
+                )
+            });
             ports.collect::<std::collections::BTreeSet<_>>()
         };
         let endpoints = |slice: &EndpointSlice| {
@@ -212,7 +256,12 @@ pub(super) fn is_slice_current(wanted: &Value, seen: &EndpointSlice) -> bool {
                 .map(|endpoint| {
                     let conditions = endpoint.conditions.clone().unwrap_or_default();
                     let conditions = (conditions.ready, conditions.serving, conditions.terminating);
-                    (endpoint.addresses.clone(), conditions, endpoint.node_name.clone(), endpoint.zone.clone())
+                    (
+                        endpoint.addresses.clone(),
+                        conditions,
+                        endpoint.node_name.clone(),
+                        endpoint.zone.clone(),
+                    )
                 })
                 .collect();
             endpoints.sort();

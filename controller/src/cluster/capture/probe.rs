@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kube::Client;
-use kube::api::{PostParams};
+use kube::api::PostParams;
 use serde_json::{Value, json};
 
 use crate::cluster::write;
@@ -38,7 +38,10 @@ pub(super) async fn is_acting(client: &Client, namespace: &str) -> bool {
             answer.data.pointer("/endpoints/0/conditions/ready").and_then(Value::as_bool) == Some(false)
         }
         Err(error) => {
-            tracing::warn!(error = write::message(&error), "the API server does not say whether EndpointSlices step aside");
+            tracing::warn!(
+                error = write::message(&error),
+                "the API server does not say whether EndpointSlices step aside"
+            );
             false
         }
     }

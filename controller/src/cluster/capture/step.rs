@@ -98,8 +98,11 @@ pub(super) fn step(seen: &Seen<'_>, memory: &mut Memory) -> Step {
     } else {
         memory.begun = None;
         let mut step = release(seen, memory);
-        if let (Phase::Released, Some(family)) = (&step.phase, missing_family(seen).filter(|_| seen.plan.is_wanted)) {
-            let message = format!("The Service has {family} addresses and the pods of the waypoint have none.");
+        if let (Phase::Released, Some(family)) =
+            (&step.phase, missing_family(seen).filter(|_| seen.plan.is_wanted))
+        {
+            let message =
+                format!("The Service has {family} addresses and the pods of the waypoint have none.");
             step.phase = Phase::Pending(reason::NO_WAYPOINT_FAMILY, message);
         }
         step
@@ -108,7 +111,8 @@ pub(super) fn step(seen: &Seen<'_>, memory: &mut Memory) -> Step {
 
 /// A family that the Service has and the waypoint has not.
 fn missing_family(seen: &Seen<'_>) -> Option<&'static str> {
-    let lacks = |(family, _): &(&'static str, _)| !seen.pods.iter().any(|pod| pod.addresses.contains_key(*family));
+    let lacks =
+        |(family, _): &(&'static str, _)| !seen.pods.iter().any(|pod| pod.addresses.contains_key(*family));
     objects::families(seen.service).find(lacks).map(|(family, _)| family).filter(|_| !seen.pods.is_empty())
 }
 
@@ -142,7 +146,11 @@ fn capture(seen: &Seen<'_>, memory: &mut Memory) -> Step {
     if !is_labelled && !seen.is_acting {
         let why = "The MutatingAdmissionPolicy fairway-capture is missing or does not act: Kubernetes 1.36 or newer is \
             needed, and what `fairway install` prints.";
-        return Step { writes, phase: Phase::Pending(reason::STEERING_UNAVAILABLE, why.to_owned()), again: Some(PATIENCE) };
+        return Step {
+            writes,
+            phase: Phase::Pending(reason::STEERING_UNAVAILABLE, why.to_owned()),
+            again: Some(PATIENCE),
+        };
     }
     // Only what is seen to be there counts: a label before the slices would leave clients nothing.
     if !objects::is_labelled(seen.service, seen.plan) && is_current && (usable > 0 || is_labelled) {
@@ -150,9 +158,14 @@ fn capture(seen: &Seen<'_>, memory: &mut Memory) -> Step {
         writes.push(Write::Label(objects::capture_labels(seen.plan)));
     }
     if !is_labelled {
-        return Step { writes, phase: pending("Waiting for its EndpointSlices.".to_owned()), again: Some(SYNC) };
+        return Step {
+            writes,
+            phase: pending("Waiting for its EndpointSlices.".to_owned()),
+            again: Some(SYNC),
+        };
     }
-    let is_aside = seen.slices.theirs.iter().all(|slice| slice.label(CAPTURED).is_some() && !has_ready(slice));
+    let is_aside =
+        seen.slices.theirs.iter().all(|slice| slice.label(CAPTURED).is_some() && !has_ready(slice));
     let mut again = None;
     if !is_aside {
         again = touch(seen, memory, &mut writes);
@@ -207,15 +220,22 @@ fn publish(seen: &Seen<'_>, silent: &[&str], shown: Shown, writes: &mut Vec<Writ
     let before = writes.len();
     let is_direct = |slice: &crate::api::EndpointSlice| slice.label(crate::translate::DIRECT).is_some();
     let led = || seen.slices.own().iter().filter(|slice| !is_direct(slice));
-    let held = |name: &str| led().flat_map(|slice| slice.ports.iter().flatten()).any(|port| port.name.as_deref().unwrap_or_default() == name);
+    let held = |name: &str| {
+        led()
+            .flat_map(|slice| slice.ports.iter().flatten())
+            .any(|port| port.name.as_deref().unwrap_or_default() == name)
+    };
     // A new port is told once everybody listens there.
     let is_open = |name: &str| silent.is_empty() || led().next().is_none() || held(name);
-    let ports = seen.plan.ports.iter().map(|port| (port.name.as_deref().unwrap_or_default().to_owned(), port.listen));
+    let ports =
+        seen.plan.ports.iter().map(|port| (port.name.as_deref().unwrap_or_default().to_owned(), port.listen));
     let ports: Vec<(String, u16)> = ports.filter(|(name, _)| is_open(name)).collect();
     // Who listens for the old ports goes on being used while it learns of a new one.
     let mut wanted = objects::own_slices(seen.service, seen.plan, &ports, seen.pods, shown);
     wanted.extend(objects::direct_slices(seen.service, seen.plan, seen.slices.shadow(), shown));
-    let name = |slice: &Value| slice.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let name = |slice: &Value| {
+        slice.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
     for slice in seen.slices.own() {
         if !wanted.iter().any(|wanted| name(wanted) == slice.name()) {
             writes.push(Write::Delete("EndpointSlice", slice.name().to_owned()));
@@ -249,13 +269,17 @@ fn is_shadow_complete(seen: &Seen<'_>) -> bool {
     }
     let of = |slices: &[Arc<crate::api::EndpointSlice>]| {
         let endpoints = slices.iter().flat_map(|slice| slice.endpoints.iter().flatten());
-        let ready = endpoints.filter(|endpoint| endpoint.conditions.as_ref().and_then(|c| c.ready).unwrap_or(true));
-        ready.flat_map(|endpoint| endpoint.addresses.iter().cloned()).collect::<std::collections::BTreeSet<String>>()
+        let ready =
+            endpoints.filter(|endpoint| endpoint.conditions.as_ref().and_then(|c| c.ready).unwrap_or(true));
+        ready
+            .flat_map(|endpoint| endpoint.addresses.iter().cloned())
+            .collect::<std::collections::BTreeSet<String>>()
     };
     of(&seen.slices.theirs).is_subset(&of(seen.slices.shadow()))
 }
 
 fn has_ready(slice: &crate::api::EndpointSlice) -> bool {
     let mut endpoints = slice.endpoints.iter().flatten();
-    endpoints.any(|endpoint| endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true))
+    endpoints
+        .any(|endpoint| endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true))
 }

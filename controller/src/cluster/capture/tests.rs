@@ -179,11 +179,15 @@ impl Cluster {
         };
         let all = || self.theirs.iter().chain(self.own.values()).filter(has_port);
         let those = |wanted: fn(bool, bool, bool) -> bool| -> Vec<String> {
-            all().flat_map(|slice| slice.endpoints.iter().flatten()).filter(|endpoint| {
-                let conditions = endpoint.conditions.clone().unwrap_or_default();
-                let is = |condition: Option<bool>| condition == Some(true);
-                wanted(is(conditions.ready), is(conditions.serving), is(conditions.terminating))
-            }).flat_map(|endpoint| endpoint.addresses.clone()).collect()
+            all()
+                .flat_map(|slice| slice.endpoints.iter().flatten())
+                .filter(|endpoint| {
+                    let conditions = endpoint.conditions.clone().unwrap_or_default();
+                    let is = |condition: Option<bool>| condition == Some(true);
+                    wanted(is(conditions.ready), is(conditions.serving), is(conditions.terminating))
+                })
+                .flat_map(|endpoint| endpoint.addresses.clone())
+                .collect()
         };
         let ready = those(|ready, _, _| ready);
         if ready.is_empty() { those(|_, serving, terminating| serving && terminating) } else { ready }
@@ -212,7 +216,11 @@ fn a_service_is_captured_and_let_go_without_a_moment_of_nobody() {
         let phase = cluster.settle();
         assert_eq!(phase, Phase::Captured { usable: 2, pods: 2, failure_mode: mode });
         assert_eq!(cluster.selected("http"), ["10.2.0.0", "10.2.0.1"]);
-        assert_eq!(cluster.selected("dns"), ["10.1.0.0", "10.1.0.1", "10.1.0.2"], "no waypoint takes datagrams");
+        assert_eq!(
+            cluster.selected("dns"),
+            ["10.1.0.0", "10.1.0.1", "10.1.0.2"],
+            "no waypoint takes datagrams"
+        );
         cluster.happens(Event::Want(false));
         assert_eq!(cluster.settle(), Phase::Released);
         assert_eq!(cluster.selected("http"), ["10.1.0.0", "10.1.0.1", "10.1.0.2"]);

@@ -156,7 +156,10 @@ impl Assembler {
 
 /// What the proxies of a Gateway do.
 fn role(view: &View, key: &ObjectKey) -> Role {
-    view.resources.gateways.get(&key.namespace, &key.name).map_or(Role::Gateway, |gateway| parameters::role(gateway))
+    view.resources
+        .gateways
+        .get(&key.namespace, &key.name)
+        .map_or(Role::Gateway, |gateway| parameters::role(gateway))
 }
 
 /// Says where captured Services are. What speaks against capturing one has been said already.

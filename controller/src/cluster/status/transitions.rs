@@ -22,8 +22,13 @@ const GOOD: &[&str] = &[
     condition_type::WAYPOINT_BOUND,
 ];
 /// Reasons of what falls that are no news: an address takes a moment, and so does it to lead clients elsewhere.
-const EXPECTED: &[&str] =
-    &[reason::ADDRESS_NOT_ASSIGNED, reason::PENDING, reason::RELEASING, reason::NOT_CAPTURED, reason::OBSERVED];
+const EXPECTED: &[&str] = &[
+    reason::ADDRESS_NOT_ASSIGNED,
+    reason::PENDING,
+    reason::RELEASING,
+    reason::NOT_CAPTURED,
+    reason::OBSERVED,
+];
 /// Types whose rising is.
 const BAD: &[&str] = &[condition_type::PARTIALLY_INVALID, condition_type::CONFLICTED];
 
@@ -75,7 +80,8 @@ fn compare(place: &str, old: Option<&Value>, new: Option<&Value>, found: &mut Ve
             || (BAD.contains(&r#type.as_str()) && status == "True");
         let is_programmed =
             place.is_empty() && r#type == condition_type::PROGRAMMED && status == "True" && was != "True";
-        let is_enforced = [condition_type::ENFORCED, condition_type::WAYPOINT_BOUND].contains(&r#type.as_str())
+        let is_enforced = [condition_type::ENFORCED, condition_type::WAYPOINT_BOUND]
+            .contains(&r#type.as_str())
             && status == "True"
             && was != "True";
         let is_news = !EXPECTED.contains(&text(&condition, "reason").as_str());

@@ -58,12 +58,7 @@ impl Claims {
         concerned
     }
 
-    fn kind<T: Route>(
-        &mut self,
-        then: &Objects<T>,
-        now: &Objects<T>,
-        concerned: &mut FxHashSet<ObjectKey>,
-    ) {
+    fn kind<T: Route>(&mut self, then: &Objects<T>, now: &Objects<T>, concerned: &mut FxHashSet<ObjectKey>) {
         for (old, new) in then.changes(now) {
             let (old, new) = (old.map(|route| claims(&**route)), new.map(|route| claims(&**route)));
             let (old, new) = (old.unwrap_or_default(), new.unwrap_or_default());
@@ -92,7 +87,10 @@ impl Claims {
     }
 
     fn count(&mut self, consumer: &str, by: isize) {
-        let slot = self.consumers.find(&consumer.into()).unwrap_or_else(|| self.consumers.insert(consumer.into(), 0));
+        let slot = self
+            .consumers
+            .find(&consumer.into())
+            .unwrap_or_else(|| self.consumers.insert(consumer.into(), 0));
         let Some(count) = self.consumers.get_mut(slot) else { return };
         *count = count.saturating_add_signed(by);
         if *count == 0 {
@@ -116,9 +114,8 @@ impl Claims {
 }
 
 fn claims<T: Route>(route: &T) -> Vec<(ObjectKey, Claim)> {
-    let is_service = |parent: &ParentRef| {
-        parent.group.as_deref() == Some("") && parent.kind.as_deref() == Some("Service")
-    };
+    let is_service =
+        |parent: &ParentRef| parent.group.as_deref() == Some("") && parent.kind.as_deref() == Some("Service");
     let claim = |parent: ParentRef| {
         let namespace = parent.namespace.as_deref().unwrap_or_else(|| route.namespace());
         let service = ObjectKey::new(ObjectKind::Service, namespace, parent.name.as_str());

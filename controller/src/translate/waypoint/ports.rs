@@ -23,6 +23,9 @@ pub(crate) struct Port {
     pub(crate) protocol: Protocol,
 }
 
+/// Ports, and what is said of those left out.
+pub(crate) type Found = (Vec<Port>, Vec<String>);
+
 /// What decides about the ports of a Service.
 pub(crate) struct Asked<'a> {
     pub(crate) service: &'a Service,
@@ -35,10 +38,7 @@ pub(crate) struct Asked<'a> {
 
 impl Asked<'_> {
     /// The ports, and what is said of those left out; or reason and message why there are none.
-    pub(crate) fn ports(
-        &self,
-        allocator: &mut Allocator,
-    ) -> Result<(Vec<Port>, Vec<String>), (&'static str, String)> {
+    pub(crate) fn ports(&self, allocator: &mut Allocator) -> Result<Found, (&'static str, String)> {
         let (mut ports, mut skipped) = (Vec::new(), Vec::new());
         let all = self.service.spec.as_ref().and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
         let is_declared = all.iter().any(|port| declared(port) == Some(Protocol::Http));

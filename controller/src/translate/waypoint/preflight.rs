@@ -6,7 +6,11 @@ use crate::status::reason;
 
 /// Reason and message; `None`: nothing speaks against it. `has_foreign`: of its EndpointSlices some are written by somebody
 /// we do not know. `is_steered`: it is captured by its EndpointSlices.
-pub(crate) fn refusal(service: &Service, has_foreign: bool, is_steered: bool) -> Option<(&'static str, String)> {
+pub(crate) fn refusal(
+    service: &Service,
+    has_foreign: bool,
+    is_steered: bool,
+) -> Option<(&'static str, String)> {
     let spec = service.spec.as_ref();
     let r#type = spec.and_then(|spec| spec.type_.as_deref()).unwrap_or("ClusterIP");
     // GEP-1294: headless and ExternalName Services have no address of their own that could be captured.
@@ -29,7 +33,8 @@ pub(crate) fn refusal(service: &Service, has_foreign: bool, is_steered: bool) ->
         );
         return Some((reason::NODE_PORT_OR_LOAD_BALANCER, message));
     }
-    let has_selector = spec.and_then(|spec| spec.selector.as_ref()).is_some_and(|selector| !selector.is_empty());
+    let has_selector =
+        spec.and_then(|spec| spec.selector.as_ref()).is_some_and(|selector| !selector.is_empty());
     if !has_selector || has_foreign {
         let what = if has_selector {
             "Somebody else than Kubernetes writes EndpointSlices of the Service too"

@@ -88,7 +88,11 @@ pub(crate) fn captures_external(service: &Service) -> bool {
 
 /// The namespaces in which something asks for a waypoint that is made for them.
 pub(crate) fn auto_namespaces(resources: &Resources) -> std::collections::BTreeSet<&str> {
-    let of_namespaces = resources.namespaces.iter().filter(|namespace| namespace.label(USE_WAYPOINT) == Some("auto"));
+    let of_namespaces =
+        resources.namespaces.iter().filter(|namespace| namespace.label(USE_WAYPOINT) == Some("auto"));
     let of_services = resources.services.iter().filter(|service| service.label(USE_WAYPOINT) == Some("auto"));
-    of_namespaces.map(|namespace| namespace.name()).chain(of_services.map(|service| service.namespace())).collect()
+    of_namespaces
+        .map(|namespace| namespace.name())
+        .chain(of_services.map(|service| service.namespace()))
+        .collect()
 }

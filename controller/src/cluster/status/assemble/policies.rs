@@ -52,7 +52,8 @@ impl Policies {
             });
             for ancestor in ancestors(status) {
                 if !known.complete.contains(&ancestor)
-                    && Answer::of(&connected(&ancestor, proxies, &view.translation.plans), known.needed).is_complete()
+                    && Answer::of(&connected(&ancestor, proxies, &view.translation.plans), known.needed)
+                        .is_complete()
                 {
                     known.complete.insert(ancestor);
                 }
