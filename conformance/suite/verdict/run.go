@@ -23,12 +23,12 @@ var outcomes = map[string]outcome{"PASS": passed, "FAIL": failed, "SKIP": left}
 
 // run: what the suite's output says. Only whole tests are counted, not their parts.
 type run struct {
-	tests      map[string]outcome
-	seconds    map[string]float64
-	reasons    map[string]string // why a test was skipped
-	features   []string          // features the GatewayClass and the mesh name
-	asked      int               // of how many of the two the suite took its features
-	ended      bool              // whether the whole passed
+	tests    map[string]outcome
+	seconds  map[string]float64
+	reasons  map[string]string // why a test was skipped
+	features []string          // features the GatewayClass and the mesh name
+	asked    int               // of how many of the two the suite took its features
+	ended    bool              // whether the whole passed
 }
 
 var (

@@ -88,7 +88,9 @@ func TestAReportThatSaysLessThanEverythingIsAProblem(t *testing.T) {
 	r := readRun(lines(everything(), good))
 	expect(t, reportProblems(report(), r))
 	for want, spoil := range map[string]func(*confv1.ConformanceReport){
-		"no report of profile GATEWAY-UDP": func(c *confv1.ConformanceReport) { c.ProfileReports = append(c.ProfileReports[:4:4], c.ProfileReports[5:]...) },
+		"no report of profile GATEWAY-UDP": func(c *confv1.ConformanceReport) {
+			c.ProfileReports = append(c.ProfileReports[:4:4], c.ProfileReports[5:]...)
+		},
 		"without GatewayPort8080": func(c *confv1.ConformanceReport) {
 			c.ProfileReports[0].Extended.UnsupportedFeatures = []string{"GatewayPort8080"}
 		},
