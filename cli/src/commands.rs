@@ -11,3 +11,4 @@ pub(crate) mod status;
 pub(crate) mod trace;
 pub(crate) mod translate;
 pub(crate) mod validate;
+pub(crate) mod waypoint;

@@ -80,10 +80,20 @@ const REASONS: &[(&str, &str, &str)] = &[
     ("Overridden", "FW0248", "remove the policy, or what overrides it"),
     ("InvalidBackendTLSPolicy", "FW0245", "correct the BackendTLSPolicy of the backend"),
     ("NotCaptured", "FW0251", "label the Service's namespace fairway.dev/use-waypoint"),
-    ("NoUsablePort", "FW0252", "give the Service a TCP port that speaks HTTP"),
+    ("NoUsablePort", "FW0252", "give the Service a TCP port"),
     ("ExternalName", "FW0253", "use a Service with endpoints, or label it fairway.dev/use-waypoint: none"),
     ("Headless", "FW0254", "use a Service with a cluster IP, or label it fairway.dev/use-waypoint: none"),
     ("PortsExhausted", "FW0255", "allow more ports with --waypoint-ports"),
+    ("Observed", "FW0256", "remove fairway.dev/capture: observe to have it captured"),
+    ("NodePortOrLB", "FW0257", "label it fairway.dev/capture-external: \"true\" to capture it all the same"),
+    (
+        "SelectorlessForeignSlices",
+        "FW0258",
+        "give the Service a selector, and let nobody else write its EndpointSlices",
+    ),
+    ("NoWaypoint", "FW0259", "create the Gateway that the label names, or use auto"),
+    ("NoWaypointFamily", "FW0260", "give the waypoint's pods addresses of every family the Service has"),
+    ("SteeringUnavailable", "FW0261", "apply what fairway install prints, on Kubernetes 1.36 or newer"),
 ];
 
 /// Conditions that are good news when False.
@@ -290,6 +300,8 @@ mod tests {
         let good = [
             "Accepted",
             "Bound",
+            "Captured",
+            "Releasing",
             "Effective",
             "Enforced",
             // Gateway API's reason for saying that clients without a valid certificate are let in, as was asked for.

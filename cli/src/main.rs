@@ -39,6 +39,7 @@ fn main() -> ExitCode {
         Command::Status(args) => commands::status::run(&args),
         Command::Rls(args) => commands::rls::run(&args),
         Command::Limits(args) => commands::limits::run(&args),
+        Command::Waypoint(args) => commands::waypoint::run(&args),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

@@ -324,6 +324,20 @@ fn the_examples_of_splits_hold() {
 }
 
 #[test]
+fn the_example_of_waypoints_holds_and_captures_what_has_a_route() {
+    let dir = tempfile::tempdir().unwrap();
+    let example = examples(include_str!("../../docs/waypoint.md"));
+    fs::write(dir.path().join("shop.yaml"), example).unwrap();
+    let found = fairway(&["validate"], dir.path());
+    assert_eq!(found.status.code(), Some(0), "{}", stdout(&found));
+    let text = stdout(&fairway(&["translate"], dir.path()));
+    assert!(
+        text.contains("key: Listener/shop/cart:80") && text.contains("waypoint: shop/waypoint"),
+        "{text}"
+    );
+}
+
+#[test]
 fn the_example_of_rollouts_holds_and_is_explained() {
     let dir = tempfile::tempdir().unwrap();
     let (edge, _) = EDGE.rsplit_once("---").unwrap();

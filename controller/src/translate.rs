@@ -73,7 +73,9 @@ use rollouts::Rollouts;
 pub use rollouts::{Move, moves};
 #[cfg(test)]
 pub(crate) use waypoint::Port;
-pub(crate) use waypoint::{AUTO_NAME, CAPTURED, FailureMode, Plan, Plans, SHADOW_OF, auto_namespaces};
+pub(crate) use waypoint::{
+    AUTO_NAME, CAPTURED, FailureMode, Plan, Plans, SHADOW_OF, USE_WAYPOINT, auto_namespaces,
+};
 use waypoint::{Around, Capture};
 use workloads::Workloads;
 

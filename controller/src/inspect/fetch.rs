@@ -78,7 +78,21 @@ impl Access {
         Ok(reading.cluster)
     }
 
-    async fn client(&self) -> Result<Client, AccessError> {
+    /// Reads what captured Services are judged by.
+    ///
+    /// # Errors
+    /// As [`Access::read`].
+    pub async fn read_mesh(&self) -> Result<Cluster, AccessError> {
+        let client = self.client().await?;
+        let cluster = Cluster { namespace: self.namespace.clone(), ..Cluster::default() };
+        let mut reading = Reading { client, cluster };
+        let scope = self.scope.as_deref().unwrap_or_default();
+        reading.list("v1", "Service", scope, "").await?;
+        reading.list("discovery.k8s.io/v1", "EndpointSlice", scope, "").await?;
+        Ok(reading.cluster)
+    }
+
+    pub(super) async fn client(&self) -> Result<Client, AccessError> {
         let config = |error: &dyn std::error::Error| AccessError::Config(error.to_string());
         let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
         let mut found = match &self.kubeconfig {
@@ -264,7 +278,7 @@ fn review(resource: &ApiResource, namespace: &str, verb: &str) -> SelfSubjectAcc
     SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() }
 }
 
-fn failed(error: &kube::Error) -> AccessError {
+pub(super) fn failed(error: &kube::Error) -> AccessError {
     AccessError::Api(write::message(error))
 }
 

@@ -146,3 +146,52 @@ fn every_check_is_documented() {
         assert!(docs.contains(&format!("`{name}`")), "docs/cli.md lacks {name}");
     }
 }
+
+/// A captured Service in a cluster: its slices, those of its shadow, and ours. `steered`: Kubernetes' slices step aside.
+fn captured(steered: bool, ready: bool) -> Cluster {
+    use serde_json::json;
+    let slice = |name: &str, labels: serde_json::Value, port: u16, conditions: serde_json::Value| {
+        json!({ "kind": "EndpointSlice", "metadata": { "name": name, "namespace": "shop", "labels": labels,
+            "annotations": { "fairway.dev/waypoint": "shop/waypoint" } },
+            "ports": [{ "name": "http", "port": port }],
+            "endpoints": [{ "addresses": [format!("10.0.0.{port}")], "conditions": conditions }] })
+    };
+    let labels = |service: &str, manager: &str| json!({ "kubernetes.io/service-name": service, "endpointslice.kubernetes.io/managed-by": manager });
+    let kubernetes = "endpointslice-controller.k8s.io";
+    Cluster {
+        objects: vec![
+            json!({ "kind": "Service", "metadata": { "name": "cart", "namespace": "shop", "labels":
+                { "fairway.dev/captured": "shop.waypoint", "fairway.dev/capture-failure-mode": "closed" } },
+                "spec": { "ports": [{ "name": "http", "port": 80 }, { "name": "new", "port": 81 },
+                    { "name": "dns", "port": 53, "protocol": "UDP" }] },
+                "status": { "conditions": [{ "type": "fairway.dev/WaypointBound", "status": "True", "reason": "Captured",
+                    "message": "m" }] } }),
+            json!({ "kind": "Service", "metadata": { "name": "cart-mesh-1", "namespace": "shop",
+                "labels": { "fairway.dev/shadow-of": "cart" } } }),
+            json!({ "kind": "Service", "metadata": { "name": "alone", "namespace": "shop" } }),
+            slice("a", labels("cart", kubernetes), 1, json!({ "ready": !steered })),
+            slice("b", labels("cart-mesh-1", kubernetes), 2, json!({ "ready": true })),
+            slice("c", labels("cart", "waypoint.fairway.dev"), 3, json!({ "ready": ready })),
+        ],
+        ..Cluster::default()
+    }
+}
+
+#[test]
+fn a_captured_service_tells_what_keeps_clients_from_its_waypoint() {
+    let rows = mesh(&captured(true, true), None);
+    let [row] = rows.as_slice() else { panic!("{rows:?}") };
+    assert_eq!((row.waypoint.as_str(), row.waypoint_endpoints, row.pods), ("shop/waypoint", 1, 1));
+    assert_eq!((row.reason.as_str(), row.failure_mode.as_str()), ("Captured", "closed"));
+    assert_eq!(row.problems, ["port 81 leads nowhere"]);
+    let problems = |cluster: &Cluster| mesh(cluster, Some("shop")).remove(0).problems.join("; ");
+    assert!(problems(&captured(false, true)).starts_with("1 pods are reached around the waypoint"));
+    assert!(
+        problems(&captured(true, false))
+            .starts_with("no pod of the waypoint is ready: clients reach nothing")
+    );
+    let mut gone = captured(true, true);
+    gone.objects.remove(1);
+    assert!(problems(&gone).starts_with("its headless Service is gone"));
+    assert_eq!(mesh(&captured(true, true), Some("else")), []);
+}
