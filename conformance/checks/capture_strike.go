@@ -154,11 +154,42 @@ func mistreat(ctx context.Context, c *captured) error {
 		return err
 	}
 	_ = still("its EndpointSlice was deleted")
-	service, err := c.Get(ctx, "Service", c.name, name)
-	if err != nil {
+	if err := c.fails(ctx, name, "open", "nothing is about it"); err != nil {
 		return err
 	}
-	mode, _, _ := unstructured.NestedString(service.Object, "metadata", "labels", "fairway.dev/capture-failure-mode")
-	c.report.require(mode == "open", "nothing is about it, and it fails open: %q", mode)
+	policy := cluster.Parsef(`
+apiVersion: fairway.dev/v1alpha1
+kind: SecurityPolicy
+metadata: { name: guard, namespace: %s }
+spec:
+  targetRefs: [{ group: "", kind: Service, name: %s }]
+  cors: { allowOrigins: ["https://a.example"] }
+`, c.name, name)[0]
+	if err := c.Apply(ctx, policy); err != nil {
+		return err
+	}
+	if err := c.fails(ctx, name, "closed", "a SecurityPolicy is about it"); err != nil {
+		return err
+	}
+	if err := c.Delete(ctx, "SecurityPolicy", c.name, "guard"); err != nil {
+		return err
+	}
+	return c.fails(ctx, name, "open", "the SecurityPolicy is gone")
+}
+
+// fails waits until a Service has a failure mode.
+func (c *captured) fails(ctx context.Context, name, mode, why string) error {
+	err := cluster.Until(ctx, 30*time.Second, "failure mode "+mode, func() string {
+		service, err := c.Get(ctx, "Service", c.name, name)
+		if err != nil {
+			return err.Error()
+		}
+		now, _, _ := unstructured.NestedString(service.Object, "metadata", "labels", "fairway.dev/capture-failure-mode")
+		if now != mode {
+			return "it is " + now
+		}
+		return c.differs(ctx, true)
+	})
+	c.report.require(err == nil, "%s, and it fails %s%s", why, mode, because(err))
 	return nil
 }

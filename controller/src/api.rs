@@ -19,6 +19,7 @@ pub use gateway_api::experimental::tlsroutes::TlsRoute;
 pub use gateway_api::referencegrants::ReferenceGrant;
 pub use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
 pub use k8s_openapi::api::discovery::v1::EndpointSlice;
+pub use k8s_openapi::api::networking::v1::NetworkPolicy;
 pub use listener_set::{ListenerSet, ListenerSetSpec};
 pub use pod::{Pod, PodIp, PodSpec, PodStatus};
 pub use stream_route::{TcpRoute, UdpRoute};

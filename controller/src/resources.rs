@@ -184,6 +184,8 @@ kinds! {
     EndpointSlice = "EndpointSlice" of "discovery.k8s.io/v1", endpoint_slices, namespaced: true;
     /// Pod.
     Pod = "Pod" of "v1", pods, namespaced: true;
+    /// NetworkPolicy.
+    NetworkPolicy = "NetworkPolicy" of "networking.k8s.io/v1", network_policies, namespaced: true;
     /// Secret.
     Secret = "Secret" of "v1", secrets, namespaced: true;
     /// ConfigMap.
@@ -217,6 +219,7 @@ impl ObjectKind {
             | Self::Service
             | Self::EndpointSlice
             | Self::Pod
+            | Self::NetworkPolicy
             | Self::Secret
             | Self::ConfigMap
             | Self::Namespace

@@ -117,6 +117,13 @@ fn waypoints() -> Vec<Vec<Option<Value>>> {
             Some(steered("pay-wp-4", &labels("pay", "waypoint.fairway.dev"), 20_001)),
             Some(steered("pay-wp-4", &labels("pay", "waypoint.fairway.dev"), 20_002)),
         ],
+        vec![
+            None,
+            Some(json!({"kind": "NetworkPolicy", "metadata": {"name": "np", "namespace": "shop"}, "spec": {
+                "podSelector": {"matchLabels": {"app": "pay"}}}})),
+            Some(json!({"kind": "NetworkPolicy", "metadata": {"name": "np", "namespace": "shop"}, "spec": {
+                "podSelector": {"matchLabels": {"app": "else"}}}})),
+        ],
         vec![None, Some(route("HTTPRoute", None)), Some(route("HTTPRoute", Some(90)))],
         vec![None, Some(route("TCPRoute", Some(90))), Some(route("TCPRoute", None))],
     ]

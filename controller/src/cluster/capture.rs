@@ -134,6 +134,10 @@ impl Steerer {
                 continue;
             };
             let Step { writes, phase, again } = step;
+            // Had it acted, nobody would have to touch anything.
+            if writes.iter().any(Write::is_touch) {
+                mind.probe = None;
+            }
             kept.again = again.map(|again| now + again);
             // What was sent is not sent again before the watch had time to bring it.
             let is_sent = kept.sent.as_ref().is_some_and(|(sent, until)| *sent == writes && now < *until);

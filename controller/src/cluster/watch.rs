@@ -65,6 +65,7 @@ pub(crate) const KINDS: &[Kind] = &[
     Kind::of::<api::Service>(),
     Kind::of::<api::EndpointSlice>(),
     Kind::of::<api::Pod>(),
+    Kind::of::<api::NetworkPolicy>(),
     Kind::of::<api::Namespace>(),
 ];
 

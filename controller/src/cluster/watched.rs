@@ -79,6 +79,7 @@ watchable! {
     Service, status: true, reads_status: true, slim: slim_service, keeps: is_captured_once;
     EndpointSlice, slim: slim_endpoint_slice;
     Pod, reads_status: true, slim: slim_pod;
+    NetworkPolicy, slim: slim_network_policy;
     Secret;
     ConfigMap;
     Namespace, slim: slim_namespace;
@@ -196,6 +197,16 @@ fn slim_pod(object: &mut Map<String, Value>) {
         if let Some(part) = object.get_mut(part).and_then(Value::as_object_mut) {
             part.retain(|field, _| fields.contains(&&**field));
         }
+    }
+}
+
+/// Of a NetworkPolicy only whom it isolates, and from whom.
+fn slim_network_policy(object: &mut Map<String, Value>) {
+    if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
+        spec.remove("egress");
+    }
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.retain(|field, _| !matches!(&**field, "labels" | "annotations"));
     }
 }
 

@@ -124,6 +124,10 @@ pub mod reason {
     pub const NODE_PORT_OR_LOAD_BALANCER: &str = "NodePortOrLB";
     /// The endpoints of the Service are not Kubernetes' own.
     pub const FOREIGN_SLICES: &str = "SelectorlessForeignSlices";
+    /// A NetworkPolicy says who may reach the pods of the Service.
+    pub const NETWORK_POLICY_CONFLICT: &str = "NetworkPolicyConflict";
+    /// Clients of the Service are to stay on their node.
+    pub const INTERNAL_TRAFFIC_POLICY: &str = "InternalTrafficPolicy";
     /// The Service would be captured.
     pub const OBSERVED: &str = "Observed";
     /// The waypoint that the Service asks for is not there.

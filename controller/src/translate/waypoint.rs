@@ -138,6 +138,8 @@ impl Capture {
             self.is_judged |= !self.wanting.is_empty();
         }
         if around.options.is_cluster {
+            self.is_judged |=
+                !then.network_policies.is_identical(&now.network_policies) && !self.wanting.is_empty();
             for key in slices {
                 let service = now.services.get(&key.namespace, &key.name);
                 self.look(service, service, around);
@@ -220,7 +222,7 @@ impl Capture {
         let key = ObjectKey::new(ObjectKind::Service, namespace, name);
         let wish = wish(service, around.now);
         let has_policy = around.attached.own_of_service(namespace, name).next().is_some();
-        let mut attached = around.attached.of_service(namespace, name);
+        let attached = around.attached.of_service(namespace, name);
         let counts =
             |claim: &&Claim| claim.consumer(&key).is_none_or(|consumer| opts_in(consumer, around.now));
         let is_attached = self.claims.of(&key).any(|claim| counts(&claim))
@@ -232,10 +234,8 @@ impl Capture {
         if wish.is_none() && !is_bound {
             return None;
         }
-        let refusal = match &wish {
-            Some(wish) => refusal(service, wish, around),
-            None => Some((reason::NOT_CAPTURED, "Nothing asks for a waypoint any more.".to_owned())),
-        };
+        let Course { waypoint, refusal, notes, failure_mode } =
+            course(service, wish.as_ref(), &attached, around);
         let (ports, skipped) = match &refusal {
             Some(refusal) if !is_bound => (Err(refusal.clone()), Vec::new()),
             // Until it is let go, those who still come are served.
@@ -244,31 +244,12 @@ impl Capture {
                 // Routes of consumers say nothing of the Service itself.
                 let claims = self.claims.of(&key).filter(|claim| claim.consumer(&key).is_none()).collect();
                 match (Asked { service, claims, has_policy, held }).ports(allocator) {
-                    Ok((ports, skipped)) => (Ok(ports), skipped),
+                    Ok((ports, skipped)) => (Ok(ports), [skipped, notes].concat()),
                     Err(problem) => (Err(problem), Vec::new()),
                 }
             }
         };
-        let waypoint = match &wish {
-            Some(wish) => (wish.namespace.clone(), wish.name.clone()),
-            None => around.slices.waypoint(&key).unwrap_or_else(|| (namespace.into(), AUTO_NAME.into())),
-        };
-        if around.options.is_cluster {
-            let listener =
-                around.gateways.find(&waypoint.0, &waypoint.1).and_then(|slot| around.gateways.get(slot));
-            let of_gateway = listener.into_iter().flat_map(|gateway| &gateway.listeners);
-            let general: Vec<Key> = of_gateway.flat_map(|listener| &listener.attached).cloned().collect();
-            attached = distinct(general.iter().chain(&attached));
-        }
-        let is_security = |key: &Key| key.kind == Kind::SecurityPolicy;
-        let asked_mode = service.metadata.annotations.as_ref().and_then(|all| all.get(FAILURE_MODE));
-        let failure_mode = match asked_mode.map(String::as_str) {
-            Some("open") => FailureMode::Open,
-            Some("closed") => FailureMode::Closed,
-            // What somebody has a say about must not be reached around it.
-            _ if attached.iter().any(is_security) => FailureMode::Closed,
-            _ => FailureMode::Open,
-        };
+        let attached = attached_at(&waypoint, &attached, around);
         Some(Captured {
             namespace: namespace.into(),
             name: name.into(),
@@ -365,6 +346,77 @@ impl Capture {
     }
 }
 
+/// By which waypoint a Service is served, and why it is to be let go.
+struct Course {
+    waypoint: (Box<str>, Box<str>),
+    refusal: Option<(&'static str, String)>,
+    notes: Vec<String>,
+    failure_mode: FailureMode,
+}
+
+fn course(service: &Service, wish: Option<&Wish>, of_service: &[Key], around: &Around<'_>) -> Course {
+    let key = ObjectKey::new(ObjectKind::Service, service.namespace(), service.name());
+    let before = around.slices.waypoint(&key).filter(|_| around.options.is_cluster);
+    let Some(wish) = wish else {
+        let waypoint = before.unwrap_or_else(|| (service.namespace().into(), AUTO_NAME.into()));
+        let refusal = Some((reason::NOT_CAPTURED, "Nothing asks for a waypoint any more.".to_owned()));
+        let failure_mode = failure_mode(service, &attached_at(&waypoint, of_service, around));
+        return Course { waypoint, refusal, notes: Vec::new(), failure_mode };
+    };
+    let waypoint = (wish.namespace.clone(), wish.name.clone());
+    let failure_mode = failure_mode(service, &attached_at(&waypoint, of_service, around));
+    // Its pods know nothing of the other's ports, and clients would be led to nobody.
+    let Some(before) = before.filter(|before| *before != waypoint && is_waypoint(before, around)) else {
+        let refusal = refusal(service, wish, around);
+        return Course { waypoint, refusal, notes: Vec::new(), failure_mode };
+    };
+    let (to, from) = (shown(&waypoint), shown(&before));
+    let (refusal, note) = match failure_mode {
+        FailureMode::Open => {
+            let message = format!("It moves to Gateway {to}: first Gateway {from} lets it go.");
+            (Some((reason::RELEASING, message)), None)
+        }
+        // Between the two nothing would be enforced.
+        FailureMode::Closed => {
+            let note = format!(
+                "It stays at Gateway {from}: to move it to Gateway {to}, label it {USE_WAYPOINT}: none in between."
+            );
+            (None, Some(note))
+        }
+    };
+    Course { waypoint: before, refusal, notes: note.into_iter().collect(), failure_mode }
+}
+
+/// The policies about a Service, with those about its waypoint's Gateway before them.
+fn attached_at(waypoint: &(Box<str>, Box<str>), of_service: &[Key], around: &Around<'_>) -> Vec<Key> {
+    let gateway = around.gateways.find(&waypoint.0, &waypoint.1).and_then(|slot| around.gateways.get(slot));
+    let gateway = gateway.filter(|gateway| around.options.is_cluster && gateway.is_waypoint);
+    let general =
+        gateway.into_iter().flat_map(|gateway| &gateway.listeners).flat_map(|listener| &listener.attached);
+    distinct(general.chain(of_service))
+}
+
+/// What becomes of clients without a usable waypoint.
+fn failure_mode(service: &Service, attached: &[Key]) -> FailureMode {
+    let asked = service.metadata.annotations.as_ref().and_then(|all| all.get(FAILURE_MODE));
+    match asked.map(String::as_str) {
+        Some("open") => FailureMode::Open,
+        Some("closed") => FailureMode::Closed,
+        // What somebody has a say about must not be reached around it.
+        _ if attached.iter().any(|key| key.kind == Kind::SecurityPolicy) => FailureMode::Closed,
+        _ => FailureMode::Open,
+    }
+}
+
+fn is_waypoint((namespace, name): &(Box<str>, Box<str>), around: &Around<'_>) -> bool {
+    let gateway = around.gateways.find(namespace, name).and_then(|slot| around.gateways.get(slot));
+    gateway.is_some_and(|gateway| gateway.is_waypoint)
+}
+
+fn shown((namespace, name): &(Box<str>, Box<str>)) -> String {
+    format!("{namespace}/{name}")
+}
+
 /// Whether something of it is still in the cluster: its label, slices that lead to a waypoint, or a shadow.
 fn is_bound(service: &Service, around: &Around<'_>) -> bool {
     let key = ObjectKey::new(ObjectKind::Service, service.namespace(), service.name());
@@ -376,6 +428,9 @@ fn refusal(service: &Service, wish: &Wish, around: &Around<'_>) -> Option<(&'sta
     let is_cluster = around.options.is_cluster;
     let key = ObjectKey::new(ObjectKind::Service, service.namespace(), service.name());
     if let Some(refusal) = preflight::refusal(service, around.slices.has_foreign(&key), is_cluster) {
+        return Some(refusal);
+    }
+    if let Some(refusal) = preflight::isolation(service, around.now).filter(|_| is_cluster) {
         return Some(refusal);
     }
     if wish.extent == Extent::Observe {

@@ -63,6 +63,14 @@ pub(super) enum Write {
     Delete(&'static str, String),
 }
 
+impl Write {
+    /// Whether it only makes Kubernetes write its slices again.
+    pub(super) fn is_touch(&self) -> bool {
+        matches!(self, Self::Label(patch) if patch.pointer("/metadata/labels").and_then(Value::as_object)
+            .is_some_and(|labels| labels.len() == 1 && labels.contains_key(objects::TOUCHED)))
+    }
+}
+
 /// Where a Service is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -166,16 +174,20 @@ fn capture(seen: &Seen<'_>, memory: &mut Memory) -> Step {
     }
     let is_aside =
         seen.slices.theirs.iter().all(|slice| slice.label(CAPTURED).is_some() && !has_ready(slice));
-    let mut again = None;
-    if !is_aside {
-        again = touch(seen, memory, &mut writes);
+    if is_aside {
+        let phase = Phase::Captured { usable, pods: seen.pods.len(), failure_mode: seen.plan.failure_mode };
+        return Step { writes, phase, again: None };
     }
-    let phase = if is_aside {
-        Phase::Captured { usable, pods: seen.pods.len(), failure_mode: seen.plan.failure_mode }
-    } else {
-        pending("Waiting for Kubernetes to write its EndpointSlices.".to_owned())
-    };
-    Step { writes, phase, again }
+    if !seen.is_acting {
+        let why = "Pods are reached around the waypoint: MutatingAdmissionPolicy fairway-capture is missing, or does not act.";
+        return Step {
+            writes,
+            phase: Phase::Pending(reason::STEERING_UNAVAILABLE, why.to_owned()),
+            again: Some(SYNC),
+        };
+    }
+    let again = touch(seen, memory, &mut writes);
+    Step { writes, phase: pending("Waiting for Kubernetes to write its EndpointSlices.".to_owned()), again }
 }
 
 fn release(seen: &Seen<'_>, memory: &mut Memory) -> Step {

@@ -1,7 +1,10 @@
 //! Why a Service cannot be captured, seen from what it is.
 
-use super::wish::captures_external;
-use crate::api::Service;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+
+use super::wish::{captures_external, captures_isolated};
+use crate::api::{NetworkPolicy, Service};
+use crate::resources::{Named as _, Resources};
 use crate::status::reason;
 
 /// Reason and message; `None`: nothing speaks against it. `has_foreign`: of its EndpointSlices some are written by somebody
@@ -33,6 +36,11 @@ pub(crate) fn refusal(
         );
         return Some((reason::NODE_PORT_OR_LOAD_BALANCER, message));
     }
+    if spec.and_then(|spec| spec.internal_traffic_policy.as_deref()) == Some("Local") {
+        let message =
+            "internalTrafficPolicy Local keeps clients on their node, where there may be no waypoint.";
+        return Some((reason::INTERNAL_TRAFFIC_POLICY, message.to_owned()));
+    }
     let has_selector =
         spec.and_then(|spec| spec.selector.as_ref()).is_some_and(|selector| !selector.is_empty());
     if !has_selector || has_foreign {
@@ -45,4 +53,58 @@ pub(crate) fn refusal(
         return Some((reason::FOREIGN_SLICES, message));
     }
     None
+}
+
+/// Whether a NetworkPolicy says who may reach the pods of a Service. Behind a waypoint their client is the waypoint: what
+/// was to be let in is not, or whoever reaches the waypoint is. Nobody can tell what was meant, so somebody has to say.
+pub(crate) fn isolation(service: &Service, resources: &Resources) -> Option<(&'static str, String)> {
+    let namespace = resources.namespaces.get("", service.namespace());
+    if captures_isolated(service, namespace.map(AsRef::as_ref)) {
+        return None;
+    }
+    let mut policies = resources.network_policies.in_namespace(service.namespace());
+    let policy = policies.find(|policy| isolates(policy) && may_select(policy, service))?;
+    let message = format!(
+        "NetworkPolicy {}/{} says who may reach its pods, and behind a waypoint that is the waypoint: let the waypoint's pods \
+         in, say who may call by a SecurityPolicy, and label the Service or its namespace \
+         fairway.dev/capture-isolated: \"true\".",
+        policy.namespace(),
+        policy.name()
+    );
+    Some((reason::NETWORK_POLICY_CONFLICT, message))
+}
+
+/// Whether it keeps anybody out. Kubernetes: "If no policyTypes are specified on a NetworkPolicy then by default Ingress will
+/// always be set"; a rule without `from` admits everybody.
+fn isolates(policy: &NetworkPolicy) -> bool {
+    let Some(spec) = &policy.spec else { return false };
+    let is_ingress = spec.policy_types.as_ref().is_none_or(|types| types.iter().any(|one| one == "Ingress"));
+    let admits_all = spec.ingress.iter().flatten().any(|rule| {
+        rule.from.as_ref().is_none_or(Vec::is_empty) && rule.ports.as_ref().is_none_or(Vec::is_empty)
+    });
+    is_ingress && !admits_all
+}
+
+/// Whether its pods may be some of the Service's: of these only the labels are known that the Service selects by.
+fn may_select(policy: &NetworkPolicy, service: &Service) -> bool {
+    let none = std::collections::BTreeMap::new();
+    let labels = service.spec.as_ref().and_then(|spec| spec.selector.as_ref()).unwrap_or(&none);
+    let Some(LabelSelector { match_labels, match_expressions }) =
+        policy.spec.as_ref().and_then(|spec| spec.pod_selector.as_ref())
+    else {
+        return true;
+    };
+    let alike =
+        match_labels.iter().flatten().all(|(key, value)| labels.get(key).is_none_or(|own| own == value));
+    alike
+        && match_expressions.iter().flatten().all(|wanted| {
+            let Some(own) = labels.get(&wanted.key) else { return true };
+            let is_listed = wanted.values.iter().flatten().any(|value| value == own);
+            match wanted.operator.as_str() {
+                "In" => is_listed,
+                "NotIn" => !is_listed,
+                "DoesNotExist" => false,
+                _ => true,
+            }
+        })
 }

@@ -13,6 +13,8 @@ const USE_WAYPOINT_NAMESPACE: &str = "fairway.dev/use-waypoint-namespace";
 const CAPTURE: &str = "fairway.dev/capture";
 /// On a Service that is reachable from outside through ports of nodes or a load balancer: capture it all the same.
 const CAPTURE_EXTERNAL: &str = "fairway.dev/capture-external";
+/// On a Service, or its namespace, whose NetworkPolicies take the waypoint into account.
+const CAPTURE_ISOLATED: &str = "fairway.dev/capture-isolated";
 /// On the headless Service that holds the endpoints of a captured one: its name.
 pub(crate) const SHADOW_OF: &str = "fairway.dev/shadow-of";
 /// On a Service while its traffic goes through a waypoint; the controller writes it, and what manages EndpointSlices copies
@@ -84,6 +86,12 @@ pub(crate) fn opts_in(namespace: &str, resources: &Resources) -> bool {
 /// Whether capturing a Service is wanted although it is reachable from outside.
 pub(crate) fn captures_external(service: &Service) -> bool {
     service.label(CAPTURE_EXTERNAL) == Some("true")
+}
+
+/// Whether NetworkPolicies about its pods are no reason against capturing a Service.
+pub(crate) fn captures_isolated(service: &Service, namespace: Option<&Namespace>) -> bool {
+    let of_namespace = || namespace.and_then(|namespace| namespace.label(CAPTURE_ISOLATED));
+    service.label(CAPTURE_ISOLATED).or_else(of_namespace) == Some("true")
 }
 
 /// The namespaces in which something asks for a waypoint that is made for them.
