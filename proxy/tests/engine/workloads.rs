@@ -250,7 +250,7 @@ async fn callers_of_a_namespace_with_routes_of_its_own_have_those_and_nobody_els
             forward(to)
         )
     };
-    let everybody = "{action: Allow}";
+    let everybody = "{action: Allow, operation: {methods: [GET]}}";
     let base = served(origin.address, everybody, "", &[BFF, BATCH])
         .replace("Workload/web/batch", "Workload/shop/batch")
         + &backend("b", "http", &[other.address]);
@@ -273,7 +273,7 @@ async fn callers_of_a_namespace_with_routes_of_its_own_have_those_and_nobody_els
     mesh.serve(&(base.clone() + &own)).await;
     assert_eq!(asked(&mesh, "127.0.0.2").await, (200, 1, 0), "its routes are gone");
     // The Service's policies hold for all callers.
-    let closed = base.replace("rules: [{action: Allow}]", "rules: [{action: Deny}]");
+    let closed = base.replace("{action: Allow, ", "{action: Deny, ");
     mesh.serve(&(closed + &route("mine", &parent("web"), "/", "b"))).await;
     assert_eq!(asked(&mesh, "127.0.0.2").await, (403, 0, 0));
     assert_eq!(asked(&mesh, "127.0.0.3").await, (403, 0, 0));
