@@ -8,6 +8,7 @@ mod finalize;
 mod objects;
 mod pods;
 mod probe;
+mod sent;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -46,6 +47,12 @@ const AT_ONCE: usize = 16;
 const SETTLE: Duration = Duration::from_secs(2);
 /// How long after a refused write it is tried again.
 const RETRY: Duration = Duration::from_secs(2);
+
+/// Whether a Service is captured, or still let go, by this waypoint.
+fn is_used(view: &View, namespace: &str, name: &str) -> bool {
+    let mut plans = view.translation.plans.values();
+    plans.any(|plan| *plan.waypoint.0 == *namespace && *plan.waypoint.1 == *name)
+}
 
 /// See the module.
 pub(crate) struct Steerer {
@@ -92,7 +99,7 @@ impl Steerer {
         let mut answers = self.hub.changes();
         loop {
             let next = mind.kept.values().filter_map(|kept| kept.again);
-            let next = next.chain(mind.probe).chain(autos.again).chain(finalizers.again).min();
+            let next = next.chain(mind.probe).chain(autos.sent.again()).chain(finalizers.sent.again()).min();
             tokio::select! {
                 Ok(()) = self.views.changed() => {}
                 Ok(()) = answers.changed() => {}

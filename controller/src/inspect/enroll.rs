@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::fetch::{Access, AccessError, failed};
 use crate::cluster::write;
-use crate::translate::{CAPTURED, USE_WAYPOINT};
+use crate::translate::{CAPTURE, CAPTURED, FAILURE_MODE, TOUCHED, USE_WAYPOINT};
 
 /// What is to be labelled.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,14 +45,14 @@ impl Enrolled {
 #[must_use]
 pub fn enrolling(waypoint: &str, capture: &str) -> Value {
     let capture = if capture == "attached" { Value::Null } else { capture.into() };
-    json!({ USE_WAYPOINT: waypoint, "fairway.dev/capture": capture })
+    json!({ USE_WAYPOINT: waypoint, CAPTURE: capture })
 }
 
 /// The labels that let something go: a Service of a namespace that stays says so itself.
 #[must_use]
 pub fn releasing(what: &Enrolled) -> Value {
     match what {
-        Enrolled::Namespace(_) => json!({ USE_WAYPOINT: null, "fairway.dev/capture": null }),
+        Enrolled::Namespace(_) => json!({ USE_WAYPOINT: null, CAPTURE: null }),
         Enrolled::Service(..) => json!({ USE_WAYPOINT: "none" }),
     }
 }
@@ -60,7 +60,7 @@ pub fn releasing(what: &Enrolled) -> Value {
 /// The labels that only the controller writes, taken away: pods come back by Kubernetes' own hand, without a controller.
 #[must_use]
 pub fn breaking_glass() -> Value {
-    json!({ CAPTURED: null, "fairway.dev/capture-failure-mode": null, "fairway.dev/capture-touched": null })
+    json!({ CAPTURED: null, FAILURE_MODE: null, TOUCHED: null })
 }
 
 impl Access {

@@ -6,7 +6,9 @@ use serde_json::Value;
 use super::cluster::Cluster;
 use super::seen::Seen;
 use crate::status::condition_type::WAYPOINT_BOUND;
-use crate::translate::{CAPTURED, DIRECT, MANAGED_BY, OWN_MANAGER, SERVICE_NAME, SHADOW_OF, WAYPOINT};
+use crate::translate::{
+    CAPTURED, DIRECT, FAILURE_MODE, MANAGED_BY, OWN_MANAGER, SERVICE_NAME, SHADOW_OF, WAYPOINT,
+};
 
 /// A Service that a waypoint has to do with.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -70,7 +72,7 @@ pub fn mesh(cluster: &Cluster, namespace: Option<&str>) -> Vec<MeshRow> {
             bound: bound.map_or("", |bound| bound.status).to_owned(),
             reason: bound.map_or("", |bound| bound.reason).to_owned(),
             message: bound.map_or("", |bound| bound.message).to_owned(),
-            failure_mode: service.label("fairway.dev/capture-failure-mode").to_owned(),
+            failure_mode: service.label(FAILURE_MODE).to_owned(),
             waypoint_endpoints: ready(&led),
             pods: ready(&behind),
             problems: problems(*service, &theirs, &led, shadow.is_some()),
@@ -83,16 +85,11 @@ pub fn mesh(cluster: &Cluster, namespace: Option<&str>) -> Vec<MeshRow> {
 /// Endpoints that clients are led to, each address once.
 fn ready(slices: &[&Seen<'_>]) -> usize {
     let endpoints = slices.iter().flat_map(|slice| slice.list("/endpoints"));
-    let ready = endpoints.filter(|endpoint| flag(*endpoint, "ready"));
+    let is_ready = |endpoint: &Seen<'_>| {
+        endpoint.0.pointer("/conditions/ready").and_then(Value::as_bool).unwrap_or(true)
+    };
+    let ready = endpoints.filter(is_ready);
     ready.map(|endpoint| endpoint.text("/addresses/0")).collect::<std::collections::BTreeSet<_>>().len()
-}
-
-fn flag(endpoint: Seen<'_>, condition: &str) -> bool {
-    endpoint
-        .0
-        .pointer(&format!("/conditions/{condition}"))
-        .and_then(Value::as_bool)
-        .unwrap_or(condition == "ready")
 }
 
 /// What keeps clients of a captured Service from its waypoint, or leads those of another there.
@@ -111,7 +108,7 @@ fn problems(service: Seen<'_>, theirs: &[&Seen<'_>], led: &[&Seen<'_>], has_shad
         problems.push("its headless Service is gone: the waypoint knows no endpoints".to_owned());
     }
     if ready(led) == 0 {
-        let what = if service.label("fairway.dev/capture-failure-mode") == "open" {
+        let what = if service.label(FAILURE_MODE) == "open" {
             "clients reach the pods, and nothing is enforced"
         } else {
             "clients reach nothing"

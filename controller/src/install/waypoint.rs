@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::CONTROLLER_NAME;
-use crate::translate::{CAPTURED, KUBERNETES, MANAGED_BY, OWN_MANAGER, WAYPOINT_CLASS};
+use crate::translate::{CAPTURED, FAILURE_MODE, KUBERNETES, MANAGED_BY, OWN_MANAGER, WAYPOINT_CLASS};
 
 /// Name of what makes EndpointSlices step aside.
 const STEERING: &str = "fairway-capture";
@@ -46,7 +46,7 @@ fn steering() -> Value {
         "'{CAPTURED}' in object.metadata.?labels.orValue({{}}) && {} == '{KUBERNETES}'",
         label("object", MANAGED_BY)
     );
-    let is_open = format!("{} == 'open'", label("object", "fairway.dev/capture-failure-mode"));
+    let is_open = format!("{} == 'open'", label("object", FAILURE_MODE));
     // Kubernetes writes `endpoints: null` where there are none.
     let endpoints = "has(object.endpoints) && dyn(object.endpoints) != null ? object.endpoints : []";
     let is_ready = |endpoint: &str| format!("{endpoint}.?conditions.?ready.orValue(false)");

@@ -20,7 +20,9 @@ use self::course::{Course, attached_at, course};
 pub(crate) use self::plan::{FailureMode, Plan, Plans};
 pub(crate) use self::ports::Port;
 use self::ports::{Allocator, Asked};
-pub(crate) use self::wish::{AUTO_NAME, CAPTURED, SHADOW_OF, USE_WAYPOINT, auto_namespaces, opts_in};
+pub(crate) use self::wish::{
+    AUTO_NAME, CAPTURE, CAPTURED, FAILURE_MODE, SHADOW_OF, TOUCHED, USE_WAYPOINT, auto_namespaces, opts_in,
+};
 use self::wish::{Extent, wish};
 use super::Options;
 use super::attach::At;
@@ -35,9 +37,6 @@ use crate::ObjectKey;
 use crate::api::{Namespace, Service};
 use crate::resources::{Named, ObjectKind, Objects, Resources};
 use crate::status::{Condition, ConditionStatus, ServiceStatus, Status, condition_type, reason};
-
-/// On a Service, as an annotation: `open` or `closed`.
-pub(crate) const FAILURE_MODE: &str = "fairway.dev/capture-failure-mode";
 
 /// Every Service that has a waypoint, or is to be let go by one. Judged together, and only when one of them changes: which
 /// port each gets depends on who came first.

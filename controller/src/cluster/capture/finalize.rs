@@ -1,14 +1,11 @@
 //! A waypoint that is deleted lets its Services go first: its pods run until clients no longer come.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
 use config::identity::Role;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
-use super::{MANAGER, Steerer};
+use super::sent::Sent;
+use super::{MANAGER, Steerer, is_used};
 use crate::ObjectKey;
 use crate::api::Gateway;
 use crate::cluster::control::View;
@@ -18,37 +15,28 @@ use crate::translate::parameters;
 
 /// On a Gateway that Services are captured for.
 const FINALIZER: &str = "fairway.dev/release-services";
-/// How long after a write it is made again if it has not come back.
-const AGAIN: Duration = Duration::from_secs(5);
 
-/// What is remembered of what was written.
+/// What is remembered of them.
 #[derive(Default)]
 pub(super) struct Finalizers {
-    sent: BTreeMap<ObjectKey, Instant>,
-    pub(super) again: Option<Instant>,
+    pub(super) sent: Sent<ObjectKey>,
 }
 
 impl Finalizers {
     /// Holds Gateways that Services are captured for, and lets go those that none is any more.
     pub(super) async fn round(&mut self, steerer: &Steerer, view: &View) {
-        let now = Instant::now();
-        self.sent.retain(|_, until| now < *until);
+        self.sent.forget();
         let waypoints = view.resources.gateways.iter();
         for gateway in waypoints.filter(|gateway| parameters::role(gateway) == Role::Waypoint) {
             let key = ObjectKey::new(ObjectKind::Gateway, gateway.namespace(), gateway.name());
-            let is_used =
-                view.translation.plans.values().any(|plan| {
-                    *plan.waypoint.0 == *gateway.namespace() && *plan.waypoint.1 == *gateway.name()
-                });
-            let Some(holds) = change(gateway, is_used).filter(|_| !self.sent.contains_key(&key)) else {
+            let is_used = is_used(view, gateway.namespace(), gateway.name());
+            let Some(holds) = change(gateway, is_used).filter(|_| self.sent.claim(key.clone())) else {
                 continue;
             };
-            self.sent.insert(key.clone(), now + AGAIN);
             if let Err(error) = hold(steerer, gateway, holds).await {
                 tracing::warn!(gateway = %key, error = write::message(&error), "a waypoint cannot be held, or let go");
             }
         }
-        self.again = self.sent.values().min().copied();
     }
 }
 

@@ -10,13 +10,9 @@ use crate::api::{EndpointSlice, Service};
 use crate::provisioned::shortened;
 use crate::resources::Named;
 use crate::translate::{
-    CAPTURED, DIRECT, FailureMode, MANAGED_BY, OWN_MANAGER, Plan, SERVICE_NAME, SHADOW_OF, WAYPOINT,
+    CAPTURED, DIRECT, FAILURE_MODE, FailureMode, MANAGED_BY, OWN_MANAGER, Plan, SERVICE_NAME, SHADOW_OF,
+    TOUCHED, WAYPOINT,
 };
-
-/// On the Service and its EndpointSlices: what becomes of clients without a usable waypoint.
-const FAILURE_MODE: &str = "fairway.dev/capture-failure-mode";
-/// On a Service: changed to have its EndpointSlices written again.
-pub(super) const TOUCHED: &str = "fairway.dev/capture-touched";
 
 /// Families of addresses, as Services name them, with what names of slices end in.
 const FAMILIES: [(&str, &str); 2] = [("IPv4", "4"), ("IPv6", "6")];

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::api::discovery::v1::Endpoint;
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -16,7 +17,7 @@ use super::pods::Pod;
 use crate::api::Service;
 use crate::resources::Named as _;
 use crate::status::reason;
-use crate::translate::{CAPTURED, FailureMode, OfService, Plan};
+use crate::translate::{CAPTURED, FailureMode, OfService, Plan, TOUCHED};
 
 /// How long nodes have to learn that pods are back before our endpoints go.
 const GRACE: Duration = Duration::from_secs(10);
@@ -67,7 +68,7 @@ impl Write {
     /// Whether it only makes Kubernetes write its slices again.
     pub(super) fn is_touch(&self) -> bool {
         matches!(self, Self::Label(patch) if patch.pointer("/metadata/labels").and_then(Value::as_object)
-            .is_some_and(|labels| labels.len() == 1 && labels.contains_key(objects::TOUCHED)))
+            .is_some_and(|labels| labels.len() == 1 && labels.contains_key(TOUCHED)))
     }
 }
 
@@ -281,9 +282,8 @@ fn is_shadow_complete(seen: &Seen<'_>) -> bool {
     }
     let of = |slices: &[Arc<crate::api::EndpointSlice>]| {
         let endpoints = slices.iter().flat_map(|slice| slice.endpoints.iter().flatten());
-        let ready =
-            endpoints.filter(|endpoint| endpoint.conditions.as_ref().and_then(|c| c.ready).unwrap_or(true));
-        ready
+        endpoints
+            .filter(|endpoint| is_ready(endpoint))
             .flat_map(|endpoint| endpoint.addresses.iter().cloned())
             .collect::<std::collections::BTreeSet<String>>()
     };
@@ -291,7 +291,10 @@ fn is_shadow_complete(seen: &Seen<'_>) -> bool {
 }
 
 fn has_ready(slice: &crate::api::EndpointSlice) -> bool {
-    let mut endpoints = slice.endpoints.iter().flatten();
-    endpoints
-        .any(|endpoint| endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true))
+    slice.endpoints.iter().flatten().any(is_ready)
+}
+
+/// Kubernetes: "A nil value should be interpreted as true".
+fn is_ready(endpoint: &Endpoint) -> bool {
+    endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true)
 }

@@ -9,6 +9,7 @@ use crate::api::Service;
 use crate::resources::{Named as _, ObjectKind};
 use crate::status::reason;
 use crate::translate::attached::distinct;
+use crate::translate::gateway::Gateway;
 use crate::translate::parameters::WAYPOINT_CLASS;
 
 /// By which waypoint a Service is served, and why it is to be let go.
@@ -36,7 +37,9 @@ pub(super) fn course(
     let waypoint = (wish.namespace.clone(), wish.name.clone());
     let failure_mode = failure_mode(service, &attached_at(&waypoint, of_service, around));
     // Its pods know nothing of the other's ports, and clients would be led to nobody.
-    let Some(before) = before.filter(|before| *before != waypoint && is_waypoint(before, around)) else {
+    let Some(before) =
+        before.filter(|before| *before != waypoint && gateway(&before.0, &before.1, around).is_some())
+    else {
         let refusal = refusal(service, wish, around);
         return Course { waypoint, refusal, notes: Vec::new(), failure_mode };
     };
@@ -63,8 +66,7 @@ pub(super) fn attached_at(
     of_service: &[Key],
     around: &Around<'_>,
 ) -> Vec<Key> {
-    let gateway = around.gateways.find(&waypoint.0, &waypoint.1).and_then(|slot| around.gateways.get(slot));
-    let gateway = gateway.filter(|gateway| around.options.is_cluster && gateway.is_waypoint);
+    let gateway = gateway(&waypoint.0, &waypoint.1, around).filter(|_| around.options.is_cluster);
     let general =
         gateway.into_iter().flat_map(|gateway| &gateway.listeners).flat_map(|listener| &listener.attached);
     distinct(general.chain(of_service))
@@ -82,9 +84,10 @@ fn failure_mode(service: &Service, attached: &[Key]) -> FailureMode {
     }
 }
 
-fn is_waypoint((namespace, name): &(Box<str>, Box<str>), around: &Around<'_>) -> bool {
+/// The Gateway of a waypoint, if it is one.
+fn gateway<'a>(namespace: &str, name: &str, around: &Around<'a>) -> Option<&'a Gateway> {
     let gateway = around.gateways.find(namespace, name).and_then(|slot| around.gateways.get(slot));
-    gateway.is_some_and(|gateway| gateway.is_waypoint)
+    gateway.filter(|gateway| gateway.is_waypoint)
 }
 
 fn shown((namespace, name): &(Box<str>, Box<str>)) -> String {
@@ -110,8 +113,7 @@ fn refusal(service: &Service, wish: &Wish, around: &Around<'_>) -> Option<(&'sta
         return None;
     }
     let Wish { namespace, name, .. } = wish;
-    let gateway = around.gateways.find(namespace, name).and_then(|slot| around.gateways.get(slot));
-    let Some(gateway) = gateway.filter(|gateway| gateway.is_waypoint) else {
+    let Some(gateway) = gateway(namespace, name, around) else {
         let message = format!("There is no Gateway {namespace}/{name} of class {WAYPOINT_CLASS}.");
         return Some((reason::NO_WAYPOINT, message));
     };

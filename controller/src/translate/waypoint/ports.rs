@@ -41,7 +41,7 @@ impl Asked<'_> {
     pub(crate) fn ports(&self, allocator: &mut Allocator) -> Result<Found, (&'static str, String)> {
         let (mut ports, mut skipped) = (Vec::new(), Vec::new());
         let all = self.service.spec.as_ref().and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
-        let is_declared = all.iter().any(|port| declared(port) == Some(Protocol::Http));
+        let is_declared = declares_http(self.service);
         for port in all {
             let Ok(number) = u16::try_from(port.port) else { continue };
             if let Some(protocol) = port.protocol.as_deref().filter(|&protocol| protocol != "TCP") {

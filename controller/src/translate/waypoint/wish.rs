@@ -10,7 +10,7 @@ pub(crate) const USE_WAYPOINT: &str = "fairway.dev/use-waypoint";
 const USE_WAYPOINT_NAMESPACE: &str = "fairway.dev/use-waypoint-namespace";
 /// On a namespace: `attached` (the default) captures Services that a route or policy is attached to, `all` every Service,
 /// `observe` none, and says what would be. On a Service: `observe`.
-const CAPTURE: &str = "fairway.dev/capture";
+pub(crate) const CAPTURE: &str = "fairway.dev/capture";
 /// On a Service that is reachable from outside through ports of nodes or a load balancer: capture it all the same.
 const CAPTURE_EXTERNAL: &str = "fairway.dev/capture-external";
 /// On a Service, or its namespace, whose NetworkPolicies take the waypoint into account.
@@ -20,6 +20,11 @@ pub(crate) const SHADOW_OF: &str = "fairway.dev/shadow-of";
 /// On a Service while its traffic goes through a waypoint; the controller writes it, and what manages EndpointSlices copies
 /// it onto them.
 pub(crate) const CAPTURED: &str = "fairway.dev/captured";
+/// What becomes of clients without a usable waypoint, `open` or `closed`: asked for by an annotation of the Service; on the
+/// Service and its EndpointSlices, as a label, what holds.
+pub(crate) const FAILURE_MODE: &str = "fairway.dev/capture-failure-mode";
+/// On a Service: changed to have its EndpointSlices written again.
+pub(crate) const TOUCHED: &str = "fairway.dev/capture-touched";
 
 /// The name of the waypoint that is made for a namespace.
 pub(crate) const AUTO_NAME: &str = "waypoint";
