@@ -119,8 +119,9 @@ func bearer(token string) []string {
 
 func ask(ctx context.Context, b *bench, one caller) string {
 	arguments := append([]string{"kubectl", "-n", bookNamespace, "exec", one.pod, "--", "fairway", "demo", "ask", "http://" + cmp.Or(one.host, "ratings") + one.path, "-n", "3"}, one.flags...)
+	// That some were not answered is in what it says.
 	out, err := b.Testbed(ctx, arguments...)
-	if err != nil {
+	if err != nil && out == "" {
 		return err.Error()
 	}
 	return out

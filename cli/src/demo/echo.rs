@@ -140,8 +140,11 @@ async fn http(pod: &Pod, req: Request<Incoming>) -> Response<Body> {
         "headers": headers(&parts.headers),
         "bodyBytes": size,
     });
-    if !pod.calls.is_empty() && parts.uri.path() != "/healthz" {
-        said["calls"] = Value::Array(calls(pod, &parts.headers).await);
+    if let Some(said) = said.as_object_mut()
+        && !pod.calls.is_empty()
+        && parts.uri.path() != "/healthz"
+    {
+        said.insert("calls".into(), Value::Array(calls(pod, &parts.headers).await));
     }
     let mut text = serde_json::to_string_pretty(&said).unwrap_or_default();
     text.push('\n');
