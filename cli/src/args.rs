@@ -336,16 +336,16 @@ pub(crate) struct Install {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Cluster {
     /// File that says how to reach the cluster. Default: KUBECONFIG, then ~/.kube/config, then the pod's own rights.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
     /// Context of that file. Default: its current one.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, global = true, value_name = "NAME")]
     pub(crate) context: Option<String>,
     /// Namespace of the controller.
-    #[arg(long, default_value = NAMESPACE, value_name = "NAME")]
+    #[arg(long, global = true, default_value = NAMESPACE, value_name = "NAME")]
     pub(crate) controller_namespace: String,
     /// Only Gateways, routes and policies of this namespace. Default: all.
-    #[arg(short, long, value_name = "NAME")]
+    #[arg(short, long, global = true, value_name = "NAME")]
     pub(crate) namespace: Option<String>,
 }
 
@@ -479,6 +479,17 @@ mod tests {
     fn the_command_line_is_consistent() {
         use clap::CommandFactory as _;
         Args::command().debug_assert();
+    }
+
+    /// Help says so, and nobody knows which options are whose.
+    #[test]
+    fn options_about_the_cluster_stand_before_and_after_what_is_to_be_done() {
+        for line in ["fairway waypoint -n shop list", "fairway waypoint list -n shop --context kind"] {
+            let args =
+                Args::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));
+            let Command::Waypoint(waypoint) = args.command else { panic!("{line}") };
+            assert_eq!(waypoint.cluster.namespace.as_deref(), Some("shop"), "{line}");
+        }
     }
 
     #[test]

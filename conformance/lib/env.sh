@@ -36,7 +36,7 @@ say() { printf '%s\n' "$*"; }
 # (`ip netns exec` would change the mount namespace, and network namespaces made there would not be seen here.)
 inside() {
   [[ -e $netns ]] || fail "the testbed $TESTBED_NAME is not up; conformance/testbed up"
-  KUBECONFIG=$admin KUBECACHEDIR=$TESTBED_STATE/kubectl PATH=$bin:$PATH nsenter --net="$netns" "$@"
+  KUBECONFIG=$admin KUBECACHEDIR=$TESTBED_STATE/kubectl PATH=$bin:$PATH:$FAIRWAY_BIN nsenter --net="$netns" "$@"
 }
 
 kubectl() { inside "$bin/kubectl" --kubeconfig "$admin" "$@"; }

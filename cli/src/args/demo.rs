@@ -53,6 +53,9 @@ pub(crate) enum DemoCommand {
         /// A field of each request. Repeatable.
         #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = field)]
         headers: Vec<(HeaderName, HeaderValue)>,
+        /// How long to wait between two requests.
+        #[arg(long, default_value = "0s", value_name = "DURATION", value_parser = super::duration)]
+        every: Duration,
         /// Longest time for an answer.
         #[arg(long, default_value = "10s", value_name = "DURATION", value_parser = super::duration)]
         timeout: Duration,

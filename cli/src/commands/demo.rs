@@ -39,12 +39,12 @@ pub(crate) fn run(args: &Demo) -> anyhow::Result<bool> {
                 Ok(true)
             })
         }
-        DemoCommand::Ask { url, count, headers, timeout, token } => {
+        DemoCommand::Ask { url, count, headers, every, timeout, token } => {
             let mut fields: HeaderMap = headers.iter().cloned().collect();
             if let Some(token) = token {
                 fields.insert(header::AUTHORIZATION, bearer(token)?);
             }
-            let tally = runtime.block_on(Tally::of(url, &fields, *count, *timeout));
+            let tally = runtime.block_on(Tally::of(url, &fields, *count, (*every, *timeout)));
             tally.lines().for_each(|line| output::line(&line));
             Ok(tally.is_answered())
         }

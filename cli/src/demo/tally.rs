@@ -18,8 +18,13 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Asks so many times, each over a connection of its own, one after another.
-    pub(crate) async fn of(url: &Uri, headers: &HeaderMap, count: u32, patience: Duration) -> Self {
+    /// Asks so many times, each over a connection of its own, one after another with a pause of `every` in between.
+    pub(crate) async fn of(
+        url: &Uri,
+        headers: &HeaderMap,
+        count: u32,
+        (every, patience): (Duration, Duration),
+    ) -> Self {
         let mut tally = Self::default();
         for _ in 0..count {
             let (which, what) = match fetch::get(url, headers, LARGEST_ANSWER, patience).await {
@@ -27,6 +32,7 @@ impl Tally {
                 Err(error) => (&mut tally.failed, format!("failed: {error:#}")),
             };
             *which.entry(what).or_default() += 1;
+            tokio::time::sleep(every).await;
         }
         tally
     }

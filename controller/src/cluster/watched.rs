@@ -17,7 +17,7 @@ use super::provision::GATEWAY_NAME;
 use crate::resources::Named;
 use crate::status::condition_type;
 use crate::translate::{
-    CAPTURED, DIRECT, KUBERNETES, MANAGED_BY, OWN_MANAGER, SERVICE_NAME, SHADOW_OF, WAYPOINT,
+    CAPTURED, DIRECT, KUBERNETES, LOCK_OF, MANAGED_BY, OWN_MANAGER, SERVICE_NAME, SHADOW_OF, WAYPOINT,
 };
 use crate::{Object, ObjectKind, api};
 
@@ -200,13 +200,16 @@ fn slim_pod(object: &mut Map<String, Value>) {
     }
 }
 
-/// Of a NetworkPolicy only whom it isolates, and from whom.
+/// Of a NetworkPolicy only whom it isolates, from whom, and whether it is ours.
 fn slim_network_policy(object: &mut Map<String, Value>) {
     if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
         spec.remove("egress");
     }
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.retain(|field, _| !matches!(&**field, "labels" | "annotations"));
+        metadata.remove("annotations");
+        if let Some(labels) = metadata.get_mut("labels").and_then(Value::as_object_mut) {
+            labels.retain(|key, _| key == LOCK_OF);
+        }
     }
 }
 

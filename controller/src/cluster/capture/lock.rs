@@ -83,24 +83,19 @@ impl Locks {
 /// The lock of a Service that is there.
 pub(super) fn of<'a>(view: &'a View, key: &ObjectKey) -> Option<&'a NetworkPolicy> {
     let policy = view.resources.network_policies.get(&key.namespace, &name(&key.name))?;
-    (policy.label(LOCK_OF) == Some(&label(&key.name))).then_some(policy)
+    (policy.label(LOCK_OF) == Some(&*key.name)).then_some(policy)
 }
 
 /// Every lock that is there, with its Service.
 fn all(resources: &Resources) -> impl Iterator<Item = (ObjectKey, &Arc<NetworkPolicy>)> {
-    resources.network_policies.iter().filter(|policy| policy.label(LOCK_OF).is_some()).map(|policy| {
-        let owner = policy.metadata.owner_references.iter().flatten().find(|owner| owner.kind == "Service");
-        let service = owner.map_or("", |owner| owner.name.as_str());
-        (ObjectKey::new(ObjectKind::Service, policy.namespace(), service), policy)
+    resources.network_policies.iter().filter_map(|policy| {
+        let service = policy.label(LOCK_OF)?;
+        Some((ObjectKey::new(ObjectKind::Service, policy.namespace(), service), policy))
     })
 }
 
 fn name(service: &str) -> String {
     provisioned::shortened(&format!("fairway-lock-{service}"), 63)
-}
-
-fn label(service: &str) -> String {
-    provisioned::shortened(service, 63)
 }
 
 /// The Gateways whose proxies enforce what is attached to the Service: whoever sends requests to its endpoints.
@@ -148,7 +143,7 @@ fn policy(service: &Service, ports: &BTreeSet<u16>, gates: &BTreeSet<(String, St
         .map(|(namespace, gateway)| {
             json!({
                 "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": namespace } },
-                "podSelector": { "matchLabels": { GATEWAY_NAME: label(gateway) } },
+                "podSelector": { "matchLabels": { GATEWAY_NAME: provisioned::shortened(gateway, 63) } },
             })
         })
         .collect();
@@ -163,7 +158,7 @@ fn policy(service: &Service, ports: &BTreeSet<u16>, gates: &BTreeSet<(String, St
         "metadata": {
             "name": name(service.name()),
             "namespace": service.namespace(),
-            "labels": { LOCK_OF: label(service.name()) },
+            "labels": { LOCK_OF: service.name() },
             "ownerReferences": objects::owner(service),
         },
         "spec": {

@@ -25,6 +25,8 @@ const GRACE: Duration = Duration::from_secs(10);
 const LOWERED: Duration = Duration::from_secs(1);
 /// How long Kubernetes has to write its slices before it is made to again.
 const SYNC: Duration = Duration::from_secs(3);
+/// How long nodes have to learn where clients are led now: as often as kube-proxy writes its rules at most, and again as much.
+const LEARN: Duration = Duration::from_secs(2);
 /// How long pods that do not answer are waited for.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -51,6 +53,8 @@ pub(super) struct Memory {
     labelled: Option<Instant>,
     /// Since when pods are back.
     back: Option<Instant>,
+    /// Since when Kubernetes' slices step aside.
+    aside: Option<Instant>,
     /// Since when ours are not to be used.
     lowered: Option<Instant>,
 }
@@ -178,10 +182,17 @@ fn capture(seen: &Seen<'_>, memory: &mut Memory) -> Step {
     let is_aside =
         seen.slices.theirs.iter().all(|slice| slice.label(CAPTURED).is_some() && !has_ready(slice));
     if is_aside {
+        let learnt = seen.now.duration_since(*memory.aside.get_or_insert(seen.now));
+        // What whoever led before has labelled stays as it is.
+        if learnt < LEARN && memory.labelled.is_some() {
+            let phase = pending("Waiting for nodes to learn of it.".to_owned());
+            return Step { writes, phase, again: Some(LEARN.saturating_sub(learnt)) };
+        }
         let (failure_mode, is_locked) = (seen.plan.failure_mode, seen.is_locked);
         let phase = Phase::Captured { usable, pods: seen.pods.len(), failure_mode, is_locked };
         return Step { writes, phase, again: None };
     }
+    memory.aside = None;
     if !seen.is_acting {
         let why = "Pods are reached around the waypoint: MutatingAdmissionPolicy fairway-capture is missing, or does not act.";
         return Step {
