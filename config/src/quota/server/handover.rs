@@ -1,0 +1,67 @@
+//! From one server to the next, where what it knows is kept somewhere.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::Server;
+use crate::quota::keep::Left;
+use crate::quota::memory::{Name, Records};
+use crate::quota::proto::Response;
+
+/// Which records are others than before.
+#[derive(Debug, Default)]
+pub(in crate::quota) struct News {
+    /// Clients are to be told of it.
+    pub(in crate::quota) told: BTreeSet<Name>,
+    /// Nobody is.
+    pub(in crate::quota) untold: BTreeSet<Name>,
+}
+
+impl<R: Records> Server<R> {
+    /// Goes on from what a server before this left, which is new now. From here on it notes [`News`].
+    pub(in crate::quota) fn resume(&mut self, now: u64, left: Option<Left>) {
+        self.news = Some(News::default());
+        let Some(Left { clock, records }) = left else { return };
+        // Nothing has passed since: leases end no sooner than they do.
+        let by = i64::try_from(i128::from(now) - i128::from(clock.now)).unwrap_or(i64::MAX);
+        self.started = clock.started.saturating_add_signed(by);
+        for (name, mut record) in records {
+            record.resume(by);
+            self.records.change(&name, Some(record), &mut |_| {});
+        }
+    }
+
+    /// Since when it knows what was given away.
+    pub(in crate::quota) fn started(&self) -> u64 {
+        self.started
+    }
+
+    /// Which records are others, if that is noted.
+    pub(in crate::quota) fn news(&mut self) -> Option<&mut News> {
+        self.news.as_mut()
+    }
+
+    /// Only how many use limits goes out, to those for whom nothing else waits, here or elsewhere: a client counts messages.
+    pub(in crate::quota) fn poll_crowds(
+        &mut self,
+        now: u64,
+        waits: &dyn Fn(&str) -> bool,
+    ) -> Vec<(Arc<str>, Response)> {
+        let mut out = Vec::new();
+        for (client, stream) in &mut self.streams {
+            let has_only = stream.outbox.is_empty() && !stream.crowds.is_empty() && !waits(client);
+            if !has_only || !stream.pace.is_ready(now) {
+                continue;
+            }
+            stream.pace.sent(now);
+            stream.sent += 1;
+            let crowds = std::mem::take(&mut stream.crowds);
+            out.push((
+                Arc::clone(client),
+                Response { actions: Vec::new(), sequence: stream.answers, crowds },
+            ));
+        }
+        self.counts.sent += out.len() as u64;
+        out
+    }
+}

@@ -1,0 +1,7 @@
+//! What is kept in Redis, with a real one: Debian's `redis-server`, which each test starts for itself.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod ask;
+mod away;
+mod rls;
+mod server;
