@@ -273,7 +273,8 @@ pub(crate) enum Explanation {
 /// Run the controller in a Kubernetes cluster.
 ///
 /// Watches Gateway API, runs proxies for each Gateway, configures them and writes status. Several replicas may run: all
-/// serve configuration, one writes. Uses the pod's ServiceAccount, or KUBECONFIG outside a cluster.
+/// serve configuration, one writes. Uses the pod's ServiceAccount, or KUBECONFIG outside a cluster. What is leased of global
+/// limits is in memory, so that the next leader has to learn it for a minute, or in Redis or Valkey, where it finds it.
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 Examples:
@@ -318,6 +319,8 @@ pub(crate) struct Controller {
     /// when it ends.
     #[arg(long, env = "FAIRWAY_AUTHORITY_PERIOD", default_value = "2160h", value_name = "DURATION", value_parser = period)]
     pub(crate) authority_period: Period,
+    #[command(flatten)]
+    pub(crate) redis: Redis,
     /// What the process says of itself on standard error: `error`, `warn`, `info`, `debug`, or filters by module.
     #[arg(long, env = "FAIRWAY_LOG", default_value = "info", value_name = "FILTER")]
     pub(crate) log: String,

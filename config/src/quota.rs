@@ -52,7 +52,6 @@ pub use client::{Client, ClientCounts, ClientOptions};
 pub use drive::{Driver, Here, Line, QuotaState, Tables, Way};
 pub use holding::Holding;
 pub use id::{BadBucket, Id};
-pub use keep::Vault;
 pub use memory::{Memory, Name, Records};
 pub use record::Record;
 pub use serve::{QuotaCounts, Quotas, Refused, Session};

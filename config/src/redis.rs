@@ -36,6 +36,8 @@ pub struct RedisSettings {
     pub password: Option<Redacted>,
     /// Certificates, in PEM, that the server's has to come from. Default: those the system trusts.
     pub authority: Option<Vec<u8>>,
+    /// What names of keys begin with, for several that use one database.
+    pub prefix: String,
 }
 
 /// Why a server can never be asked: its settings are wrong.
@@ -61,6 +63,7 @@ pub enum Away {
 #[derive(Debug)]
 pub struct Redis {
     shared: Arc<Shared>,
+    prefix: String,
     task: JoinHandle<()>,
 }
 
@@ -102,7 +105,13 @@ impl Redis {
             lost: Notify::new(),
         });
         let task = tokio::spawn(keep(Arc::clone(&shared)));
-        Ok(Self { shared, task })
+        Ok(Self { shared, prefix: settings.prefix.clone(), task })
+    }
+
+    /// The whole name of a key.
+    #[must_use]
+    pub fn key(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
     }
 
     /// Whether there is a connection.

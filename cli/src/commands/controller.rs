@@ -7,6 +7,7 @@ use tokio::runtime::Builder;
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
+use super::redis;
 use crate::args::{Controller, Period};
 
 pub(crate) fn run(args: Controller) -> anyhow::Result<bool> {
@@ -28,6 +29,7 @@ pub(crate) fn run(args: Controller) -> anyhow::Result<bool> {
             Period::Never => None,
             Period::Every(period) => Some(period),
         },
+        redis: redis::settings(&args.redis)?,
     };
     let runtime = Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     let done = runtime.block_on(async {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
+use config::redis::Redis;
 use config::rls::{BadFile, Counters, File, Limits, Service, Shared, Store};
 use controller::manifests::roots;
 use tokio::net::TcpListener;
@@ -30,9 +31,11 @@ async fn serve(args: &Rls) -> anyhow::Result<()> {
     let mut watch = Watch::new(roots::directories(&args.files))?;
     let mut texts = read(args)?;
     let served = Arc::new(ArcSwap::from_pointee(limits(args, &texts)?));
-    let store = match redis::open(&args.redis)? {
-        Some(redis) => {
-            Store::Redis(Shared { redis, prefix: args.redis.prefix.clone(), timeout: args.redis_timeout })
+    let store = match redis::settings(&args.redis)? {
+        Some(settings) => {
+            // Nobody has to be there yet.
+            let redis = Redis::open(&settings).context("--redis")?;
+            Store::Redis(Shared { redis, timeout: args.redis_timeout })
         }
         None => Store::Memory(Counters::new(args.keys as usize)),
     };

@@ -27,7 +27,7 @@ const WRITE: Duration = Duration::from_secs(1);
 /// For an answer with everything.
 const READ: Duration = Duration::from_secs(5);
 /// Buckets in a write.
-pub(super) const BATCH: usize = 4096;
+pub(super) const BATCH: usize = 1024;
 
 /// KEYS: the hash. ARGV: who leads. Answers with the time in milliseconds, and what was there.
 const CLAIM: &str = "
@@ -56,15 +56,6 @@ return t[1] * 1000 + math.floor(t[2] / 1000)";
 
 /// The field of [`Clock`]: where it is, all the rest is.
 const CLOCK: &str = "clock";
-
-/// Where it is kept.
-#[derive(Debug)]
-pub struct Vault {
-    /// The connection.
-    pub redis: Redis,
-    /// What the name of the key begins with.
-    pub prefix: String,
-}
 
 /// What a server left.
 #[derive(Debug, PartialEq)]
@@ -98,7 +89,7 @@ pub(super) enum Kept {
 /// The writer of one leader.
 #[derive(Debug)]
 pub(super) struct Keeper<'v> {
-    vault: &'v Vault,
+    redis: &'v Redis,
     key: String,
     leader: String,
     number: u64,
@@ -117,10 +108,10 @@ pub(super) struct Keeper<'v> {
 
 impl<'v> Keeper<'v> {
     /// `leader`: no other has this name.
-    pub(super) fn new(vault: &'v Vault, leader: String) -> Self {
+    pub(super) fn new(redis: &'v Redis, leader: String) -> Self {
         Self {
-            vault,
-            key: format!("{}quota", vault.prefix),
+            redis,
+            key: redis.key("quota"),
             leader,
             number: 0,
             is_whole: false,
@@ -136,7 +127,7 @@ impl<'v> Keeper<'v> {
     pub(super) async fn claim(&mut self) -> Option<Left> {
         let mut commands = Pipeline::new();
         commands.cmd("EVAL").arg(CLAIM).arg(1).arg(&self.key).arg(&self.leader);
-        let answer: Result<((u64, Vec<Field>),), Away> = self.vault.redis.ask(&commands, READ).await;
+        let answer: Result<((u64, Vec<Field>),), Away> = self.redis.ask(&commands, READ).await;
         match answer {
             Ok(((time, fields),)) => {
                 self.has_claimed = true;
@@ -176,7 +167,7 @@ impl<'v> Keeper<'v> {
 
     /// Whether everything is to be written, and can be.
     pub(super) fn is_missing(&self) -> bool {
-        !self.is_whole && !self.is_foreign && self.vault.redis.is_connected()
+        !self.is_whole && !self.is_foreign && self.redis.is_connected()
     }
 
     /// Begins to write everything: nothing is there then.
@@ -219,7 +210,7 @@ impl<'v> Keeper<'v> {
         for (field, value) in fields {
             command.arg(field).arg(value);
         }
-        let (answer,): (i64,) = self.vault.redis.ask(&commands, WRITE).await?;
+        let (answer,): (i64,) = self.redis.ask(&commands, WRITE).await?;
         match u64::try_from(answer) {
             Ok(time) if time > 0 => self.time = Some((time, Instant::now())),
             Ok(_) => {}

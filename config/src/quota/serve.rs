@@ -12,12 +12,12 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 use super::book::Rights;
-use super::keep::Vault;
 use super::memory::Memory;
 use super::proto::{Crowd, Reports, Response};
 use super::server::{BadReport, Limited, Limits, Server, ServerCounts, ServerOptions};
 use super::{DOMAIN, Id};
 use crate::identity::{GatewayRef, ProxyId};
+use crate::redis::Redis;
 
 mod turn;
 
@@ -41,7 +41,7 @@ struct Shared {
     rights: Box<dyn Rights>,
     options: ServerOptions,
     /// Where what a server knows is kept for the next.
-    vault: Option<Vault>,
+    kept: Option<Redis>,
     began: Instant,
     state: Mutex<State>,
     wake: Notify,
@@ -112,17 +112,17 @@ impl Quotas {
 
     /// One that does not lead, and goes on from what whoever led before left there. Without that it learns.
     #[must_use]
-    pub fn kept(rights: impl Rights, vault: Vault) -> Self {
-        Self::with(rights, ServerOptions { ttl: nanos(TTL), ..ServerOptions::default() }, Some(vault))
+    pub fn kept(rights: impl Rights, redis: Redis) -> Self {
+        Self::with(rights, ServerOptions { ttl: nanos(TTL), ..ServerOptions::default() }, Some(redis))
     }
 
-    /// One that does not lead, and leases so.
+    /// One that does not lead, and leases so. `kept`: where the next leader finds what was leased.
     #[must_use]
-    pub fn with(rights: impl Rights, options: ServerOptions, vault: Option<Vault>) -> Self {
+    pub fn with(rights: impl Rights, options: ServerOptions, kept: Option<Redis>) -> Self {
         Self(Arc::new(Shared {
             rights: Box::new(rights),
             options,
-            vault,
+            kept,
             began: Instant::now(),
             state: Mutex::default(),
             wake: Notify::new(),
@@ -139,7 +139,7 @@ impl Quotas {
         let term = state.term + 1;
         *state = State { streams: state.streams, leads, term, ..State::default() };
         drop(state);
-        if leads && self.0.vault.is_none() {
+        if leads && self.0.kept.is_none() {
             self.begin(term, |_, _| {});
         }
         self.0.wake.notify_one();

@@ -29,8 +29,6 @@ pub enum Store {
 pub struct Shared {
     /// Where they are.
     pub redis: Redis,
-    /// Their names begin so.
-    pub prefix: String,
     /// How long an answer may take.
     pub timeout: Duration,
 }
@@ -55,7 +53,7 @@ impl Shared {
         }
         let mut commands = Pipeline::with_capacity(2 * hits.len());
         for hit in hits {
-            let key = format!("{}rls:{}", self.prefix, name(&hit.key));
+            let key = self.redis.key(&format!("rls:{}", name(&hit.key)));
             // INCRBY would fail at the end of the numbers.
             let bits = commands.cmd("BITFIELD").arg(&key).arg(&["OVERFLOW", "SAT", "INCRBY", "u63", "0"]);
             bits.arg(i64::try_from(hit.cost).unwrap_or(i64::MAX));

@@ -35,7 +35,7 @@ pub(crate) fn limits() -> Limits {
 }
 
 pub(crate) fn store(redis: Redis, timeout: Duration) -> Store {
-    Store::Redis(Shared { redis, prefix: "test:".into(), timeout })
+    Store::Redis(Shared { redis, timeout })
 }
 
 /// Of a request about these descriptors, of one entry each.
@@ -61,8 +61,9 @@ impl Asker {
         let at = listener.local_addr().unwrap();
         let limits = Arc::new(ArcSwap::from_pointee(limits()));
         tokio::spawn(Service { limits, store: Arc::new(store) }.serve(listener));
-        let socket = TokioIo::new(TcpStream::connect(at).await.unwrap());
-        let (requests, connection) = handshake(TokioExecutor::new(), socket).await.unwrap();
+        let socket = TcpStream::connect(at).await.unwrap();
+        socket.set_nodelay(true).unwrap();
+        let (requests, connection) = handshake(TokioExecutor::new(), TokioIo::new(socket)).await.unwrap();
         tokio::spawn(connection);
         Self(requests)
     }

@@ -3,5 +3,6 @@
 
 mod ask;
 mod away;
+mod quota;
 mod rls;
 mod server;

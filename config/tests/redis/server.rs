@@ -91,7 +91,7 @@ fn run(dir: &TempDir, port: u16, more: &[String]) -> Child {
 }
 
 pub(crate) fn settings(url: &str) -> RedisSettings {
-    RedisSettings { url: Redacted::new(url), password: None, authority: None }
+    RedisSettings { url: Redacted::new(url), password: None, authority: None, prefix: "test:".into() }
 }
 
 pub(crate) async fn until(what: &str, is: impl Fn() -> bool) {

@@ -40,8 +40,8 @@ impl Quotas {
     pub async fn run(self) {
         let mut keeping: Option<Keeping<'_>> = None;
         loop {
-            if let (Some(vault), Some(term)) = (&self.0.vault, self.awaited()) {
-                let mut keeper = Keeper::new(vault, name());
+            if let (Some(redis), Some(term)) = (&self.0.kept, self.awaited()) {
+                let mut keeper = Keeper::new(redis, name());
                 let left = keeper.claim().await;
                 self.begin(term, |server, now| server.resume(now, left));
                 let (messages, names) = (Vec::new(), BTreeSet::new());
