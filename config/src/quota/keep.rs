@@ -134,10 +134,6 @@ impl<'v> Keeper<'v> {
                 self.time = Some((time, Instant::now()));
                 let left = read(fields);
                 self.is_whole = left.is_some();
-                if !self.is_whole {
-                    // No reader takes it, and no other writer makes it whole.
-                    self.until = Instant::now();
-                }
                 left
             }
             Err(away) => {

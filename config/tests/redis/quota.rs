@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use fairway_config::identity::{GatewayRef, ProxyId, Role};
-use fairway_config::quota::{Driver, Everybody, Here, Line, QuotaState, Quotas, Way};
+use fairway_config::quota::{Driver, Everybody, Here, Line, QuotaState, Quotas, ServerOptions, Way};
 use fairway_config::redis::Redis;
 use fairway_config::{BackendTrafficPolicy, Resource, Update};
 use policies::lease::{Stance, Table};
@@ -41,16 +41,22 @@ struct Leader {
 }
 
 impl Leader {
-    async fn begin(server: &Server) -> Self {
-        Self::with(server.connect().await).await
+    /// Nobody led before.
+    async fn first(server: &Server) -> Self {
+        Self::with(server.connect().await, false).await
     }
 
-    async fn with(redis: Redis) -> Self {
+    async fn next(server: &Server) -> Self {
+        Self::with(server.connect().await, true).await
+    }
+
+    async fn with(redis: Redis, learns: bool) -> Self {
         let limits = Everybody::default();
         let policy = Arc::new(Resource::BackendTrafficPolicy(Box::new(policy())));
         let upserts = [("BackendTrafficPolicy/n/p".parse().unwrap(), policy)].into();
         limits.apply(&Update { version: 1, upserts, removes: Vec::new() });
-        let quotas = Quotas::kept(limits, redis);
+        let options = ServerOptions { ttl: 30_000_000_000, learns, ..ServerOptions::default() };
+        let quotas = Quotas::with(limits, options, Some(redis));
         let run = tokio::spawn(quotas.clone().run());
         quotas.lead(true);
         until("a server", || quotas.is_leading()).await;
@@ -132,11 +138,11 @@ const fn seconds(seconds: u64) -> Duration {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_next_leader_goes_on_and_what_is_new_has_its_share_at_once() {
     let server = Server::start(&[]);
-    let first = Leader::begin(&server).await;
+    let first = Leader::first(&server).await;
     let (one, two) = (Proxy::start("1", &first), Proxy::start("2", &first));
     load(&[&one, &two], seconds(4)).await;
     drop(first);
-    let next = Leader::begin(&server).await;
+    let next = Leader::next(&server).await;
     assert_eq!(next.quotas.counts().buckets, 1, "it knows what there was before anybody says it");
     // One cannot find it, and keeps what it has; another is new.
     one.follow(&next);
@@ -153,7 +159,7 @@ async fn the_next_leader_goes_on_and_what_is_new_has_its_share_at_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_redis_is_away_nothing_is_told_and_proxies_go_on() {
     let mut server = Server::start(&[]);
-    let first = Leader::begin(&server).await;
+    let first = Leader::first(&server).await;
     let one = Proxy::start("1", &first);
     load(&[&one], seconds(2)).await;
     server.kill();
@@ -169,13 +175,13 @@ async fn while_redis_is_away_nothing_is_told_and_proxies_go_on() {
     assert!(new.is_active(), "what waited is told when it is kept");
     // Everything is there again, for whoever comes next.
     drop(first);
-    assert_eq!(Leader::begin(&server).await.quotas.counts().buckets, 1);
+    assert_eq!(Leader::next(&server).await.quotas.counts().buckets, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_redis_for_long_it_is_as_without_redis() {
     let server = Server::start(&[]);
-    let first = Leader::begin(&server).await;
+    let first = Leader::first(&server).await;
     let one = Proxy::start("1", &first);
     load(&[&one], seconds(2)).await;
     let next = server.connect().await;
@@ -189,16 +195,16 @@ async fn without_redis_for_long_it_is_as_without_redis() {
     drop(first);
     server.signal("CONT");
     until("a connection", || next.is_connected()).await;
-    assert_eq!(Leader::with(next).await.quotas.counts().buckets, 0);
+    assert_eq!(Leader::with(next, true).await.quotas.counts().buckets, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_that_think_they_lead_the_older_tells_nobody_anything() {
     let server = Server::start(&[]);
-    let first = Leader::begin(&server).await;
+    let first = Leader::first(&server).await;
     let one = Proxy::start("1", &first);
     load(&[&one], seconds(2)).await;
-    let next = Leader::begin(&server).await;
+    let next = Leader::next(&server).await;
     let (late, new) = (Proxy::start("2", &first), Proxy::start("3", &next));
     load(&[&one, &late, &new], seconds(4)).await;
     assert!(!late.is_active());

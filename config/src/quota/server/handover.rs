@@ -33,7 +33,7 @@ impl<R: Records> Server<R> {
 
     /// Since when it knows what was given away.
     pub(in crate::quota) fn started(&self) -> u64 {
-        self.started
+        if self.options.learns { self.started } else { 0 }
     }
 
     /// Which records are others, if that is noted.
