@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::memory::{Memory, Name};
 use super::record::Record;
-use super::server::Server;
+use super::server::{Left, Server};
 use crate::redis::{Away, Redis};
 
 /// How long it holds. Longer than it takes to find that a leader is gone; shorter than a lease that is soon renewed, or
@@ -56,13 +56,6 @@ return t[1] * 1000 + math.floor(t[2] / 1000)";
 
 /// The field of [`Clock`]: where it is, all the rest is.
 const CLOCK: &str = "clock";
-
-/// What a server left.
-#[derive(Debug, PartialEq)]
-pub(super) struct Left {
-    pub(super) clock: Clock,
-    pub(super) records: Vec<(Name, Record)>,
-}
 
 /// Times of a server, by its own clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -259,7 +252,8 @@ fn read(fields: Vec<Field>) -> Option<Left> {
         }
     }
     let is_sound = records.iter().all(|(_, record)| record.limit().per() > 0);
-    Some(Left { clock: clock.filter(|_| is_sound)?, records })
+    let Clock { now, started } = clock.filter(|_| is_sound)?;
+    Some(Left { now, started, records })
 }
 
 #[cfg(test)]
@@ -280,7 +274,7 @@ mod tests {
         let written = (serde_json::to_string(&name).unwrap(), serde_json::to_string(&record).unwrap());
         let times = Clock { now: 9, started: 3 };
         let all = [clock(times).unwrap(), written.clone(), ("leader".into(), "x".into())];
-        assert_eq!(read(all.to_vec()), Some(Left { clock: times, records: vec![(name, record)] }));
+        assert_eq!(read(all.to_vec()), Some(Left { now: 9, started: 3, records: vec![(name, record)] }));
         assert_eq!(read(vec![written.clone()]), None, "it is not whole");
         let endless = written.1.replace("1000000000", "0");
         assert_eq!(read(vec![clock(times).unwrap(), (written.0, endless)]), None);

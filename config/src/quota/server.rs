@@ -17,7 +17,7 @@ use super::{PER_MESSAGE, Pace, strategy};
 
 mod handover;
 
-use self::handover::News;
+pub use self::handover::{Left, News};
 
 const SECOND: u64 = 1_000_000_000;
 /// A sliding window is learned about for no longer than this beyond the leases.

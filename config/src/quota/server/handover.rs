@@ -4,27 +4,38 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Server;
-use crate::quota::keep::Left;
 use crate::quota::memory::{Name, Records};
 use crate::quota::proto::Response;
+use crate::quota::record::Record;
+
+/// What a server left, at its own time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Left {
+    /// When that was.
+    pub now: u64,
+    /// [`Server::started`].
+    pub started: u64,
+    /// All that clients were told of.
+    pub records: Vec<(Name, Record)>,
+}
 
 /// Which records are others than before.
 #[derive(Debug, Default)]
-pub(in crate::quota) struct News {
+pub struct News {
     /// Clients are to be told of it.
-    pub(in crate::quota) told: BTreeSet<Name>,
+    pub told: BTreeSet<Name>,
     /// Nobody is.
-    pub(in crate::quota) untold: BTreeSet<Name>,
+    pub untold: BTreeSet<Name>,
 }
 
 impl<R: Records> Server<R> {
     /// Goes on from what a server before this left, which is new now. From here on it notes [`News`].
-    pub(in crate::quota) fn resume(&mut self, now: u64, left: Option<Left>) {
+    pub fn resume(&mut self, now: u64, left: Option<Left>) {
         self.news = Some(News::default());
-        let Some(Left { clock, records }) = left else { return };
+        let Some(Left { now: then, started, records }) = left else { return };
         // Nothing has passed since: leases end no sooner than they do.
-        let by = i64::try_from(i128::from(now) - i128::from(clock.now)).unwrap_or(i64::MAX);
-        self.started = clock.started.saturating_add_signed(by);
+        let by = i64::try_from(i128::from(now) - i128::from(then)).unwrap_or(i64::MAX);
+        self.started = started.saturating_add_signed(by);
         for (name, mut record) in records {
             record.resume(by);
             self.records.change(&name, Some(record), &mut |_| {});
@@ -32,12 +43,12 @@ impl<R: Records> Server<R> {
     }
 
     /// Since when it knows what was given away.
-    pub(in crate::quota) fn started(&self) -> u64 {
+    pub fn started(&self) -> u64 {
         if self.options.learns { self.started } else { 0 }
     }
 
     /// Which records are others, if that is noted.
-    pub(in crate::quota) fn news(&mut self) -> Option<&mut News> {
+    pub fn news(&mut self) -> Option<&mut News> {
         self.news.as_mut()
     }
 
