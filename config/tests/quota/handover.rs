@@ -36,10 +36,10 @@ fn a_quota_server_that_finds_what_the_last_one_left_goes_on() {
         world.run(at + 10 * SECOND);
         after_the_start(&mut world);
         within(figures, seed, mode, &world.log, 1.05);
-        let gap = longest_gap(&world.log, 2 * SECOND, at + 10 * SECOND) as f64 / R as f64;
+        let gap = longest_gap(&world.log, 3 * SECOND, at + 10 * SECOND) as f64 / R as f64;
         figures.most(seed, &named(mode, "longest time without an admission, of R"), gap, 1.0);
-        // Nothing is learned any more: the share follows at once.
+        // As much as without a kill; a server that learns has 0.7 of it.
         let used = between(&world.log, at + 3 * SECOND, at + 10 * SECOND, ALL) as f64 / (7 * L) as f64;
-        figures.least(seed, &named(mode, "used from 3R after the load moved, of L"), used, 0.95);
+        figures.least(seed, &named(mode, "used from 3R after the load moved, of L"), used, 0.8);
     });
 }
