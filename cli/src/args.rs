@@ -1,5 +1,6 @@
 //! Arguments.
 
+mod demo;
 mod waypoint;
 
 use std::net::SocketAddr;
@@ -12,6 +13,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use controller::NAMESPACE;
 use proxy::telemetry::AccessLog;
 
+pub(crate) use self::demo::{Demo, DemoCommand};
 pub(crate) use self::waypoint::{Waypoint, WaypointCommand};
 
 /// A gateway-centric service mesh, configured by the Kubernetes Gateway API.
@@ -49,6 +51,7 @@ pub(crate) enum Command {
     Rls(Rls),
     Limits(Limits),
     Waypoint(Waypoint),
+    Demo(Demo),
 }
 
 /// Serve manifests from files: gateway and waypoint in this process, live.

@@ -2,6 +2,7 @@
 
 pub(crate) mod check;
 pub(crate) mod controller;
+pub(crate) mod demo;
 pub(crate) mod explain;
 pub(crate) mod install;
 pub(crate) mod limits;

@@ -93,13 +93,13 @@ const REASONS: &[(&str, &str, &str)] = &[
     ),
     ("NoWaypoint", "FW0259", "create the Gateway that the label names, or use auto"),
     ("NoWaypointFamily", "FW0260", "give the waypoint's pods addresses of every family the Service has"),
+    ("SteeringUnavailable", "FW0261", "apply what fairway install prints, on Kubernetes 1.36 or newer"),
     (
         "NetworkPolicyConflict",
         "FW0262",
         "let the waypoint in and label it fairway.dev/capture-isolated: \"true\"",
     ),
     ("InternalTrafficPolicy", "FW0263", "remove internalTrafficPolicy: Local"),
-    ("SteeringUnavailable", "FW0261", "apply what fairway install prints, on Kubernetes 1.36 or newer"),
 ];
 
 /// Conditions that are good news when False.

@@ -3,6 +3,8 @@
 mod args;
 mod certificates;
 mod commands;
+mod demo;
+mod fetch;
 mod findings;
 mod input;
 mod output;
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         Command::Rls(args) => commands::rls::run(&args),
         Command::Limits(args) => commands::limits::run(&args),
         Command::Waypoint(args) => commands::waypoint::run(&args),
+        Command::Demo(args) => commands::demo::run(&args),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

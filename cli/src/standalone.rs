@@ -9,7 +9,6 @@
 
 mod control;
 mod demo;
-mod echo;
 mod quota;
 mod report;
 mod rollouts;

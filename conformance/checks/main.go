@@ -1,5 +1,6 @@
 // Command checks proves on the testbed what Fairway promises beyond the conformance suite: how it scales, what faults cost,
-// how it starts without its controller, what tenants can do to each other, what rollouts do, and what the API server refuses. Start it by
+// how it starts without its controller, what tenants can do to each other, what rollouts do, whether the guide
+// of the sample says what comes of it, and what the API server refuses. Start it by
 // `conformance/testbed`.
 package main
 
@@ -32,6 +33,7 @@ var checks = []check{
 	{"tenants", 10 * time.Minute, nil, tenants},
 	{"rollout", 15 * time.Minute, rolloutNames(), rollout},
 	{"capture", 60 * time.Minute, captureNames(), capture},
+	{"books", 10 * time.Minute, taleNames(), books},
 	{"schema", 5 * time.Minute, nil, schema},
 }
 
@@ -77,6 +79,6 @@ func run(c check, b *bench, parts []string) int {
 }
 
 func usage() {
-	fmt.Fprintln(os.Stderr, "usage: conformance/testbed scale|faults|coldstart|tenants|rollout|capture|schema [--short] [--keep] [--requests N] [--rate N] [PART…]")
+	fmt.Fprintln(os.Stderr, "usage: conformance/testbed scale|faults|coldstart|tenants|rollout|capture|books|schema [--short] [--keep] [--requests N] [--rate N] [PART…]")
 	os.Exit(2)
 }

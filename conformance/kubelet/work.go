@@ -65,6 +65,11 @@ func (k *kubelet) watch(b *balancer) error {
 	if _, err := core.Services().Informer().AddEventHandler(b.handler()); err != nil {
 		return err
 	}
+	police, err := newPolicer(f)
+	if err != nil {
+		return err
+	}
+	go police.run(k.stopped)
 	f.Start(k.stopped)
 	f.WaitForCacheSync(k.stopped) // before the pods: they read from these
 	if _, err := core.Pods().Informer().AddEventHandler(k.podEvents()); err != nil {

@@ -20,6 +20,7 @@ mod report;
 mod seen;
 #[cfg(test)]
 mod tests;
+mod uninstall;
 
 pub use check::{Stage, check};
 pub use cluster::Cluster;

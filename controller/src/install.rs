@@ -207,6 +207,13 @@ impl Installation {
         vec![service, deployment, budget]
     }
 
+    /// For Helm alone: whoever removes what `fairway install` prints runs `fairway waypoint release --all` first.
+    fn before_removal(&self) -> Vec<Value> {
+        let workload = self.workload();
+        let pod = workload.iter().find_map(|object| object.pointer("/spec/template/spec"));
+        waypoint::before_removal(&self.namespace, &self.image, pod.unwrap_or(&Value::Null))
+    }
+
     fn container(&self) -> Value {
         let field = |name: &str, path: &str| json!({ "name": name, "valueFrom": { "fieldRef": { "fieldPath": path } } });
         let probe =

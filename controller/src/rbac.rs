@@ -73,6 +73,8 @@ pub fn cluster_rules() -> Vec<Rule> {
         // Clients of captured Services are led to waypoints.
         rule("discovery.k8s.io", &["endpointslices"], APPLY),
         rule("", &["services/status"], &["patch"]),
+        // And from pods they are kept where somebody asks for that.
+        rule("networking.k8s.io", &["networkpolicies"], APPLY),
         rule(CAPTURE_RIGHT.0, &[CAPTURE_RIGHT.1], &[CAPTURE_RIGHT.2]),
         // The waypoint of a namespace is made from a label alone.
         rule(GATEWAY, &["gateways"], APPLY),
@@ -149,6 +151,9 @@ mod tests {
         "/namespaces get",
         "/namespaces list",
         "/namespaces watch",
+        "networking.k8s.io/networkpolicies create",
+        "networking.k8s.io/networkpolicies delete",
+        "networking.k8s.io/networkpolicies patch",
         "networking.k8s.io/networkpolicies get",
         "networking.k8s.io/networkpolicies list",
         "networking.k8s.io/networkpolicies watch",

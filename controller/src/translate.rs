@@ -74,8 +74,8 @@ pub use rollouts::{Move, moves};
 #[cfg(test)]
 pub(crate) use waypoint::Port;
 pub(crate) use waypoint::{
-    AUTO_NAME, CAPTURE, CAPTURED, FAILURE_MODE, FailureMode, Plan, Plans, SHADOW_OF, TOUCHED, USE_WAYPOINT,
-    auto_namespaces,
+    AUTO_NAME, CAPTURE, CAPTURED, FAILURE_MODE, FailureMode, LOCK_OF, Plan, Plans, SHADOW_OF, TOUCHED,
+    USE_WAYPOINT, auto_namespaces,
 };
 use waypoint::{Around, Capture};
 use workloads::Workloads;

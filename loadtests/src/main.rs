@@ -9,6 +9,7 @@ mod client;
 mod compare;
 mod floor;
 mod histogram;
+mod hop;
 mod install;
 mod issuer;
 mod leash;
@@ -56,6 +57,7 @@ fn run(cli: Cli) -> Result<bool> {
         Command::Churn(args) => block_on(churn::run(&args)),
         Command::Soak(args) => block_on(soak::run(&args)),
         Command::Overload(args) => block_on(overload::run(&args)),
+        Command::Hop(args) => block_on(hop::run(&args)),
         Command::Wire(args) => block_on(wire::run(&args)),
     }
 }

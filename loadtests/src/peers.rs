@@ -5,6 +5,7 @@ mod envoy;
 mod fairway;
 mod haproxy;
 mod nginx;
+mod waypoint;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -30,9 +31,12 @@ pub(crate) enum Kind {
     Envoy,
     Nginx,
     Haproxy,
+    /// Fairway's waypoint, in `hop` only.
+    Waypoint,
 }
 
 impl Kind {
+    /// Those of `compare`.
     pub(crate) const ALL: [Self; 5] = [Self::Fairway, Self::Floor, Self::Envoy, Self::Nginx, Self::Haproxy];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -42,6 +46,7 @@ impl Kind {
             Self::Envoy => "envoy",
             Self::Nginx => "nginx",
             Self::Haproxy => "haproxy",
+            Self::Waypoint => "waypoint",
         }
     }
 
@@ -62,17 +67,21 @@ pub(crate) struct Job {
     pub(crate) asked: usize,
     /// What requests have with them.
     pub(crate) tokens: Option<Tokens>,
+    /// Without HTTPS in front.
+    pub(crate) plain_only: bool,
 }
 
 impl Job {
     /// One route.
-    pub(crate) const PLAIN: Self = Self { h2c: false, routes: 0, asked: 0, tokens: None };
+    pub(crate) const PLAIN: Self = Self { h2c: false, routes: 0, asked: 0, tokens: None, plain_only: false };
+    /// The same without HTTPS: what a waypoint does.
+    pub(crate) const HOP: Self = Self { plain_only: true, ..Self::PLAIN };
     /// One route for gRPC.
     pub(crate) const GRPC: Self = Self { h2c: true, ..Self::PLAIN };
 
     /// Routes over HTTP/1.1, and how many of them are asked for.
     pub(crate) const fn routes(routes: usize, asked: usize) -> Self {
-        Self { h2c: false, routes, asked, tokens: None }
+        Self { routes, asked, ..Self::PLAIN }
     }
 
     /// One route for all whose tokens are good, each of which comes once.
@@ -124,6 +133,7 @@ impl Peer {
             Kind::Envoy => envoy::command(&self.program, setup),
             Kind::Nginx => nginx::command(&self.program, setup),
             Kind::Haproxy => haproxy::command(&self.program, setup),
+            Kind::Waypoint => waypoint::command(&self.program, setup),
         }
     }
 }
@@ -167,6 +177,10 @@ mod tests {
             assert_eq!(count(config::Kind::SecurityPolicy), usize::from(job.verifies()));
             let is_unread = |resource: &config::Resource| matches!(resource, config::Resource::SecurityPolicy(policy) if policy.invalid.is_some());
             assert!(!resources.values().any(|resource| is_unread(resource)), "{text}");
+            let text = waypoint::documents(&setup);
+            let of_waypoint = config::decode_documents(&text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+            let listeners = of_waypoint.keys().filter(|key| key.kind == config::Kind::Listener);
+            assert_eq!(listeners.count(), waypoint::SERVICES);
             let text = envoy::text(&setup);
             let envoy: serde_json::Value =
                 serde_saphyr::from_str(&text).unwrap_or_else(|e| panic!("{e}\n{text}"));

@@ -48,11 +48,12 @@ impl Running {
     /// Starts a proxy and waits until it answers.
     pub(crate) async fn start(peer: &Peer, job: Job, bench: &Bench<'_>) -> Result<Self> {
         let dir = bench.dir.join(format!(
-            "{}-{}-{}-{}-{:?}",
+            "{}-{}-{}-{}-{}-{:?}",
             peer.kind.name(),
             job.routes,
             job.asked,
             u8::from(job.h2c),
+            u8::from(job.plain_only),
             job.tokens.map(|tokens| (tokens.alg, tokens.again, tokens.verified))
         ));
         fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
@@ -120,7 +121,8 @@ impl Running {
         }
         let secure = Address { socket: self.https, tls: Some(certificate.http1.clone()) };
         let request = format!("GET {prefix}x HTTP/1.1\r\nhost: {host}\r\n\r\n");
-        for address in [plain, secure] {
+        let addresses = if self.job.plain_only { vec![plain] } else { vec![plain, secure] };
+        for address in addresses {
             let mut connection = Http1::new(address.connect().await?);
             let signed = self.turns.as_ref().and_then(Turns::next);
             let head = connection.exchange(signed.unwrap_or(request.as_bytes())).await?;

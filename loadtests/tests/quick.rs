@@ -99,7 +99,7 @@ fn a_name_that_does_not_exist_is_answered_with_those_that_do() {
 
 #[test]
 fn every_command_has_help_with_an_example() {
-    for command in ["compare", "propagate", "churn", "soak", "overload", "wire", "floor", "origin"] {
+    for command in ["compare", "propagate", "churn", "soak", "overload", "hop", "wire", "floor", "origin"] {
         let run = loadtests(&[command, "--help"]);
         let text = String::from_utf8_lossy(&run.stdout);
         assert!(text.contains("Example") && text.contains(&format!("loadtests {command}")), "{text}");

@@ -32,6 +32,8 @@ pub struct Peer {
     pub digests: Option<([u8; 32], [u8; 32])>,
     /// The workload, and how sure that is.
     pub workload: Option<Workload>,
+    /// UID of the pod whose address the connection comes from, where addresses are asked.
+    pub pod: Option<Arc<str>>,
 }
 
 impl Peer {

@@ -19,8 +19,7 @@ use crate::store::{Dirty, Store};
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Resident {
     pod: Box<str>,
-    uid: Box<str>,
-    /// What its connections prove.
+    /// What its connections prove, its UID with it.
     peer: Arc<Peer>,
 }
 
@@ -31,8 +30,8 @@ impl Resident {
             service_account: of.service_account.clone(),
             assurance: Assurance::Network,
         };
-        let peer = Peer { workload: Some(workload), ..Peer::default() };
-        Self { pod: key.name.as_str().into(), uid: of.uid.as_str().into(), peer: Arc::new(peer) }
+        let peer = Peer { workload: Some(workload), pod: Some(of.uid.as_str().into()), ..Peer::default() };
+        Self { pod: key.name.as_str().into(), peer: Arc::new(peer) }
     }
 
     /// What its connections prove.

@@ -1,5 +1,7 @@
 //! `fairway waypoint`.
 
+use std::time::Duration;
+
 use clap::Parser;
 
 use super::{Cluster, Explanation};
@@ -19,6 +21,7 @@ Examples:
   fairway waypoint status shop/cart
   fairway waypoint release shop/cart
   fairway waypoint release shop --break-glass    without a controller: pods come back at once
+  fairway waypoint release --all                 before Fairway is uninstalled
   fairway waypoint verify")]
 pub(crate) struct Waypoint {
     #[command(flatten)]
@@ -57,8 +60,15 @@ pub(crate) enum WaypointCommand {
     /// Take the labels away, so that clients are led back to the pods.
     Release {
         /// What.
-        #[arg(value_name = "NAMESPACE[/SERVICE]")]
-        what: String,
+        #[arg(value_name = "NAMESPACE[/SERVICE]", required_unless_present = "all")]
+        what: Option<String>,
+        /// Everything, for good: takes GatewayClass fairway-waypoint away and waits until the controller has let all Services
+        /// go. Labels of namespaces stay. Helm does this before it removes Fairway.
+        #[arg(long, conflicts_with = "what")]
+        all: bool,
+        /// With --all: how long to wait for the controller.
+        #[arg(long, default_value = "5m", value_name = "DURATION", value_parser = super::duration, requires = "all")]
+        wait: Duration,
         /// Take away what the controller has written, for when there is none. One that runs writes it again.
         #[arg(long)]
         break_glass: bool,

@@ -1,8 +1,6 @@
 //! `fairway limits`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{Read as _, Write as _};
-use std::net::{TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -10,19 +8,23 @@ use config::quota::view::{
     LimitSpec, Page, ProxyLimit, ProxyView, ServerBucket, ServerLimit, ServerView, ShareView,
 };
 
-use crate::args::{Explanation, Limits};
-use crate::output;
-use crate::table::aligned;
+use http::{HeaderMap, StatusCode};
+use tokio::runtime::Builder;
 
-/// Longest time for a connection, and for an answer.
+use crate::args::{Explanation, Limits};
+use crate::table::aligned;
+use crate::{fetch, output};
+
+/// Longest time for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Bytes of an answer.
-const MOST: u64 = 64 << 20;
+const MOST: usize = 64 << 20;
 
 pub(crate) fn run(args: &Limits) -> anyhow::Result<bool> {
+    let runtime = Builder::new_current_thread().enable_all().build().context("cannot start threads")?;
     let mut page = Page::default();
     for url in &args.urls {
-        let one = get(url).with_context(|| format!("{url} cannot be asked for /limits"))?;
+        let one = runtime.block_on(get(url)).with_context(|| format!("{url} cannot be asked for /limits"))?;
         page.proxies.extend(one.proxies);
         // Of several controllers the one that leads knows.
         if page.server.as_ref().is_none_or(|server| !server.is_leading) {
@@ -37,25 +39,14 @@ pub(crate) fn run(args: &Limits) -> anyhow::Result<bool> {
 }
 
 /// What an admin port says.
-fn get(url: &http::Uri) -> anyhow::Result<Page> {
-    if url.scheme_str() != Some("http") {
-        bail!("write http://HOST:PORT");
-    }
-    let authority = url.authority().context("write http://HOST:PORT")?;
-    let host = authority.host().trim_matches(['[', ']']);
-    let mut addresses = (host, authority.port_u16().unwrap_or(80)).to_socket_addrs()?;
-    let address = addresses.next().context("the host has no address")?;
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    write!(stream, "GET /limits HTTP/1.0\r\nhost: {authority}\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.take(MOST).read_to_string(&mut answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").context("that is no HTTP")?;
-    let status = head.split(' ').nth(1).unwrap_or_default();
-    if status != "200" {
+async fn get(url: &http::Uri) -> anyhow::Result<Page> {
+    let mut parts = url.clone().into_parts();
+    parts.path_and_query = Some("/limits".parse()?);
+    let (status, body) = fetch::get(&parts.try_into()?, &HeaderMap::new(), MOST, PATIENCE).await?;
+    if status != StatusCode::OK {
         bail!("it answers {status}: is it an admin port of this version?");
     }
-    serde_json::from_str(body).context("it answers something else")
+    serde_json::from_slice(&body).context("it answers something else")
 }
 
 fn text(page: &Page) -> String {

@@ -1,5 +1,7 @@
 //! `fairway waypoint`.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, anyhow};
 use controller::inspect::{Access, Enrolled, MeshRow, breaking_glass, enrolling, mesh, releasing};
 use tokio::runtime::Builder;
@@ -37,7 +39,20 @@ pub(crate) fn run(args: &Waypoint) -> anyhow::Result<bool> {
                 output::line("Labelled. `fairway waypoint list` shows what comes of it.");
                 Ok(true)
             }
-            WaypointCommand::Release { what, break_glass } => release(&access, what, *break_glass).await,
+            WaypointCommand::Release { what: Some(what), break_glass: false, .. } => {
+                let what = Enrolled::parse(what).map_err(|problem| anyhow!(problem))?;
+                access.label(&what, &releasing(&what)).await?;
+                output::line(
+                    "Labelled. Clients are led back to the pods; `fairway waypoint list` shows how far it is.",
+                );
+                Ok(true)
+            }
+            WaypointCommand::Release { what: None, break_glass: false, wait, .. } => {
+                release_all(&access, *wait).await
+            }
+            WaypointCommand::Release { what, break_glass: true, .. } => {
+                break_glass(&access, what.as_deref()).await
+            }
         }
     })
 }
@@ -59,29 +74,37 @@ async fn row(access: &Access, service: &str) -> anyhow::Result<MeshRow> {
     found.ok_or_else(|| anyhow!("no waypoint has to do with Service {namespace}/{name}"))
 }
 
-async fn release(access: &Access, what: &str, break_glass: bool) -> anyhow::Result<bool> {
-    let what = Enrolled::parse(what).map_err(|problem| anyhow!(problem))?;
-    if !break_glass {
-        access.label(&what, &releasing(&what)).await?;
-        output::line(
-            "Labelled. Clients are led back to the pods; `fairway waypoint list` shows how far it is.",
-        );
-        return Ok(true);
-    }
-    let namespace = match &what {
-        Enrolled::Namespace(namespace) | Enrolled::Service(namespace, _) => namespace.clone(),
+/// Takes away what the controller has written on all of these.
+async fn break_glass(access: &Access, what: Option<&str>) -> anyhow::Result<bool> {
+    let what = what.map(Enrolled::parse).transpose().map_err(|problem| anyhow!(problem))?;
+    let (scope, only) = match &what {
+        None => (None, None),
+        Some(Enrolled::Namespace(namespace)) => (Some(namespace.clone()), None),
+        Some(Enrolled::Service(namespace, name)) => (Some(namespace.clone()), Some(name)),
     };
-    let access = Access { scope: Some(namespace), ..access.clone() };
-    let is_meant = |row: &&MeshRow| match &what {
-        Enrolled::Namespace(_) => true,
-        Enrolled::Service(_, name) => row.name == *name,
-    };
+    let access = Access { scope, ..access.clone() };
+    let is_meant = |row: &&MeshRow| only.is_none_or(|name| row.name == *name);
     for row in rows(&access).await?.iter().filter(is_meant) {
         let service = Enrolled::Service(row.namespace.clone(), row.name.clone());
         access.label(&service, &breaking_glass()).await?;
         output::line(&format!("{}/{}: pods come back", row.namespace, row.name));
     }
     Ok(true)
+}
+
+/// Lets everything go by the controller that runs; false: it did not.
+async fn release_all(access: &Access, wait: Duration) -> anyhow::Result<bool> {
+    let news = |left: &[MeshRow]| output::line(&format!("{} Services are led to a waypoint", left.len()));
+    let left = access.release_all(wait, news).await?;
+    for row in &left {
+        output::line(&format!("{}/{}: {} {}", row.namespace, row.name, row.reason, row.message));
+    }
+    if !left.is_empty() {
+        output::error(
+            "Is a controller running? If none can be had: fairway waypoint release --all --break-glass",
+        );
+    }
+    Ok(left.is_empty())
 }
 
 fn list(rows: &[MeshRow]) -> String {

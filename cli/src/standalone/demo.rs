@@ -10,7 +10,7 @@ use controller::local::{self, DemoService};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::echo;
+use crate::demo::echo;
 
 /// The pods that run.
 pub(crate) struct Pods {
@@ -72,6 +72,7 @@ fn start(service: &DemoService, addresses: &mut Addresses, runtime: &Handle) -> 
         let pod = Arc::new(echo::Pod {
             name: format!("{}-{number}", service.name),
             service: format!("{}/{}", service.namespace, service.name),
+            calls: Vec::new(),
         });
         let ip = addresses.next();
         let (mut bound, mut datagrams) = (Vec::new(), Vec::new());

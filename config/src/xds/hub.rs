@@ -145,6 +145,14 @@ impl Hub {
         told.collect()
     }
 
+    /// The Gateways whose proxies are told of a resource. O(Gateways).
+    #[must_use]
+    pub fn seers(&self, key: &Key) -> Vec<GatewayRef> {
+        let mut seers: Vec<GatewayRef> = self.0.state.lock().scopes.seers(key).cloned().collect();
+        seers.sort_unstable();
+        seers
+    }
+
     /// Counts changes of [`Hub::proxies`]. Wait for one, then read all: what happened in between is not lost.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {

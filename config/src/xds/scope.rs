@@ -124,6 +124,11 @@ impl Scopes {
         own.chain(self.workloads(place).into_iter().flatten())
     }
 
+    /// Who sees a key; of workloads, every waypoint does.
+    pub fn seers(&self, key: &Key) -> impl Iterator<Item = &GatewayRef> {
+        self.shares.keys().filter(|place| self.sees(place, key))
+    }
+
     /// How many resources a place sees.
     #[must_use]
     pub fn count(&self, place: &GatewayRef) -> usize {

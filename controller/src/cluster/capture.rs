@@ -5,6 +5,7 @@
 
 mod auto;
 mod finalize;
+mod lock;
 mod objects;
 mod pods;
 mod probe;
@@ -96,10 +97,16 @@ impl Steerer {
         let mut mind = Mind::default();
         let mut autos = auto::Autos::default();
         let mut finalizers = finalize::Finalizers::default();
+        let mut locks = lock::Locks::default();
         let mut answers = self.hub.changes();
         loop {
             let next = mind.kept.values().filter_map(|kept| kept.again);
-            let next = next.chain(mind.probe).chain(autos.sent.again()).chain(finalizers.sent.again()).min();
+            let next = next
+                .chain(mind.probe)
+                .chain(autos.sent.again())
+                .chain(finalizers.sent.again())
+                .chain(locks.again())
+                .min();
             tokio::select! {
                 Ok(()) = self.views.changed() => {}
                 Ok(()) = answers.changed() => {}
@@ -110,12 +117,13 @@ impl Steerer {
             let view = self.views.borrow_and_update().clone();
             let Some(view) = view.filter(|_| *self.leads.borrow_and_update()) else {
                 (mind, autos) = (Mind::default(), auto::Autos::default());
-                finalizers = finalize::Finalizers::default();
+                (finalizers, locks) = (finalize::Finalizers::default(), lock::Locks::default());
                 self.phases.send_if_modified(|phases| !std::mem::take(phases).is_empty());
                 continue;
             };
             autos.round(&self, &view).await;
             self.round(&view, &mut mind).await;
+            locks.round(&self, &view, &mind.slices).await;
             finalizers.round(&self, &view).await;
         }
     }
@@ -261,6 +269,7 @@ fn look(
         slices: of_service,
         shadow: shadow.map(AsRef::as_ref),
         pods: &pods,
+        is_locked: lock::of(view, key).is_some(),
         is_acting,
         now,
     };

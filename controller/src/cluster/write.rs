@@ -18,6 +18,7 @@ const PLURALS: &[(&str, &str)] = &[
     ("GatewayClass", "gatewayclasses"),
     ("HorizontalPodAutoscaler", "horizontalpodautoscalers"),
     ("MutatingAdmissionPolicy", "mutatingadmissionpolicies"),
+    ("NetworkPolicy", "networkpolicies"),
     ("PodDisruptionBudget", "poddisruptionbudgets"),
     ("RoleBinding", "rolebindings"),
     ("Secret", "secrets"),

@@ -20,6 +20,8 @@ pub struct MeshRow {
     pub name: String,
     /// The Gateway clients are led to, as `namespace/name`; empty: to none.
     pub waypoint: String,
+    /// It is marked as captured: Kubernetes' own EndpointSlices step aside.
+    pub is_captured: bool,
     /// `True`, `False` or `Unknown` of `fairway.dev/WaypointBound`; empty: nothing is said.
     pub bound: String,
     /// Its reason.
@@ -69,6 +71,7 @@ pub fn mesh(cluster: &Cluster, namespace: Option<&str>) -> Vec<MeshRow> {
             namespace: service.namespace().to_owned(),
             name: service.name().to_owned(),
             waypoint: led.first().map_or("", |slice| slice.annotation(WAYPOINT)).to_owned(),
+            is_captured: !service.label(CAPTURED).is_empty(),
             bound: bound.map_or("", |bound| bound.status).to_owned(),
             reason: bound.map_or("", |bound| bound.reason).to_owned(),
             message: bound.map_or("", |bound| bound.message).to_owned(),

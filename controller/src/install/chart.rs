@@ -28,6 +28,9 @@ pub fn charts() -> Result<Vec<(&'static str, String)>, serde_saphyr::SerializeEr
     let (mut access, mut workload) = (installation.access(), installation.workload());
     access.iter_mut().filter(|object| is_kind(object, "ServiceAccount")).for_each(open_account);
     workload.iter_mut().filter(|object| is_kind(object, "Deployment")).for_each(open_deployment);
+    let mut removal = installation.before_removal();
+    removal.iter_mut().filter(|object| is_kind(object, "ServiceAccount")).for_each(open_pulling);
+    removal.iter_mut().filter(|object| is_kind(object, "Job")).for_each(open_pod);
     let mut class = gateway_class();
     set(&mut class, "/spec", "parametersRef", "gatewayClass.parametersRef");
     Ok(vec![
@@ -41,7 +44,7 @@ pub fn charts() -> Result<Vec<(&'static str, String)>, serde_saphyr::SerializeEr
             "fairway/templates/waypoint.yaml",
             format!(
                 "{{{{- if .Values.waypoints.enabled }}}}\n{}{{{{- end }}}}\n",
-                template(&waypoint::objects())?
+                template(&[waypoint::objects(), removal].concat())?
             ),
         ),
         ("fairway-crds/templates/crds.yaml", template(&crds())?),
@@ -54,19 +57,29 @@ fn is_kind(object: &Value, kind: &str) -> bool {
 
 fn open_account(account: &mut Value) {
     set(account, "/metadata", "annotations", "serviceAccount.annotations");
+    open_pulling(account);
+}
+
+fn open_pulling(account: &mut Value) {
     set(account, "", "imagePullSecrets", "imagePullSecrets");
 }
 
-/// What people set on every Deployment there is.
-fn open_deployment(deployment: &mut Value) {
-    const POD: &str = "/spec/template/spec";
-    set(deployment, "/spec/template/metadata", "annotations", "podAnnotations");
+/// Where the pod is in what makes pods.
+const POD: &str = "/spec/template/spec";
+
+/// What people set on everything that makes pods.
+fn open_pod(object: &mut Value) {
+    set(object, "/spec/template/metadata", "annotations", "podAnnotations");
     for field in ["imagePullSecrets", "nodeSelector", "tolerations", "affinity", "priorityClassName"] {
-        set(deployment, POD, field, field);
+        set(object, POD, field, field);
     }
+    set(object, &format!("{POD}/containers/0"), "imagePullPolicy", "imagePullPolicy");
+}
+
+fn open_deployment(deployment: &mut Value) {
     let container = format!("{POD}/containers/0");
     set(deployment, &container, "resources", "resources");
-    set(deployment, &container, "imagePullPolicy", "imagePullPolicy");
+    open_pod(deployment);
     if let Some(args) = deployment.pointer_mut(&format!("{container}/args")).and_then(Value::as_array_mut) {
         args.push(format!("{OPTIONAL}extraArgs").into());
     }

@@ -27,6 +27,82 @@ pub(super) fn class() -> Value {
     })
 }
 
+/// Name of what lets all Services go.
+const RELEASE: &str = "fairway-release";
+
+/// What Helm runs before it removes Fairway: the controller lets all Services go, or nothing is removed. `pod`: as the
+/// controller's, which `image` is of.
+pub(super) fn before_removal(namespace: &str, image: &str, pod: &Value) -> Vec<Value> {
+    const GROUP: &str = "rbac.authorization.k8s.io";
+    let in_namespace = |weight: &str| {
+        let mut metadata = hook(weight);
+        if let Some(metadata) = metadata.as_object_mut() {
+            metadata.insert("namespace".into(), namespace.into());
+        }
+        metadata
+    };
+    let rules = json!([
+        { "apiGroups": [""], "resources": ["services"], "verbs": ["list"] },
+        { "apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list"] },
+        {
+            "apiGroups": ["gateway.networking.k8s.io"],
+            "resources": ["gatewayclasses"],
+            "resourceNames": [WAYPOINT_CLASS],
+            "verbs": ["delete"],
+        },
+    ]);
+    let container = json!({
+        "name": "release",
+        "image": image,
+        "args": ["waypoint", "release", "--all", "--wait=4m"],
+        "resources": { "requests": { "cpu": "10m", "memory": "32Mi" }, "limits": { "memory": "256Mi" } },
+        "securityContext": pod.pointer("/containers/0/securityContext"),
+    });
+    let spec = json!({
+        "serviceAccountName": RELEASE,
+        "restartPolicy": "Never",
+        "securityContext": pod.get("securityContext"),
+        "containers": [container],
+    });
+    vec![
+        json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": in_namespace("0") }),
+        json!({
+            "apiVersion": format!("{GROUP}/v1"), "kind": "ClusterRole", "metadata": hook("0"), "rules": rules,
+        }),
+        json!({
+            "apiVersion": format!("{GROUP}/v1"),
+            "kind": "ClusterRoleBinding",
+            "metadata": hook("0"),
+            "roleRef": { "apiGroup": GROUP, "kind": "ClusterRole", "name": RELEASE },
+            "subjects": [{ "kind": "ServiceAccount", "name": RELEASE, "namespace": namespace }],
+        }),
+        json!({
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": in_namespace("1"),
+            "spec": {
+                "backoffLimit": 1,
+                "activeDeadlineSeconds": 290,
+                "template": { "metadata": { "labels": { "app.kubernetes.io/name": RELEASE } }, "spec": spec },
+            },
+        }),
+    ]
+}
+
+/// What is there for the time of the removal only; the greater weight comes later.
+fn hook(weight: &str) -> Value {
+    json!({
+        "name": RELEASE,
+        "labels": super::labels(),
+        "annotations": {
+            "helm.sh/hook": "pre-delete",
+            "helm.sh/hook-weight": weight,
+            // A failed one stays to be looked at, until the next try.
+            "helm.sh/hook-delete-policy": "before-hook-creation,hook-succeeded",
+        },
+    })
+}
+
 fn metadata(name: &str) -> Value {
     json!({ "name": name, "labels": super::labels() })
 }

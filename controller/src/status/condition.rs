@@ -52,6 +52,8 @@ pub mod condition_type {
     pub const EFFECTIVE: &str = "fairway.dev/Effective";
     /// On a Service: a waypoint listens for it.
     pub const WAYPOINT_BOUND: &str = "fairway.dev/WaypointBound";
+    /// Gateway of a waypoint, ours: every Service that is to be captured for it is.
+    pub const SERVICES_CAPTURED: &str = "fairway.dev/ServicesCaptured";
 }
 
 /// Reasons. Gateway API's where it has one; the last group is ours.

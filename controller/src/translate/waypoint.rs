@@ -3,6 +3,7 @@
 
 mod claims;
 mod course;
+mod lock;
 mod plan;
 mod ports;
 mod preflight;
@@ -21,7 +22,8 @@ pub(crate) use self::plan::{FailureMode, Plan, Plans};
 pub(crate) use self::ports::Port;
 use self::ports::{Allocator, Asked};
 pub(crate) use self::wish::{
-    AUTO_NAME, CAPTURE, CAPTURED, FAILURE_MODE, SHADOW_OF, TOUCHED, USE_WAYPOINT, auto_namespaces, opts_in,
+    AUTO_NAME, CAPTURE, CAPTURED, FAILURE_MODE, LOCK_OF, SHADOW_OF, TOUCHED, USE_WAYPOINT, auto_namespaces,
+    opts_in,
 };
 use self::wish::{Extent, wish};
 use super::Options;
@@ -73,6 +75,8 @@ pub(crate) struct Captured {
     /// The policies about it.
     pub(crate) attached: Vec<Key>,
     failure_mode: FailureMode,
+    /// Only those may reach its pods who enforce what is attached to it.
+    is_locked: bool,
 }
 
 /// What Services are judged against.
@@ -103,7 +107,8 @@ impl Captured {
     fn plan(&self) -> Option<Plan> {
         let ports = self.ports.as_ref().ok()?.clone();
         let (waypoint, is_wanted) = (self.waypoint.clone(), self.refusal.is_none());
-        Some(Plan { waypoint, is_wanted, ports, failure_mode: self.failure_mode })
+        let Self { failure_mode, is_locked, .. } = *self;
+        Some(Plan { waypoint, is_wanted, ports, failure_mode, is_locked })
     }
 }
 
@@ -236,6 +241,7 @@ impl Capture {
         }
         let Course { waypoint, refusal, notes, failure_mode } =
             course(service, wish.as_ref(), &attached, around);
+        let (failure_mode, is_locked, of_lock) = lock::lock(service, failure_mode, around);
         let (ports, skipped) = match &refusal {
             Some(refusal) if !is_bound => (Err(refusal.clone()), Vec::new()),
             // Until it is let go, those who still come are served.
@@ -244,7 +250,7 @@ impl Capture {
                 // Routes of consumers say nothing of the Service itself.
                 let claims = self.claims.of(&key).filter(|claim| claim.consumer(&key).is_none()).collect();
                 match (Asked { service, claims, has_policy, held }).ports(allocator) {
-                    Ok((ports, skipped)) => (Ok(ports), [skipped, notes].concat()),
+                    Ok((ports, skipped)) => (Ok(ports), [skipped, notes, of_lock].concat()),
                     Err(problem) => (Err(problem), Vec::new()),
                 }
             }
@@ -260,6 +266,7 @@ impl Capture {
             skipped,
             attached,
             failure_mode,
+            is_locked,
         })
     }
 

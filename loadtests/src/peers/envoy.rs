@@ -22,7 +22,7 @@ pub(super) fn command(program: &Path, setup: &Setup<'_>) -> Result<Command> {
 pub(super) fn text(setup: &Setup<'_>) -> String {
     let mut out = "static_resources:\n  listeners:\n".to_owned();
     out.push_str(&listener(setup, setup.port, None));
-    if !setup.job.h2c {
+    if !setup.job.h2c && !setup.job.plain_only {
         let (chain, key) = (setup.certificate.chain.display(), setup.certificate.key.display());
         let tls = format!(
             "      transport_socket:\n        name: tls\n        typed_config:\n          '@type': \

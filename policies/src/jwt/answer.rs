@@ -20,6 +20,8 @@ pub(super) enum Fault {
     Audience,
     /// Nobody we know has issued it.
     Issuer,
+    /// It was given to another pod than the one that shows it.
+    OtherPod,
     /// It is on the list.
     Revoked,
     /// No key we have is the one it names; newer ones might be.
@@ -37,6 +39,7 @@ impl Fault {
             Self::Expired => Reply::new(refused, "jwt_expired"),
             Self::Audience => Reply::new(refused, "jwt_audience"),
             Self::Issuer => Reply::new(refused, "jwt_issuer"),
+            Self::OtherPod => Reply::new(refused, "jwt_pod"),
             Self::Revoked => Reply::new(refused, "jwt_revoked"),
             Self::NoKeys => {
                 return Reply::new(StatusCode::SERVICE_UNAVAILABLE, "jwks_unavailable")
@@ -51,6 +54,7 @@ impl Fault {
             | Self::Expired
             | Self::Audience
             | Self::Issuer
+            | Self::OtherPod
             | Self::Revoked
             | Self::UnknownKey
             | Self::NoKeys => "Bearer error=\"invalid_token\"",

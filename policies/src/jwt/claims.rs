@@ -7,7 +7,6 @@ use serde_json::{Map, Value};
 use super::cache::Mark;
 use super::fields::{Fields, Kept};
 use super::{Fault, json, workload};
-use crate::caller::Workload;
 
 /// Bytes for what is of the same size with each token; and for header fields, beside as many as are signed.
 const ALLOWED: usize = 1024;
@@ -27,8 +26,8 @@ pub(super) struct Verified {
     iss: Box<str>,
     aud: Box<[Box<str>]>,
     jti: Option<Box<str>>,
-    /// Which ServiceAccount it is of, if Kubernetes has signed it.
-    pub(super) workload: Option<Workload>,
+    /// Which ServiceAccount and pod it is of, if Kubernetes has signed it.
+    pub(super) holder: Option<workload::Holder>,
 }
 
 /// What a provider asks of tokens besides a signature.
@@ -66,7 +65,7 @@ impl Verified {
             iss: claims.get("iss").and_then(Value::as_str).unwrap_or_default().into(),
             aud: audiences(claims.get("aud"))?,
             jti,
-            workload: workload::of(&claims),
+            holder: workload::of(&claims),
             claims: Arc::new(claims),
         })
     }

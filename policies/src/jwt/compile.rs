@@ -99,6 +99,12 @@ fn verifier(field: &str, provider: &Provider, lookup: &dyn Lookup) -> Result<Ver
         within(&format!("audiences[{at}]"), audience, 2048)?;
     }
     let is_workload = provider.kind == ProviderKind::ServiceAccount;
+    if !is_workload && provider.pod_binding.is_some() {
+        return Err(Invalid::field(
+            format!("{field}.podBinding"),
+            "is about tokens of pods, and these are not: give type: ServiceAccount",
+        ));
+    }
     if is_workload && provider.audiences.is_empty() {
         return Err(Invalid::field(
             format!("{field}.audiences"),
@@ -132,7 +138,7 @@ fn verifier(field: &str, provider: &Provider, lookup: &dyn Lookup) -> Result<Ver
         keys: source(field, provider, lookup)?,
         places: extract::compile(&format!("{field}.extractFrom"), provider.extract_from.as_ref())?.into(),
         fields: Arc::new(Fields::new(fields)),
-        is_workload,
+        binding: is_workload.then(|| provider.pod_binding.unwrap_or_default()),
         strips: provider.strip_token,
     })
 }

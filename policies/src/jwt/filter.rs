@@ -18,6 +18,7 @@ use super::extract::Place;
 use super::fields::Fields;
 use super::jws::{Jws, LONGEST};
 use super::keys::{KeySet, Keys};
+use super::spec::PodBinding;
 use super::{Fault, json, workload};
 use crate::caller::Token;
 use crate::{Context, Filter, Request, Verdict};
@@ -42,7 +43,8 @@ pub(super) struct Verifier {
     pub(super) keys: Source,
     pub(super) places: Box<[Place]>,
     pub(super) fields: Arc<Fields>,
-    pub(super) is_workload: bool,
+    /// Tokens are of Kubernetes ServiceAccounts, and bound so to the pod that has one.
+    pub(super) binding: Option<PodBinding>,
     pub(super) strips: bool,
 }
 
@@ -155,8 +157,8 @@ impl JwtFilter {
         }
     }
 
-    /// Finds and verifies every token of the request. `now`: seconds since 1970.
-    pub(super) fn admit(&self, req: &Request, now: i64) -> Result<Found, Stop> {
+    /// Finds and verifies every token of the request. `now`: seconds since 1970. `pod`: whose connection it came over.
+    pub(super) fn admit(&self, req: &Request, pod: Option<&str>, now: i64) -> Result<Found, Stop> {
         let mut found = Found::new();
         // Each provider takes one token: whichever of two a backend reads, it must be the one that was verified.
         let mut served: SmallVec<[bool; 4]> = SmallVec::from_elem(false, self.verifiers.len());
@@ -172,6 +174,12 @@ impl JwtFilter {
             let (index, verified) = self.verify(token, who, now)?;
             if verified.jti().is_some_and(|jti| self.revoked.contains(jti)) {
                 return Err(Fault::Revoked.into());
+            }
+            if let Some(verifier) = self.verifiers.get(index)
+                && let (Some(binding), Some(holder)) = (verifier.binding, &verified.holder)
+                && !holder.may_come_from(pod, binding)
+            {
+                return Err(Fault::OtherPod.into());
             }
             found.push((index, verified));
         }
@@ -220,8 +228,8 @@ impl JwtFilter {
         for (index, verified) in found {
             let Some(verifier) = self.verifiers.get(*index) else { continue };
             verified.fields.set(&verifier.fields, &verified.claims, req);
-            if let Some(workload) = verified.workload.as_ref().filter(|_| verifier.is_workload) {
-                workload::tell(workload, &mut ctx.caller);
+            if let Some(holder) = verified.holder.as_ref().filter(|_| verifier.binding.is_some()) {
+                workload::tell(&holder.workload, &mut ctx.caller);
             }
             ctx.caller
                 .tokens
@@ -236,7 +244,7 @@ impl JwtFilter {
 impl Verifier {
     fn accept(&self, verified: &Verified, now: i64) -> Result<(), Fault> {
         verified.meets(&self.demands, now)?;
-        if self.is_workload && verified.workload.is_none() {
+        if self.binding.is_some() && verified.holder.is_none() {
             return Err(Fault::Invalid);
         }
         Ok(())
@@ -264,7 +272,7 @@ impl Filter for JwtFilter {
         for name in &self.ours {
             req.remove_header(name);
         }
-        let stop = match self.admit(req, now()) {
+        let stop = match self.admit(req, pod(ctx), now()) {
             Ok(found) => {
                 self.tell(&found, req, ctx);
                 return Verdict::Continue;
@@ -276,20 +284,25 @@ impl Filter for JwtFilter {
         let Some(fetched) = fetched else { return Verdict::Reply(stop.fault.reply()) };
         Verdict::Wait(Box::pin(async move {
             fetched.await;
-            let mut found = self.admit(req, now());
+            let mut found = self.admit(req, pod(ctx), now());
             // That fetch may have begun before the key was published; the next one does not. Without any keys once is enough.
             if let Err(stop) = &mut found
                 && stop.fault == Fault::UnknownKey
                 && let Some(fetched) = stop.newer.take().and_then(Newer::wanted)
             {
                 fetched.await;
-                found = self.admit(req, now());
+                found = self.admit(req, pod(ctx), now());
             }
             let found = found.map_err(|stop| stop.fault.reply())?;
             self.tell(&found, req, ctx);
             Ok(())
         }))
     }
+}
+
+/// The pod whose connection the request came over.
+fn pod(ctx: &Context) -> Option<&str> {
+    ctx.caller.peer.as_ref()?.pod.as_deref()
 }
 
 fn now() -> i64 {

@@ -30,8 +30,8 @@ pub use self::claims::ClaimPath;
 pub use self::filter::JwtFilter;
 pub use self::keys::{BadKeySet, KeySet, Keys, LARGEST_SET, MOST_KEYS, NoKeys};
 pub use self::spec::{
-    ClaimToHeader, ExtractFrom, ExtractHeader, Jwt, LocalJwks, LocalJwksType, Provider, ProviderKind,
-    RemoteJwks, Requirement, Revocation,
+    ClaimToHeader, ExtractFrom, ExtractHeader, Jwt, LocalJwks, LocalJwksType, PodBinding, Provider,
+    ProviderKind, RemoteJwks, Requirement, Revocation,
 };
 
 impl Policy for Jwt {

@@ -78,6 +78,10 @@ pub enum Requirement {
     "!has(self.type) || self.type != 'ServiceAccount' || (has(self.audiences) && size(self.audiences) > 0)",
     "audiences is missing: a ServiceAccount's token for somebody else, such as the API server, must not be taken",
 ))]
+#[schemars(transform = rule(
+    "!has(self.podBinding) || (has(self.type) && self.type == 'ServiceAccount')",
+    "podBinding is about tokens of pods, and these are not: give type: ServiceAccount",
+))]
 pub struct Provider {
     /// Name, by which authorization refers to the token; unique in the list.
     #[schemars(length(min = 1, max = 253))]
@@ -107,6 +111,9 @@ pub struct Provider {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["header"])
     )]
     pub claim_to_headers: Vec<ClaimToHeader>,
+    /// Whether a token must come from the pod it was given to, with `type: ServiceAccount`. Default IfKnown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_binding: Option<PodBinding>,
     /// Where tokens are. Default: `Authorization: Bearer`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extract_from: Option<ExtractFrom>,
@@ -131,6 +138,19 @@ pub enum ProviderKind {
     Jwt,
     /// Those of Kubernetes ServiceAccounts, bound to an audience (a `serviceAccountToken` volume).
     ServiceAccount,
+}
+
+/// Whether the token of a pod must come over a connection of that pod. Which pod a connection is of is known at waypoints, by
+/// its address.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum PodBinding {
+    /// It must where both are known: a token that another pod has got hold of is refused.
+    #[default]
+    IfKnown,
+    /// It must; a token that was not given to a pod, or that comes from nobody knows where, is refused.
+    Required,
+    /// It need not: for pods that pass on the tokens of others.
+    None,
 }
 
 /// A JSON Web Key Set (RFC 7517) that is fetched: at most 1 MiB and 100 keys within 5 s, without redirects.

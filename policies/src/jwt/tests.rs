@@ -103,7 +103,7 @@ fn bearer(token: &str) -> Request {
 
 /// How many tokens are verified at [`NOW`].
 fn decide(filter: &JwtFilter, req: &Request) -> Result<usize, Fault> {
-    filter.admit(req, NOW).map(|found| found.len()).map_err(|stop| stop.fault)
+    filter.admit(req, None, NOW).map(|found| found.len()).map_err(|stop| stop.fault)
 }
 
 /// Runs the filter as the chain does; the clock is the machine's.

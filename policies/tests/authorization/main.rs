@@ -266,6 +266,7 @@ fn peer() -> impl Strategy<Value = Peer> {
                     service_account: account.to_owned(),
                     assurance,
                 }),
+                pod: None,
             }
         },
     )

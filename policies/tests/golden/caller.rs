@@ -42,7 +42,7 @@ impl CallerRow {
         let digests = digest.map(|byte| ([byte; 32], [byte + 1; 32]));
         let is_known = workload.is_some() || digests.is_some();
         Caller {
-            peer: is_known.then(|| Arc::new(Peer { names, digests, workload })),
+            peer: is_known.then(|| Arc::new(Peer { names, digests, workload, pod: None })),
             tokens: self
                 .tokens
                 .iter()

@@ -26,7 +26,8 @@ pub(super) fn peer(
         (None, by_address) => by_address.cloned(),
         (Some(shown), None) => Some(shown.clone()),
         (Some(shown), Some(by_address)) => {
-            Some(Arc::new(Peer { workload: by_address.workload.clone(), ..Peer::clone(shown) }))
+            let Peer { workload, pod, .. } = Peer::clone(by_address);
+            Some(Arc::new(Peer { workload, pod, ..Peer::clone(shown) }))
         }
     }
 }

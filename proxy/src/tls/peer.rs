@@ -19,7 +19,7 @@ pub(super) fn peer(leaf: &[u8], domains: &[Box<str>]) -> Option<Peer> {
     let names: Vec<PeerName> = names.collect::<Option<_>>()?;
     let digest = |bytes: &[u8]| <[u8; 32]>::try_from(sha256(bytes)).ok();
     let digests = Some((digest(leaf)?, digest(certificate.public_key().raw)?));
-    let peer = Peer { names, digests, workload: None };
+    let peer = Peer { names, digests, ..Peer::default() };
     let workload = peer.spiffe().and_then(|id| workload(id, domains));
     Some(Peer { workload, ..peer })
 }

@@ -17,7 +17,7 @@ use crate::translate::{
 /// Families of addresses, as Services name them, with what names of slices end in.
 const FAMILIES: [(&str, &str); 2] = [("IPv4", "4"), ("IPv6", "6")];
 
-fn owner(service: &Service) -> Value {
+pub(super) fn owner(service: &Service) -> Value {
     json!([{
         "apiVersion": "v1",
         "kind": "Service",

@@ -35,6 +35,8 @@ pub(super) struct Seen<'a> {
     pub(super) slices: &'a OfService,
     pub(super) shadow: Option<&'a Service>,
     pub(super) pods: &'a [Pod],
+    /// Its pods are locked.
+    pub(super) is_locked: bool,
     /// The cluster makes slices step aside.
     pub(super) is_acting: bool,
     pub(super) now: Instant,
@@ -78,7 +80,7 @@ pub(crate) enum Phase {
     /// Reason and what it waits for.
     Pending(&'static str, String),
     /// Clients are led to so many usable pods of the waypoint, of so many.
-    Captured { usable: usize, pods: usize, failure_mode: FailureMode },
+    Captured { usable: usize, pods: usize, failure_mode: FailureMode, is_locked: bool },
     /// It is being let go.
     Releasing,
     /// Nothing of it is left.
@@ -176,7 +178,8 @@ fn capture(seen: &Seen<'_>, memory: &mut Memory) -> Step {
     let is_aside =
         seen.slices.theirs.iter().all(|slice| slice.label(CAPTURED).is_some() && !has_ready(slice));
     if is_aside {
-        let phase = Phase::Captured { usable, pods: seen.pods.len(), failure_mode: seen.plan.failure_mode };
+        let (failure_mode, is_locked) = (seen.plan.failure_mode, seen.is_locked);
+        let phase = Phase::Captured { usable, pods: seen.pods.len(), failure_mode, is_locked };
         return Step { writes, phase, again: None };
     }
     if !seen.is_acting {
@@ -192,6 +195,10 @@ fn capture(seen: &Seen<'_>, memory: &mut Memory) -> Step {
 }
 
 fn release(seen: &Seen<'_>, memory: &mut Memory) -> Step {
+    // Pods that let nobody in are of no use to clients that are led back to them.
+    if seen.is_locked {
+        return Step::wait(Phase::Releasing, SYNC);
+    }
     let mut writes = Vec::new();
     if seen.service.label(CAPTURED).is_some() {
         memory.labelled = Some(seen.now);

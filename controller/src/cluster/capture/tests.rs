@@ -30,6 +30,8 @@ enum Event {
     /// Somebody wants it captured, or no longer.
     Want(bool),
     Mode(FailureMode),
+    /// Somebody wants its pods locked, or no longer.
+    Lock(bool),
     /// A pod becomes ready, or not.
     Pod(usize, bool),
     /// A pod of the waypoint.
@@ -50,6 +52,8 @@ struct Cluster {
     pods: [bool; 3],
     waypoint: [(bool, bool); 2],
     plan: Plan,
+    /// Nobody gets in at the pods but the waypoint.
+    is_locked: bool,
     memory: Memory,
     now: Instant,
 }
@@ -89,6 +93,7 @@ impl Cluster {
             is_wanted: false,
             ports: vec![port],
             failure_mode: mode,
+            is_locked: false,
         };
         let pods = [true, true, true];
         Self {
@@ -100,6 +105,7 @@ impl Cluster {
             pods,
             waypoint: [(true, true), (true, true)],
             plan,
+            is_locked: false,
             memory: Memory::default(),
             now: Instant::now(),
         }
@@ -114,6 +120,7 @@ impl Cluster {
             }
             Event::Want(is_wanted) => self.plan.is_wanted = is_wanted,
             Event::Mode(mode) => self.plan.failure_mode = mode,
+            Event::Lock(is_locked) => self.plan.is_locked = is_locked,
             Event::Pod(at, ready) => self.pods[at] = ready,
             Event::Waypoint(at, ready) => self.waypoint[at].0 = ready,
             Event::Answer(at) => self.waypoint[at].1 = true,
@@ -141,11 +148,18 @@ impl Cluster {
             slices: &slices,
             shadow: self.shadow.as_ref(),
             pods: &pods,
+            is_locked: self.is_locked,
             is_acting: true,
             now: self.now,
         };
         let done = step(&seen, &mut self.memory);
         done.writes.into_iter().for_each(|write| self.write(write));
+        // As `lock` does, without its time of grace.
+        self.is_locked = match done.phase {
+            _ if !self.plan.is_locked || !self.plan.is_wanted => false,
+            Phase::Captured { .. } => true,
+            _ => self.is_locked,
+        };
         done.phase
     }
 
@@ -214,7 +228,7 @@ fn a_service_is_captured_and_let_go_without_a_moment_of_nobody() {
         let mut cluster = Cluster::new(mode);
         cluster.happens(Event::Want(true));
         let phase = cluster.settle();
-        assert_eq!(phase, Phase::Captured { usable: 2, pods: 2, failure_mode: mode });
+        assert_eq!(phase, Phase::Captured { usable: 2, pods: 2, failure_mode: mode, is_locked: false });
         assert_eq!(cluster.selected("http"), ["10.2.0.0", "10.2.0.1"]);
         assert_eq!(
             cluster.selected("dns"),
@@ -312,6 +326,7 @@ fn event() -> impl Strategy<Value = Event> {
         4 => Just(Event::SyncShadow),
         2 => any::<bool>().prop_map(Event::Want),
         1 => any::<bool>().prop_map(|open| Event::Mode(if open { FailureMode::Open } else { FailureMode::Closed })),
+        1 => any::<bool>().prop_map(Event::Lock),
         2 => (0_usize..3, any::<bool>()).prop_map(|(at, ready)| Event::Pod(at, ready)),
         1 => (0_usize..2, any::<bool>()).prop_map(|(at, ready)| Event::Waypoint(at, ready)),
         2 => (0_usize..2).prop_map(Event::Answer),
@@ -338,6 +353,8 @@ proptest! {
                 let selected = cluster.selected(name);
                 prop_assert!(!selected.is_empty(), "{event:?} left nobody for {name}");
             }
+            let is_pod = |address: &String| address.starts_with("10.1.");
+            prop_assert!(!cluster.is_locked || !cluster.selected("http").iter().any(is_pod), "led to locked pods");
             let led = cluster.own.values().any(|slice| slice.name() == "cart-wp-4");
             prop_assert!(led || cluster.service.label(CAPTURED).is_none(), "labelled without slices");
         }

@@ -18,7 +18,7 @@ use crate::cluster::control::View;
 use crate::cluster::provision::Refusals;
 use crate::status::condition::{find, set};
 use crate::status::{Condition, ConditionStatus, GatewayStatus, Status, condition_type, reason};
-use crate::translate::{FailureMode, Programmer, parameters};
+use crate::translate::{FailureMode, Plans, Programmer, parameters};
 use crate::{ObjectKey, ObjectKind, Statuses};
 
 /// How long a Gateway counts as programmed while its proxies are out of sight or have not answered, after they last had
@@ -126,6 +126,7 @@ impl Assembler {
             }
         }
         captured(&mut statuses, &told.phases);
+        collected(&mut statuses, &view.translation.plans, &told.phases);
         Assembled { statuses, held, again }
     }
 
@@ -173,14 +174,18 @@ fn captured(statuses: &mut Statuses, phases: &Phases) {
         let Some(bound) = find(&mut service.conditions, condition_type::WAYPOINT_BOUND) else { continue };
         let is_served = bound.status != ConditionStatus::False;
         let (is_true, reason, message) = match phases.get(&key) {
-            Some(Phase::Captured { usable, pods, failure_mode }) if is_served => {
+            Some(Phase::Captured { usable, pods, failure_mode, is_locked }) if is_served => {
                 let without = match failure_mode {
                     FailureMode::Open => "the pods, and nothing is enforced",
                     FailureMode::Closed => "nothing",
                 };
+                let around = if *is_locked {
+                    "A NetworkPolicy lets only those reach its pods on these ports who enforce it."
+                } else {
+                    "NOT enforced on traffic to addresses of pods."
+                };
                 let message = format!(
-                    "Clients are led to the waypoint ({usable} of {pods} pods ready); without a ready one to {without}. {} \
-                     NOT enforced on traffic to addresses of pods.",
+                    "Clients are led to the waypoint ({usable} of {pods} pods ready); without a ready one to {without}. {} {around}",
                     bound.message
                 );
                 (ConditionStatus::True, reason::CAPTURED, message)
@@ -197,6 +202,40 @@ fn captured(statuses: &mut Statuses, phases: &Phases) {
         };
         (bound.status, bound.reason, bound.message) = (is_true, reason, message.into());
         statuses.0.insert(key, status);
+    }
+}
+
+/// Says of each waypoint how many Services are led to it.
+fn collected(statuses: &mut Statuses, plans: &Plans, phases: &Phases) {
+    let mut by_waypoint: BTreeMap<(&str, &str), (usize, Vec<String>)> = BTreeMap::new();
+    for (key, plan) in plans.iter().filter(|(_, plan)| plan.is_wanted) {
+        let (captured, missing) = by_waypoint.entry((&plan.waypoint.0, &plan.waypoint.1)).or_default();
+        match phases.get(key) {
+            Some(Phase::Captured { .. }) => *captured += 1,
+            _ => missing.push(format!("{}/{}", key.namespace, key.name)),
+        }
+    }
+    for ((namespace, name), (captured, missing)) in by_waypoint {
+        let key = ObjectKey::new(ObjectKind::Gateway, namespace, name);
+        let Some(Status::Gateway(gateway)) = statuses.0.get_mut(&key).map(Arc::make_mut) else { continue };
+        let generation = gateway.conditions.first().and_then(|condition| condition.observed_generation);
+        let (status, reason, message) = if missing.is_empty() {
+            (
+                ConditionStatus::True,
+                reason::CAPTURED,
+                format!("Services whose clients are led here: {captured}."),
+            )
+        } else {
+            let message = format!(
+                "Of {} Services {captured} are captured; see the conditions of {}.",
+                captured + missing.len(),
+                shortened(&missing)
+            );
+            (ConditionStatus::False, reason::PENDING, message)
+        };
+        let condition =
+            Condition::new(condition_type::SERVICES_CAPTURED, status, reason, message, generation);
+        set(&mut gateway.conditions, condition);
     }
 }
 
@@ -283,5 +322,7 @@ fn shortened(pods: &[String]) -> String {
     if pods.len() > shown.len() { format!("{}, …", shown.join(", ")) } else { shown.join(", ") }
 }
 
+#[cfg(test)]
+mod mesh_tests;
 #[cfg(test)]
 mod tests;

@@ -18,6 +18,8 @@ pub(crate) struct Plan {
     pub(crate) is_wanted: bool,
     pub(crate) ports: Vec<Port>,
     pub(crate) failure_mode: FailureMode,
+    /// Only those may reach its pods who enforce what is attached to it.
+    pub(crate) is_locked: bool,
 }
 
 /// What becomes of a captured Service without a usable waypoint.

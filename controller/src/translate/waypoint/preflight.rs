@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-use super::wish::{captures_external, captures_isolated};
+use super::wish::{LOCK_OF, captures_external, captures_isolated};
 use crate::api::{NetworkPolicy, Service};
 use crate::resources::{Named as _, Resources};
 use crate::status::reason;
@@ -63,7 +63,8 @@ pub(crate) fn isolation(service: &Service, resources: &Resources) -> Option<(&'s
         return None;
     }
     let mut policies = resources.network_policies.in_namespace(service.namespace());
-    let policy = policies.find(|policy| isolates(policy) && may_select(policy, service))?;
+    let policy = policies
+        .find(|policy| policy.label(LOCK_OF).is_none() && isolates(policy) && may_select(policy, service))?;
     let message = format!(
         "NetworkPolicy {}/{} says who may reach its pods, and behind a waypoint that is the waypoint: let the waypoint's pods \
          in, say who may call by a SecurityPolicy, and label the Service or its namespace \
@@ -86,7 +87,7 @@ fn isolates(policy: &NetworkPolicy) -> bool {
 }
 
 /// Whether its pods may be some of the Service's: of these only the labels are known that the Service selects by.
-fn may_select(policy: &NetworkPolicy, service: &Service) -> bool {
+pub(super) fn may_select(policy: &NetworkPolicy, service: &Service) -> bool {
     let none = std::collections::BTreeMap::new();
     let labels = service.spec.as_ref().and_then(|spec| spec.selector.as_ref()).unwrap_or(&none);
     let Some(LabelSelector { match_labels, match_expressions }) =

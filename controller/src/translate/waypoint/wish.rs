@@ -15,6 +15,11 @@ pub(crate) const CAPTURE: &str = "fairway.dev/capture";
 const CAPTURE_EXTERNAL: &str = "fairway.dev/capture-external";
 /// On a Service, or its namespace, whose NetworkPolicies take the waypoint into account.
 const CAPTURE_ISOLATED: &str = "fairway.dev/capture-isolated";
+/// On a Service, or its namespace, whose pods only those may reach who enforce what is attached to it: everything but `false`.
+/// The Service's wins.
+pub(crate) const LOCK: &str = "fairway.dev/lock";
+/// On the NetworkPolicy that does so: the name of the Service.
+pub(crate) const LOCK_OF: &str = "fairway.dev/lock-of";
 /// On the headless Service that holds the endpoints of a captured one: its name.
 pub(crate) const SHADOW_OF: &str = "fairway.dev/shadow-of";
 /// On a Service while its traffic goes through a waypoint; the controller writes it, and what manages EndpointSlices copies
@@ -97,6 +102,12 @@ pub(crate) fn captures_external(service: &Service) -> bool {
 pub(crate) fn captures_isolated(service: &Service, namespace: Option<&Namespace>) -> bool {
     let of_namespace = || namespace.and_then(|namespace| namespace.label(CAPTURE_ISOLATED));
     service.label(CAPTURE_ISOLATED).or_else(of_namespace) == Some("true")
+}
+
+/// Whether only those may reach its pods who enforce what is attached to it.
+pub(super) fn is_locked(service: &Service, namespace: Option<&Namespace>) -> bool {
+    let of_namespace = || namespace.and_then(|namespace| namespace.label(LOCK));
+    service.label(LOCK).or_else(of_namespace).is_some_and(|lock| lock != "false")
 }
 
 /// The namespaces in which something asks for a waypoint that is made for them.

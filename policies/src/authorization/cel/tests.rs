@@ -257,7 +257,7 @@ fn an_identity_that_no_certificate_proves_is_none() {
     let reads = Expression::read("has(source.principal)", "when").unwrap();
     for digests in [None, Some(([7; 32], [8; 32]))] {
         let names = vec![PeerName::Uri("spiffe://td/a".to_owned())];
-        let peer = Peer { names, digests, workload: None };
+        let peer = Peer { names, digests, ..Peer::default() };
         let mut ctx = Context::default();
         ctx.caller.peer = Some(Arc::new(peer));
         assert_eq!(reads.holds(View { req: &req, ctx: &ctx }), Ok(digests.is_some()));

@@ -140,7 +140,7 @@ fn a_cached_token_expires_and_is_for_whom_it_is_for() {
     let filter = filter(&[&signer], &json!({}));
     let req = bearer(&signer.token(&claims(&json!({ "exp": NOW + 5 }))));
     assert_eq!(decide(&filter, &req), Ok(1));
-    let later = |now: i64| filter.admit(&req, now).map(|found| found.len()).map_err(|stop| stop.fault);
+    let later = |now: i64| filter.admit(&req, None, now).map(|found| found.len()).map_err(|stop| stop.fault);
     assert_eq!(later(NOW + 64), Ok(1));
     assert_eq!(later(NOW + 65), Err(Fault::Expired));
     assert_eq!(later(NOW), Ok(1));

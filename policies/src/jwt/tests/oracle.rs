@@ -78,7 +78,7 @@ proptest! {
         let req = bearer(&signer.token(&claims));
         // Twice: the second time it may come from the cache.
         for _ in 0..2 {
-            prop_assert_eq!(filter.admit(&req, now).is_ok(), want, "{} at {}", claims, now);
+            prop_assert_eq!(filter.admit(&req, None, now).is_ok(), want, "{} at {}", claims, now);
         }
     }
 

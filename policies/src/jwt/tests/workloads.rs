@@ -26,6 +26,15 @@ fn token(signer: &Signer, changes: &Value) -> String {
     signer.token(&claims)
 }
 
+/// Another pod, or none.
+fn pod(pod: &Value) -> Value {
+    let mut kubernetes = json!({ "namespace": "web", "serviceaccount": { "name": "frontend", "uid": "3" } });
+    if !pod.is_null() {
+        kubernetes["pod"] = pod.clone();
+    }
+    json!({ "kubernetes.io": kubernetes })
+}
+
 fn accounts() -> Value {
     json!({ "type": "ServiceAccount", "audiences": ["fairway.dev/shop"] })
 }
@@ -73,6 +82,9 @@ fn a_token_that_is_no_serviceaccounts_is_refused() {
         json!({ "kubernetes.io": { "namespace": "web" } }),
         json!({ "kubernetes.io": { "namespace": "", "serviceaccount": { "name": "" } }, "sub": "system:serviceaccount::" }),
         json!({ "kubernetes.io": "web" }),
+        pod(&json!("frontend-1")),
+        pod(&json!({ "name": "frontend-1" })),
+        pod(&json!({ "name": "frontend-1", "uid": 2 })),
     ] {
         assert_eq!(decide(&filter, &bearer(&token(&signer, &changes))), Err(Fault::Invalid), "{changes}");
     }
@@ -109,6 +121,65 @@ fn what_the_connection_proves_more_surely_stays() {
         assert_eq!(peer.workload.as_ref() == Some(&known), stays, "{assurance:?}");
         assert_eq!(peer.digests, Some(([1; 32], [2; 32])), "the certificate's stays");
     }
+}
+
+#[test]
+fn a_token_is_good_only_in_the_hands_of_the_pod_it_was_given_to() {
+    let signer = Signer::es256(Some("k"));
+    let own = token(&signer, &json!({}));
+    let of_nobody = token(&signer, &pod(&Value::Null));
+    let (yes, no) = (Ok(1), Err(Fault::OtherPod));
+    for (binding, of, from, want) in [
+        (None, &own, Some("2"), yes),
+        (None, &own, Some("7"), no),
+        (None, &own, Some(""), no),
+        (None, &own, None, yes),
+        (None, &of_nobody, Some("2"), yes),
+        (Some("IfKnown"), &own, Some("7"), no),
+        (Some("Required"), &own, Some("2"), yes),
+        (Some("Required"), &own, Some("7"), no),
+        (Some("Required"), &own, None, no),
+        (Some("Required"), &of_nobody, Some("2"), no),
+        (Some("Required"), &of_nobody, None, no),
+        (Some("None"), &own, Some("7"), yes),
+    ] {
+        let mut changes = accounts();
+        if let Some(binding) = binding {
+            changes["podBinding"] = json!(binding);
+        }
+        let filter = filter(&[&signer], &changes);
+        let found = filter.admit(&bearer(of), from, super::NOW);
+        assert_eq!(found.map(|found| found.len()).map_err(|stop| stop.fault), want, "{binding:?} {from:?}");
+    }
+}
+
+/// Verified tokens are remembered; whose connection it is, is asked each time.
+#[test]
+fn a_stolen_token_is_refused_although_its_owner_has_used_it_just_before() {
+    let signer = Signer::es256(Some("k"));
+    let filter = filter(&[&signer], &accounts());
+    let mut answers = Vec::new();
+    for uid in ["2", "7", "2"] {
+        let mut ctx = Context::default();
+        let by_address =
+            Workload { namespace: "web".into(), service_account: "x".into(), assurance: Assurance::Network };
+        let peer = Peer { workload: Some(by_address), pod: Some(uid.into()), ..Peer::default() };
+        ctx.caller.peer = Some(Arc::new(peer));
+        let mut req = bearer(&token(&signer, &json!({})));
+        let is_let_in = matches!(filter.request(&mut req, &mut ctx, &mut ()), crate::Verdict::Continue);
+        answers.push((is_let_in, ctx.caller.peer.unwrap().workload.as_ref().unwrap().assurance));
+    }
+    let (owner, thief) = ((true, Assurance::Token), (false, Assurance::Network));
+    assert_eq!(answers, [owner, thief, owner]);
+}
+
+#[test]
+fn binding_to_pods_is_about_serviceaccounts() {
+    let mut policy = super::policy(&[&Signer::es256(Some("k"))], &json!({}));
+    policy["providers"][0]["podBinding"] = json!("Required");
+    let policy: Jwt = serde_json::from_value(policy).unwrap();
+    let said = policy.compile(&World::default()).unwrap_err().to_string();
+    assert!(said.starts_with("providers[0].podBinding: is about tokens of pods"), "{said}");
 }
 
 #[test]

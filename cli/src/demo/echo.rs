@@ -1,14 +1,15 @@
 //! A demo pod: says what it was asked, in JSON; to gRPC, the message it was sent; to a datagram, what it said.
 //!
 //! `?status=503` makes it answer so, `?delay=200ms` wait first: to try retries and timeouts. Every unary gRPC method
-//! echoes; `grpc.health.v1.Health/Check` says SERVING.
+//! echoes; `grpc.health.v1.Health/Check` says SERVING. One that has others to call calls them for each request but those for
+//! `/healthz`, and says what they said.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version, header};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
@@ -18,11 +19,25 @@ use hyper_util::server::conn::auto::Builder;
 use serde_json::{Map, Value, json};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::fetch;
 
 /// Longest `?delay=`.
 const MAX_DELAY: Duration = Duration::from_secs(60);
 /// Largest gRPC message that is echoed.
 const MAX_MESSAGE: usize = 4 << 20;
+/// Longest time for one that is called.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Bytes of what it says.
+pub(crate) const LARGEST_ANSWER: usize = 1 << 20;
+/// What is passed on to those that are called: which request it is, and whose (W3C Trace Context).
+const PASSED_ON: [HeaderName; 4] = [
+    HeaderName::from_static("traceparent"),
+    HeaderName::from_static("tracestate"),
+    HeaderName::from_static("x-request-id"),
+    HeaderName::from_static("x-user"),
+];
 /// Largest datagram.
 const MAX_DATAGRAM: usize = 65_535;
 
@@ -32,6 +47,8 @@ pub(crate) struct Pod {
     pub(crate) name: String,
     /// `namespace/name`.
     pub(crate) service: String,
+    /// Who is called for each request.
+    pub(crate) calls: Vec<Uri>,
 }
 
 /// Serves HTTP/1.1 and HTTP/2 until `stop` ends, then ends what is in flight.
@@ -113,7 +130,7 @@ async fn http(pod: &Pod, req: Request<Incoming>) -> Response<Body> {
     let status = asked("status").and_then(|status| status.parse().ok()).unwrap_or(StatusCode::OK);
     let host = parts.headers.get(header::HOST).map(|host| String::from_utf8_lossy(host.as_bytes()));
     let host = host.as_deref().or_else(|| parts.uri.host()).unwrap_or_default().to_owned();
-    let said = json!({
+    let mut said = json!({
         "pod": pod.name,
         "service": pod.service,
         "method": parts.method.as_str(),
@@ -123,6 +140,9 @@ async fn http(pod: &Pod, req: Request<Incoming>) -> Response<Body> {
         "headers": headers(&parts.headers),
         "bodyBytes": size,
     });
+    if !pod.calls.is_empty() && parts.uri.path() != "/healthz" {
+        said["calls"] = Value::Array(calls(pod, &parts.headers).await);
+    }
     let mut text = serde_json::to_string_pretty(&said).unwrap_or_default();
     text.push('\n');
     let mut response = Response::new(Full::new(Bytes::from(text)).boxed());
@@ -131,6 +151,30 @@ async fn http(pod: &Pod, req: Request<Incoming>) -> Response<Body> {
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     insert_pod(pod, response.headers_mut());
     response
+}
+
+/// Calls all at once; what they said, in the order they are named.
+async fn calls(pod: &Pod, headers: &HeaderMap) -> Vec<Value> {
+    let passed_on = PASSED_ON.into_iter().filter_map(|name| Some((name.clone(), headers.get(name)?.clone())));
+    let passed_on: HeaderMap = passed_on.collect();
+    let mut running = JoinSet::new();
+    for (at, url) in pod.calls.iter().cloned().enumerate() {
+        let headers = passed_on.clone();
+        running.spawn(async move {
+            let said = match fetch::get(&url, &headers, LARGEST_ANSWER, PATIENCE).await {
+                Ok((status, body)) => {
+                    let text = || String::from_utf8_lossy(&body).into_owned().into();
+                    let said: Value = serde_json::from_slice(&body).unwrap_or_else(|_| text());
+                    json!({ "url": url.to_string(), "status": status.as_u16(), "said": said })
+                }
+                Err(error) => json!({ "url": url.to_string(), "error": format!("{error:#}") }),
+            };
+            (at, said)
+        });
+    }
+    let mut said = running.join_all().await;
+    said.sort_by_key(|(at, _)| *at);
+    said.into_iter().map(|(_, said)| said).collect()
 }
 
 fn insert_pod(pod: &Pod, headers: &mut HeaderMap) {
