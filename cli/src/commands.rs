@@ -6,6 +6,7 @@ pub(crate) mod demo;
 pub(crate) mod explain;
 pub(crate) mod install;
 pub(crate) mod limits;
+mod redis;
 pub(crate) mod rls;
 pub(crate) mod standalone;
 pub(crate) mod status;

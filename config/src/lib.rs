@@ -20,6 +20,7 @@ pub mod load;
 mod material;
 pub mod quota;
 mod redacted;
+pub mod redis;
 mod resource;
 pub mod rls;
 mod route;

@@ -38,6 +38,7 @@ mod divide;
 mod drive;
 mod holding;
 mod id;
+mod keep;
 mod memory;
 pub mod proto;
 mod record;
@@ -54,7 +55,7 @@ pub use id::{BadBucket, Id};
 pub use memory::{Memory, Name, Records};
 pub use record::Record;
 pub use serve::{QuotaCounts, Quotas, Refused, Session};
-pub use server::{BadReport, Limited, Limits, Server, ServerCounts, ServerOptions};
+pub use server::{BadReport, Left, Limited, Limits, News, Server, ServerCounts, ServerOptions};
 
 /// The domain of all our buckets.
 pub const DOMAIN: &str = "fairway";

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! files ── file ──► Limits ── find(domain, descriptor) ──► Rule ─┐
-//! request ── decide ─────────────────────────────────────────────┴─► Counters ──► response
+//! request ── decide ─────────────────────────────────────────────┴─► Case ──► Store ──► response
 //! ```
 //!
 //! No clock and no socket: `now` is seconds since 1970, because windows begin at full units, as they do there.
@@ -13,14 +13,16 @@ mod decide;
 mod file;
 mod limits;
 mod serve;
+mod store;
 
 pub use counters::Counters;
-pub use decide::{Asked, decide};
+pub use decide::{Asked, Case, Hit, decide};
 pub use file::{BadFile, File};
 pub use limits::{Limits, Rule};
 pub use policies::rate_limit::Unit;
 pub use policies::rls as proto;
 pub use serve::Service;
+pub use store::{Shared, Store};
 
 #[cfg(test)]
 mod tests;

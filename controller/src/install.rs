@@ -218,6 +218,8 @@ impl Installation {
         let field = |name: &str, path: &str| json!({ "name": name, "valueFrom": { "fieldRef": { "fieldPath": path } } });
         let probe =
             |path: &str| json!({ "httpGet": { "path": path, "port": ADMIN_PORT }, "periodSeconds": 5 });
+        // Whoever makes it has leases kept in Redis.
+        let redis = json!({ "name": "fairway-redis", "key": "url", "optional": true });
         json!({
             "name": "controller",
             "image": self.image,
@@ -234,6 +236,7 @@ impl Installation {
                 field("POD_NAME", "metadata.name"),
                 field("POD_NAMESPACE", "metadata.namespace"),
                 field("POD_SERVICE_ACCOUNT", "spec.serviceAccountName"),
+                { "name": "FAIRWAY_REDIS", "valueFrom": { "secretKeyRef": redis } },
             ],
             "ports": [
                 { "name": "xds", "containerPort": XDS_PORT },

@@ -69,7 +69,7 @@ impl Controller {
         let hub = Hub::new();
         hub.publish(Generation::new(0, 1), resources);
         let options = ServerOptions { ttl: 4_000_000_000, learns, ..ServerOptions::default() };
-        let quotas = Quotas::with(hub.clone(), options);
+        let quotas = Quotas::with(hub.clone(), options, None);
         quotas.lead(true);
         let server = Server {
             loads: Loads::new(hub.clone()),

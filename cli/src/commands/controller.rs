@@ -7,17 +7,12 @@ use tokio::runtime::Builder;
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
+use super::redis;
 use crate::args::{Controller, Period};
 
 pub(crate) fn run(args: Controller) -> anyhow::Result<bool> {
     // What kube's parts say of failures we say ourselves, with the object.
-    let filter =
-        EnvFilter::try_new(format!("kube_runtime=off,kube_client=off,{}", args.log)).context("--log")?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .with_writer(std::io::stderr)
-        .init();
+    log(&format!("kube_runtime=off,kube_client=off,{}", args.log))?;
     let settings = Settings {
         namespace: args.namespace,
         account: args.service_account,
@@ -34,6 +29,7 @@ pub(crate) fn run(args: Controller) -> anyhow::Result<bool> {
             Period::Never => None,
             Period::Every(period) => Some(period),
         },
+        redis: redis::settings(&args.redis)?,
     };
     let runtime = Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     let done = runtime.block_on(async {
@@ -50,6 +46,16 @@ pub(crate) fn run(args: Controller) -> anyhow::Result<bool> {
     runtime.shutdown_background();
     done.context("the controller ends")?;
     Ok(true)
+}
+
+/// Has the process say on standard error what it does.
+pub(super) fn log(filter: &str) -> anyhow::Result<()> {
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_new(filter).context("--log")?)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .with_writer(std::io::stderr)
+        .init();
+    Ok(())
 }
 
 /// SIGTERM or Ctrl-C.

@@ -6,17 +6,20 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
-use config::rls::{BadFile, Counters, File, Limits, Service};
+use config::redis::Redis;
+use config::rls::{BadFile, Counters, File, Limits, Service, Shared, Store};
 use controller::manifests::roots;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 
-use super::controller::signalled;
+use super::controller::{log, signalled};
+use super::redis;
 use crate::args::Rls;
 use crate::output;
 use crate::standalone::Watch;
 
 pub(crate) fn run(args: &Rls) -> anyhow::Result<bool> {
+    log(&args.log)?;
     let runtime = Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     runtime.block_on(serve(args))?;
     // Nothing that is left is worth waiting for.
@@ -28,11 +31,18 @@ async fn serve(args: &Rls) -> anyhow::Result<()> {
     let mut watch = Watch::new(roots::directories(&args.files))?;
     let mut texts = read(args)?;
     let served = Arc::new(ArcSwap::from_pointee(limits(args, &texts)?));
+    let store = match redis::settings(&args.redis)? {
+        Some(settings) => {
+            // Nobody has to be there yet.
+            let redis = Redis::open(&settings).context("--redis")?;
+            Store::Redis(Shared { redis, timeout: args.redis_timeout })
+        }
+        None => Store::Memory(Counters::new(args.keys as usize)),
+    };
     let listener = TcpListener::bind(args.listen).await;
     let listener = listener.with_context(|| format!("cannot listen at {}", args.listen))?;
     output::line(&format!("ready at {}; watching for changes; Ctrl-C ends", listener.local_addr()?));
-    let counters = Arc::new(Counters::new(args.keys as usize));
-    let service = Service { limits: served.clone(), counters }.serve(listener);
+    let service = Service { limits: served.clone(), store: Arc::new(store) }.serve(listener);
     let changes = async {
         loop {
             watch.next().await;

@@ -199,6 +199,14 @@ impl Holding {
         Acknowledged::Adopted
     }
 
+    /// As the server after the one that wrote it has it, whose clock differs by this. Streams are others, and what it has is renewed as
+    /// soon as it can be told something.
+    pub(super) fn resume(&mut self, by: i64) {
+        let times = [&mut self.in_window_until, &mut self.expires, &mut self.settles, &mut self.spilled];
+        times.into_iter().for_each(|time| *time = time.saturating_add_signed(by));
+        (self.told, self.renewed) = ((0, 0), 0);
+    }
+
     /// Notes that it is told of another share, and in which message.
     pub(super) fn tell(&mut self, client: &Arc<str>, share: Share, tokens: u64, round: &mut Round<'_>) {
         *round.version += 1;

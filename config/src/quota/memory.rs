@@ -38,6 +38,11 @@ impl Memory {
         of_limit < self.most.saturating_sub(self.records.len()).saturating_mul(4)
     }
 
+    /// A record.
+    pub fn get(&self, name: &Name) -> Option<&Record> {
+        self.records.get(name)
+    }
+
     /// Each record.
     pub fn iter(&self) -> impl Iterator<Item = (&Name, &Record)> {
         self.records.iter()

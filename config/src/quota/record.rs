@@ -51,6 +51,15 @@ impl Record {
         }
     }
 
+    /// As the server after the one that wrote it has it, whose clock differs by this.
+    pub(super) fn resume(&mut self, by: i64) {
+        [&mut self.at, &mut self.learns_until]
+            .into_iter()
+            .for_each(|time| *time = time.saturating_add_signed(by));
+        self.holders.values_mut().for_each(|holding| holding.resume(by));
+        self.is_due = true;
+    }
+
     /// Whether only what clients had is given away.
     pub fn is_learning(&self, now: u64) -> bool {
         now < self.learns_until

@@ -17,6 +17,9 @@ use super::proto::{Crowd, Reports, Response};
 use super::server::{BadReport, Limited, Limits, Server, ServerCounts, ServerOptions};
 use super::{DOMAIN, Id};
 use crate::identity::{GatewayRef, ProxyId};
+use crate::redis::Redis;
+
+mod turn;
 
 /// How long a lease holds. A proxy that is gone keeps its share so long, and as long as its policy says after that.
 const TTL: Duration = Duration::from_secs(30);
@@ -37,6 +40,8 @@ pub struct Quotas(Arc<Shared>);
 struct Shared {
     rights: Box<dyn Rights>,
     options: ServerOptions,
+    /// Where what a server knows is kept for the next.
+    kept: Option<Redis>,
     began: Instant,
     state: Mutex<State>,
     wake: Notify,
@@ -44,7 +49,10 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// While we lead.
+    leads: bool,
+    /// How often that changed.
+    term: u64,
+    /// While we lead, and know what the leader before us left.
     server: Option<Server<Memory>>,
     /// Since when we lead.
     since: Option<Instant>,
@@ -99,15 +107,22 @@ impl Quotas {
     /// One that does not lead. `learns`: proxies may have shares of a server before it.
     #[must_use]
     pub fn new(rights: impl Rights, learns: bool) -> Self {
-        Self::with(rights, ServerOptions { ttl: nanos(TTL), learns, ..ServerOptions::default() })
+        Self::with(rights, ServerOptions { ttl: nanos(TTL), learns, ..ServerOptions::default() }, None)
     }
 
-    /// One that does not lead, and leases so.
+    /// One that does not lead, and goes on from what whoever led before left there. Without that it learns.
     #[must_use]
-    pub fn with(rights: impl Rights, options: ServerOptions) -> Self {
+    pub fn kept(rights: impl Rights, redis: Redis) -> Self {
+        Self::with(rights, ServerOptions { ttl: nanos(TTL), ..ServerOptions::default() }, Some(redis))
+    }
+
+    /// One that does not lead, and leases so. `kept`: where the next leader finds what was leased.
+    #[must_use]
+    pub fn with(rights: impl Rights, options: ServerOptions, kept: Option<Redis>) -> Self {
         Self(Arc::new(Shared {
             rights: Box::new(rights),
             options,
+            kept,
             began: Instant::now(),
             state: Mutex::default(),
             wake: Notify::new(),
@@ -115,20 +130,31 @@ impl Quotas {
     }
 
     /// Begins to grant shares, or ends: then all streams end, and everything is forgotten. Whoever begins learns first what
-    /// proxies have.
+    /// proxies have, or reads it.
     pub fn lead(&self, leads: bool) {
         let mut state = self.0.state.lock();
-        if state.server.is_some() == leads {
+        if state.leads == leads {
             return;
         }
-        *state = State { streams: state.streams, ..State::default() };
-        if leads {
-            let options = self.0.options;
-            state.since = Some(Instant::now());
-            state.server = Some(Server::new(self.now(), epoch(), options, Memory::new(options.buckets)));
-        }
+        let term = state.term + 1;
+        *state = State { streams: state.streams, leads, term, ..State::default() };
         drop(state);
+        if leads && self.0.kept.is_none() {
+            self.begin(term, |_, _| {});
+        }
         self.0.wake.notify_one();
+    }
+
+    /// A server, if it is still wanted.
+    fn begin(&self, term: u64, with: impl FnOnce(&mut Server<Memory>, u64)) {
+        let (now, options) = (self.now(), self.0.options);
+        let mut state = self.0.state.lock();
+        if state.leads && state.term == term && state.server.is_none() {
+            let server =
+                state.server.insert(Server::new(now, epoch(), options, Memory::new(options.buckets)));
+            with(server, now);
+            state.since = Some(Instant::now());
+        }
     }
 
     /// Whether we grant shares now.
@@ -164,44 +190,9 @@ impl Quotas {
         Ok(session)
     }
 
-    /// Sends what is to be sent until the future is dropped.
-    pub async fn run(self) {
-        loop {
-            let next = self.turn();
-            tokio::select! {
-                () = self.0.wake.notified() => {}
-                () = tokio::time::sleep(next) => {}
-            }
-        }
-    }
-
     fn now(&self) -> u64 {
         // As if it had begun an hour ago: nothing is at the edge of time.
         nanos(self.0.began.elapsed() + Duration::from_hours(1))
-    }
-
-    /// Does what is due; returns how long nothing will be.
-    fn turn(&self) -> Duration {
-        let now = self.now();
-        let mut state = self.0.state.lock();
-        let state = &mut *state;
-        self.tell_crowds(state);
-        let State { server: Some(server), seats, is_moved, .. } = state else {
-            return Duration::from_secs(60);
-        };
-        for (client, response) in server.poll(now) {
-            let sent =
-                seats.get(&client).and_then(|seat| seat.out.as_ref()).map(|out| out.try_send(response));
-            if !matches!(sent, Some(Ok(()))) {
-                // It does not read: what it missed it cannot get any more, so it has to come again.
-                server.closed(&client);
-                if let Some(seat) = seats.get_mut(&client) {
-                    (seat.out, seat.lost) = (None, Some(Instant::now()));
-                }
-            }
-        }
-        let next = Duration::from_nanos(server.next().saturating_sub(now)).max(Duration::from_millis(1));
-        if *is_moved { next.min(SOON) } else { next }
     }
 
     /// Tells everybody how many they are, where that is new. Costs places and limits, once in a second when something changed.

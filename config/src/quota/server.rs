@@ -15,6 +15,10 @@ use super::proto::{
 use super::record::Record;
 use super::{PER_MESSAGE, Pace, strategy};
 
+mod handover;
+
+pub use self::handover::{Left, News};
+
 const SECOND: u64 = 1_000_000_000;
 /// A sliding window is learned about for no longer than this beyond the leases.
 const LONGEST_WINDOW: u64 = 60 * SECOND;
@@ -126,6 +130,7 @@ pub struct Server<R> {
     due: BTreeSet<Name>,
     swept: u64,
     counts: ServerCounts,
+    news: Option<News>,
 }
 
 impl<R: Records> Server<R> {
@@ -142,6 +147,7 @@ impl<R: Records> Server<R> {
             due: BTreeSet::new(),
             swept: now,
             counts: ServerCounts::default(),
+            news: None,
         }
     }
 
@@ -268,13 +274,17 @@ impl<R: Records> Server<R> {
     pub fn poll(&mut self, now: u64) -> Vec<(Arc<str>, Response)> {
         if now.saturating_sub(self.swept) >= SECOND {
             self.swept = now;
-            let due = &mut self.due;
+            let (due, news) = (&mut self.due, &mut self.news);
             self.records.retain(&mut |name, record| {
                 record.advance(now);
                 if record.is_due {
                     due.insert(name.clone());
                 }
-                !record.is_blank(now)
+                let is_kept = !record.is_blank(now);
+                if !is_kept && let Some(news) = news {
+                    news.untold.insert(name.clone());
+                }
+                is_kept
             });
         }
         for name in std::mem::take(&mut self.due) {
@@ -314,6 +324,9 @@ impl<R: Records> Server<R> {
             limit = Some(record.limit);
         });
         self.version = version;
+        if let Some(News { told: news, untold }) = &mut self.news {
+            (if told.is_empty() { untold } else { news }).insert(name.clone());
+        }
         let Some(limit) = limit else { return };
         for Told { client, share, tokens, version } in told {
             let lease = Lease { version, rate: share.rate, burst: share.burst, tokens };

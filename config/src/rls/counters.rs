@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use parking_lot::Mutex;
 use ring::digest::{SHA256, digest};
 
+use super::decide::Hit;
+
 /// Maps with a lock each.
 const SHARDS: usize = 16;
 /// Counters that keys without a place of their own share.
@@ -41,21 +43,24 @@ impl Counters {
         Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), most: keys.div_ceil(SHARDS) }
     }
 
-    /// Counts `cost` for `key` in the window that ends at `ends`; returns what came in it before. Counted is also what is
-    /// refused, as `envoyproxy/ratelimit` does.
-    pub(super) fn add(&self, key: &str, ends: u64, now: u64, cost: u64) -> u64 {
+    /// Counts; returns what came in each window, with this. Counted is also what is refused, as `envoyproxy/ratelimit` does.
+    pub(super) fn count(&self, hits: &[Hit], now: u64) -> Vec<u64> {
+        hits.iter().map(|hit| self.add(hit, now)).collect()
+    }
+
+    fn add(&self, Hit { key, ends, cost }: &Hit, now: u64) -> u64 {
         let hash = digest(&SHA256, key.as_bytes());
         let hash = hash.as_ref().first_chunk().map_or(0, |bytes| u128::from_be_bytes(*bytes));
-        let Some(shard) = self.shards.get((hash >> 124) as usize % SHARDS) else { return 0 };
+        let Some(shard) = self.shards.get((hash >> 124) as usize % SHARDS) else { return *cost };
         let mut shard = shard.lock();
         if shard.counters.len() >= self.most && shard.ends <= now {
             shard.counters.retain(|_, counter| counter.ends > now);
             shard.ends = shard.counters.values().map(|counter| counter.ends).min().unwrap_or(u64::MAX);
         }
-        let fresh = Counter { ends, count: 0 };
+        let fresh = Counter { ends: *ends, count: 0 };
         let has_place = shard.counters.len() < self.most || shard.counters.contains_key(&hash);
         let counter = if has_place {
-            shard.ends = shard.ends.min(ends);
+            shard.ends = shard.ends.min(*ends);
             shard.counters.entry(hash).or_insert(fresh)
         } else {
             shard.cells.entry((hash as usize % CELLS) as u16).or_insert(fresh)
@@ -63,9 +68,8 @@ impl Counters {
         if counter.ends <= now {
             *counter = fresh;
         }
-        let before = counter.count;
-        counter.count = before.saturating_add(cost);
-        before
+        counter.count = counter.count.saturating_add(*cost);
+        counter.count
     }
 
     /// Keys that have a place.

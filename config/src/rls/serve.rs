@@ -15,10 +15,10 @@ use tonic::server::{Grpc, UnaryService};
 use tonic::{Status, body};
 use tonic_prost::ProstCodec;
 
-use super::counters::Counters;
-use super::decide::decide;
+use super::decide::Case;
 use super::limits::Limits;
 use super::proto::{Request, Response, SHOULD_RATE_LIMIT};
+use super::store::Store;
 
 /// Connections at one time; more wait in the system's queue. A proxy has a few.
 const CONNECTIONS: usize = 1024;
@@ -33,7 +33,7 @@ pub struct Service {
     /// Which limits there are. A new value holds for new requests; counts stay.
     pub limits: Arc<ArcSwap<Limits>>,
     /// What came.
-    pub counters: Arc<Counters>,
+    pub store: Arc<Store>,
 }
 
 impl Service {
@@ -82,8 +82,14 @@ impl UnaryService<Request> for Service {
 
     fn call(&mut self, request: tonic::Request<Request>) -> Self::Future {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let decided = decide(&self.limits.load(), &self.counters, request.get_ref(), now);
-        let decided = decided.map(tonic::Response::new).map_err(|asked| Status::unknown(asked.to_string()));
-        Box::pin(std::future::ready(decided))
+        let case = Case::of(&self.limits.load(), request.get_ref(), now);
+        let store = Arc::clone(&self.store);
+        Box::pin(async move {
+            let case = case.map_err(|asked| Status::unknown(asked.to_string()))?;
+            // Whoever asks decides what holds without an answer, and need not wait to be told that there is none.
+            let counts = store.count(case.hits(), now).await;
+            let counts = counts.map_err(|away| Status::unavailable(away.to_string()))?;
+            Ok(tonic::Response::new(case.response(&counts)))
+        })
     }
 }

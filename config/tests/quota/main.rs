@@ -7,6 +7,7 @@
 mod chance;
 mod figures;
 mod flood;
+mod handover;
 mod oracle;
 mod parts;
 mod replay;

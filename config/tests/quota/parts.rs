@@ -32,6 +32,8 @@ pub(crate) enum Step {
     Heal,
     KillServer,
     StartServer,
+    /// One that goes on from what the last one left.
+    ResumeServer,
 }
 
 #[derive(Debug, Clone, Copy)]

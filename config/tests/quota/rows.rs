@@ -12,10 +12,10 @@ use crate::oracle::{Admitted, between, fullest, longest_gap};
 use crate::parts::{Flow, MS, SECOND, Setting, Step};
 use crate::world::World;
 
-const L: u64 = 400;
+pub(crate) const L: u64 = 400;
 const B: u64 = 200;
-const R: u64 = SECOND;
-const N: usize = 8;
+pub(crate) const R: u64 = SECOND;
+pub(crate) const N: usize = 8;
 
 fn limit(mode: Mode) -> Limit {
     match mode {
@@ -24,7 +24,7 @@ fn limit(mode: Mode) -> Limit {
     }
 }
 
-fn setting(seed: u64, mode: Mode) -> Setting {
+pub(crate) fn setting(seed: u64, mode: Mode) -> Setting {
     let mut chance = Chance::new(seed ^ 0xabcd);
     let terms = Terms {
         limit: limit(mode),
@@ -47,27 +47,27 @@ fn setting(seed: u64, mode: Mode) -> Setting {
 }
 
 /// So many requests a second at each of these proxies.
-fn flows(proxies: std::ops::Range<usize>, total: f64) -> Vec<Flow> {
+pub(crate) fn flows(proxies: std::ops::Range<usize>, total: f64) -> Vec<Flow> {
     let each = total / proxies.len() as f64;
     proxies.map(|proxy| Flow { proxy, tenant: 0, rate: each, cost: 1 }).collect()
 }
 
-fn starts(proxies: std::ops::Range<usize>, at: u64) -> Vec<(u64, Step)> {
+pub(crate) fn starts(proxies: std::ops::Range<usize>, at: u64) -> Vec<(u64, Step)> {
     proxies.map(|proxy| (at, Step::Start(proxy))).collect()
 }
 
 /// `share` of the load at one proxy, the rest at the others.
-fn skewed(hot: usize, share: f64, total: f64) -> Vec<Flow> {
+pub(crate) fn skewed(hot: usize, share: f64, total: f64) -> Vec<Flow> {
     let rest = total * (1.0 - share) / (N - 1) as f64;
     let rate = |proxy| if proxy == hot { total * share } else { rest };
     (0..N).map(|proxy| Flow { proxy, tenant: 0, rate: rate(proxy), cost: 1 }).collect()
 }
 
-const ALL: fn(&Admitted) -> bool = |_| true;
+pub(crate) const ALL: fn(&Admitted) -> bool = |_| true;
 
 /// `L·w·factor + B` in windows of a tenth of a second to ten seconds; in a sliding window, `L·factor` in one second, but for
 /// the first three, when all begin at once without a lease: the row of the cold burst.
-fn within(figures: &mut Figures, seed: u64, mode: Mode, log: &[Admitted], factor: f64) {
+pub(crate) fn within(figures: &mut Figures, seed: u64, mode: Mode, log: &[Admitted], factor: f64) {
     if mode == Mode::SlidingWindow {
         let log = log.get(log.partition_point(|one| one.at < 3 * SECOND)..).unwrap_or_default();
         let most = fullest(log, SECOND, ALL).0 as f64 / L as f64;
@@ -85,7 +85,7 @@ fn within(figures: &mut Figures, seed: u64, mode: Mode, log: &[Admitted], factor
     }
 }
 
-fn named(mode: Mode, what: &str) -> String {
+pub(crate) fn named(mode: Mode, what: &str) -> String {
     match mode {
         Mode::TokenBucket => format!("token bucket: {what}"),
         Mode::SlidingWindow => format!("sliding window: {what}"),
@@ -93,7 +93,7 @@ fn named(mode: Mode, what: &str) -> String {
 }
 
 /// What is admitted without a lease while all begin at once is the row of the cold burst.
-fn after_the_start(world: &mut World) {
+pub(crate) fn after_the_start(world: &mut World) {
     world.log.retain(|one| one.at > 3 * SECOND);
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BinaryHeap};
 
-use fairway_config::quota::{Id, Limited, Limits, Memory, Server};
+use fairway_config::quota::{Id, Left, Limited, Limits, Memory, Server};
 use policies::lease::Limit;
 
 use crate::chance::Chance;
@@ -26,6 +26,8 @@ pub(crate) struct World {
     count: u64,
     pub(crate) proxies: Vec<Proxy>,
     pub(crate) server: Option<Server<Memory>>,
+    /// What a server keeps for the next: all that it told anybody.
+    left: Option<Left>,
     epoch: u32,
     streams: u64,
     /// Which stream the server has of each proxy.
@@ -51,6 +53,7 @@ impl World {
             count: 0,
             proxies: Vec::new(),
             server: None,
+            left: None,
             epoch: 0,
             streams: 0,
             known: BTreeMap::new(),
@@ -87,6 +90,15 @@ impl World {
 
     pub(crate) fn now(&self) -> u64 {
         self.now
+    }
+
+    /// Servers keep what they know from here on.
+    pub(crate) fn keep(&mut self) {
+        let now = self.server_now();
+        if let Some(server) = &mut self.server {
+            server.resume(now, None);
+            self.left = Some(Left { now, started: server.started(), records: Vec::new() });
+        }
     }
 
     /// The server's clock began a week before the world.
@@ -206,6 +218,11 @@ impl World {
                 }
             }
             Step::StartServer => self.server = Some(self.new_server(false)),
+            Step::ResumeServer => {
+                let mut server = self.new_server(false);
+                server.resume(self.server_now(), self.left.clone());
+                self.server = Some(server);
+            }
         }
     }
 
@@ -291,7 +308,11 @@ impl World {
     fn poll_server_now(&mut self) {
         let now = self.server_now();
         let Some(server) = &mut self.server else { return };
-        for (client, message) in server.poll(now) {
+        let messages = server.poll(now);
+        if let Some(left) = &mut self.left {
+            keep(left, server, now);
+        }
+        for (client, message) in messages {
             let proxy: usize = client.trim_start_matches("proxy-").parse().unwrap();
             let Some(stream) = self.known.get(&proxy).copied() else { continue };
             let at = self.travel(proxy, 1);
@@ -312,6 +333,16 @@ impl World {
         *arrives = (*arrives + 1).max(self.now + took);
         *arrives
     }
+}
+
+/// Keeps what clients are about to be told of.
+fn keep(left: &mut Left, server: &mut Server<Memory>, now: u64) {
+    (left.now, left.started) = (now, server.started());
+    let told = server.news().map(|news| std::mem::take(&mut news.told)).unwrap_or_default();
+    left.records.retain(|(name, _)| !told.contains(name));
+    let records =
+        told.into_iter().filter_map(|name| Some((name.clone(), server.records().get(&name)?.clone())));
+    left.records.extend(records);
 }
 
 fn name(proxy: usize) -> String {

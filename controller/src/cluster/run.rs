@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use config::load::Loads;
 use config::quota::Quotas;
+use config::redis::{BadRedis, Redis, RedisSettings};
 use config::xds::{Hub, Server};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::ListParams;
@@ -66,6 +67,8 @@ pub struct Settings {
     pub epoch: u64,
     /// How often the certificate authority is exchanged; `None`: only when it ends.
     pub authority_period: Option<Duration>,
+    /// Where the next leader finds what is leased of limits; `None`: it learns it.
+    pub redis: Option<RedisSettings>,
 }
 
 /// Why a controller cannot run.
@@ -83,6 +86,9 @@ pub enum Error {
     /// The certificate authority.
     #[error("there is no certificate authority")]
     Authority(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Redis.
+    #[error("what is leased cannot be kept")]
+    Redis(#[from] BadRedis),
     /// A part of the controller ended, which none should.
     #[error("a part of the controller has failed: see its log")]
     Failed,
@@ -112,7 +118,7 @@ struct Shared {
 pub async fn run(settings: Settings, end: watch::Receiver<bool>) -> Result<(), Error> {
     let config = kube::Config::infer().await?;
     let client = Client::try_from(config).map_err(|error| Error::Api(write::message(&error)))?;
-    let shared = Shared::new(settings, client);
+    let shared = Shared::new(settings, client)?;
     let Shared { settings, client, state, metrics, hub, .. } = &shared;
 
     let authorities = Authorities::open(shared.running());
@@ -164,12 +170,15 @@ pub async fn run(settings: Settings, end: watch::Receiver<bool>) -> Result<(), E
 }
 
 impl Shared {
-    fn new(settings: Settings, client: Client) -> Self {
+    fn new(settings: Settings, client: Client) -> Result<Self, BadRedis> {
         let hub = Hub::new();
         // Whoever led before may have granted shares.
-        let quotas = Quotas::new(hub.clone(), true);
+        let quotas = match &settings.redis {
+            Some(redis) => Quotas::kept(hub.clone(), Redis::open(redis)?),
+            None => Quotas::new(hub.clone(), true),
+        };
         let loads = Loads::new(hub.clone());
-        Self {
+        Ok(Self {
             settings,
             client,
             state: Arc::default(),
@@ -183,7 +192,7 @@ impl Shared {
             namespaces: watch::Sender::new(BTreeSet::new()),
             refusals: watch::Sender::new(Refusals::new()),
             phases: watch::Sender::new(Phases::new()),
-        }
+        })
     }
 
     fn host(&self) -> String {
