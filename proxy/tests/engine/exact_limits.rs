@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use config::rls::{Counters, File, Limits, Service};
+use config::rls::{Counters, File, Limits, Service, Store};
 use http::Response;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -36,7 +36,7 @@ impl Rls {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let limits = Arc::new(ArcSwap::from_pointee(limits));
-        let service = Service { limits, counters: Arc::new(Counters::new(1000)) };
+        let service = Service { limits, store: Arc::new(Store::Memory(Counters::new(1000))) };
         Self { address, task: tokio::spawn(service.serve(listener)) }
     }
 }
@@ -103,8 +103,10 @@ async fn a_service_that_is_gone_refuses_or_admits_as_the_policy_says_and_is_foun
     }
     let listener = TcpListener::bind(address).await.unwrap();
     let limits = Limits::of(&[File::read("edge.yaml", KNOWN).unwrap()], false).unwrap();
-    let service =
-        Service { limits: Arc::new(ArcSwap::from_pointee(limits)), counters: Arc::new(Counters::new(1000)) };
+    let service = Service {
+        limits: Arc::new(ArcSwap::from_pointee(limits)),
+        store: Arc::new(Store::Memory(Counters::new(1000))),
+    };
     let task = tokio::spawn(service.serve(listener));
     let since = Instant::now();
     while get(&closed, "bea").await.status != 200 {

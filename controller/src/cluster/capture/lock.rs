@@ -190,7 +190,7 @@ mod tests {
 
     use super::*;
 
-    fn service(selector: Value) -> Service {
+    fn service(selector: &Value) -> Service {
         serde_json::from_value(json!({
             "metadata": { "name": "cart", "namespace": "shop", "uid": "u" },
             "spec": { "selector": selector, "ports": [
@@ -225,7 +225,7 @@ mod tests {
             "ports": [{ "name": "http", "port": 8080 }, { "name": "grpc", "port": 9090 }, { "name": "dns", "port": 53 }],
         }))
         .unwrap();
-        let cart = service(json!({ "app": "cart" }));
+        let cart = service(&json!({ "app": "cart" }));
         let slices = [Arc::new(slice)];
         assert_eq!(ports(&cart, &plan(&["http", "grpc"]), &slices), BTreeSet::from([8080, 9090]));
         assert_eq!(ports(&cart, &plan(&["http"]), &slices), BTreeSet::from([8080]));
@@ -239,7 +239,7 @@ mod tests {
             ("edge".to_owned(), "gw".to_owned()),
             ("shop".to_owned(), "waypoint".to_owned()),
         ]);
-        let policy = policy(&service(json!({ "app": "cart" })), &BTreeSet::from([8080]), &gates).unwrap();
+        let policy = policy(&service(&json!({ "app": "cart" })), &BTreeSet::from([8080]), &gates).unwrap();
         assert_eq!(policy["metadata"]["name"], "fairway-lock-cart");
         assert_eq!(policy["spec"]["podSelector"], json!({ "matchLabels": { "app": "cart" } }));
         let of = |namespace: &str, gateway: &str| {
@@ -270,9 +270,9 @@ mod tests {
     fn nothing_is_locked_by_a_selector_of_everything_or_without_a_port() {
         let gates = BTreeSet::from([("shop".to_owned(), "waypoint".to_owned())]);
         let ports = BTreeSet::from([8080]);
-        assert_eq!(policy(&service(json!({})), &ports, &gates), None);
-        assert_eq!(policy(&service(json!(null)), &ports, &gates), None);
-        assert_eq!(policy(&service(json!({ "app": "cart" })), &BTreeSet::new(), &gates), None);
+        assert_eq!(policy(&service(&json!({})), &ports, &gates), None);
+        assert_eq!(policy(&service(&json!(null)), &ports, &gates), None);
+        assert_eq!(policy(&service(&json!({ "app": "cart" })), &BTreeSet::new(), &gates), None);
     }
 
     proptest! {

@@ -155,11 +155,8 @@ impl Cluster {
         let done = step(&seen, &mut self.memory);
         done.writes.into_iter().for_each(|write| self.write(write));
         // As `lock` does, without its time of grace.
-        self.is_locked = match done.phase {
-            _ if !self.plan.is_locked || !self.plan.is_wanted => false,
-            Phase::Captured { .. } => true,
-            _ => self.is_locked,
-        };
+        let is_captured = matches!(done.phase, Phase::Captured { .. });
+        self.is_locked = self.plan.is_locked && self.plan.is_wanted && (self.is_locked || is_captured);
         done.phase
     }
 

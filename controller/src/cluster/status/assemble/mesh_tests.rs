@@ -41,10 +41,12 @@ fn said(
     let phases = phases.iter().map(|(name, phase)| (of(name), phase.clone())).collect();
     let told = Told { phases, ..Told::default() };
     let assembled = Assembler::default().assemble(&view(), &[], &told, Instant::now());
-    let (conditions, wanted) = match &*assembled.statuses.0[&ObjectKey::new(kind, "shop", name)] {
-        Status::Gateway(gateway) => (gateway.conditions.clone(), condition_type::SERVICES_CAPTURED),
-        Status::Service(service) => (service.conditions.clone(), condition_type::WAYPOINT_BOUND),
-        _ => panic!(),
+    let status = &*assembled.statuses.0[&ObjectKey::new(kind, "shop", name)];
+    let (conditions, wanted) = if let Status::Gateway(gateway) = status {
+        (gateway.conditions.clone(), condition_type::SERVICES_CAPTURED)
+    } else {
+        let Status::Service(service) = status else { panic!("{name}") };
+        (service.conditions.clone(), condition_type::WAYPOINT_BOUND)
     };
     let condition = conditions.into_iter().find(|condition| condition.r#type == wanted)?;
     Some((condition.status, condition.reason, condition.message.to_string()))
