@@ -38,6 +38,7 @@ mod watch;
 mod watched;
 pub(crate) mod write;
 
+pub(crate) use capture::FINALIZER;
 pub(crate) use grants::ROLE as REFERENCED_ROLE;
 pub(crate) use identity::SECRET as AUTHORITY_SECRET;
 pub use run::{Error, Settings, run};

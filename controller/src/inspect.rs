@@ -29,3 +29,4 @@ pub use fetch::{Access, AccessError};
 pub use mesh::{MeshRow, mesh};
 pub use overview::{ControllerRow, GatewayRow, Overview, RouteRow, overview};
 pub use report::{Level, Line, Report, Section};
+pub use uninstall::Held;

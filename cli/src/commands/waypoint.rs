@@ -94,17 +94,22 @@ async fn break_glass(access: &Access, what: Option<&str>) -> anyhow::Result<bool
 
 /// Lets everything go by the controller that runs; false: it did not.
 async fn release_all(access: &Access, wait: Duration) -> anyhow::Result<bool> {
-    let news = |left: &[MeshRow]| output::line(&format!("{} Services are led to a waypoint", left.len()));
-    let left = access.release_all(wait, news).await?;
-    for row in &left {
+    let news = |left| output::line(&format!("{left} Services are led to a waypoint"));
+    let held = access.release_all(wait, news).await?;
+    for row in &held.services {
         output::line(&format!("{}/{}: {} {}", row.namespace, row.name, row.reason, row.message));
     }
-    if !left.is_empty() {
+    if held.gateways {
+        output::line(
+            "Gateways have the finalizer fairway.dev/release-services: only a controller lets them go",
+        );
+    }
+    if !held.is_empty() {
         output::error(
             "Is a controller running? If none can be had: fairway waypoint release --all --break-glass",
         );
     }
-    Ok(left.is_empty())
+    Ok(held.is_empty())
 }
 
 fn list(rows: &[MeshRow]) -> String {

@@ -27,6 +27,7 @@ use kube::api::{Patch, PatchParams};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+pub(crate) use self::finalize::FINALIZER;
 use self::pods::pods;
 pub(crate) use self::step::Phase;
 use self::step::{Memory, Seen, Step, Write, step};

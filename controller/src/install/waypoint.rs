@@ -44,6 +44,7 @@ pub(super) fn before_removal(namespace: &str, image: &str, pod: &Value) -> Vec<V
     let rules = json!([
         { "apiGroups": [""], "resources": ["services"], "verbs": ["list"] },
         { "apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list"] },
+        { "apiGroups": ["gateway.networking.k8s.io"], "resources": ["gateways"], "verbs": ["list"] },
         {
             "apiGroups": ["gateway.networking.k8s.io"],
             "resources": ["gatewayclasses"],

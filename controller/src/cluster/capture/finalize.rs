@@ -14,7 +14,7 @@ use crate::resources::{Named as _, ObjectKind};
 use crate::translate::parameters;
 
 /// On a Gateway that Services are captured for.
-const FINALIZER: &str = "fairway.dev/release-services";
+pub(crate) const FINALIZER: &str = "fairway.dev/release-services";
 
 /// What is remembered of them.
 #[derive(Default)]
