@@ -104,8 +104,9 @@ func (p *policer) rules() string {
 			}
 		}
 		if isIsolated {
-			fmt.Fprintf(&chains, "  chain %q {\n%s    drop\n  }\n", "to-"+pod.Status.PodIP, accepts)
-			fmt.Fprintf(&jumps, "    ip daddr %s goto %q\n", pod.Status.PodIP, "to-"+pod.Status.PodIP)
+			chain := "to_" + strings.ReplaceAll(pod.Status.PodIP, ".", "_")
+			fmt.Fprintf(&chains, "  chain %s {\n%s    drop\n  }\n", chain, accepts)
+			fmt.Fprintf(&jumps, "    ip daddr %s goto %s\n", pod.Status.PodIP, chain)
 		}
 	}
 	if jumps.Len() == 0 {

@@ -50,7 +50,7 @@ func TestAPodThatAPolicyIsAboutIsClosedButForWhatOneLetsIn(t *testing.T) {
 		}
 	}
 	want := `table inet netpol {
-  chain "to-10.0.0.1" {
+  chain to_10_0_0_1 {
     ip saddr { 10.0.0.2 } tcp dport 8080 accept
     ip saddr { 10.0.0.4 } accept
     tcp dport 8081-9000 accept
@@ -59,7 +59,7 @@ func TestAPodThatAPolicyIsAboutIsClosedButForWhatOneLetsIn(t *testing.T) {
   chain forward {
     type filter hook forward priority 10; policy accept;
     ct state established,related accept
-    ip daddr 10.0.0.1 goto "to-10.0.0.1"
+    ip daddr 10.0.0.1 goto to_10_0_0_1
   }
 }
 `
