@@ -44,7 +44,7 @@ pub(crate) enum DemoCommand {
     ///
     /// Exit code 0: each was answered, whatever the answer. 1: some were not.
     Ask {
-        /// Whom: http://HOST[:PORT]/PATH.
+        /// Whom: http://HOST:PORT/PATH; without a port, 80.
         #[arg(value_name = "URL")]
         url: Uri,
         /// How many requests.
