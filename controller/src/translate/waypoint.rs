@@ -241,7 +241,6 @@ impl Capture {
         }
         let Course { waypoint, refusal, notes, failure_mode } =
             course(service, wish.as_ref(), &attached, around);
-        let (failure_mode, is_locked, of_lock) = lock::lock(service, failure_mode, around);
         let (ports, skipped) = match &refusal {
             Some(refusal) if !is_bound => (Err(refusal.clone()), Vec::new()),
             // Until it is let go, those who still come are served.
@@ -250,7 +249,9 @@ impl Capture {
                 // Routes of consumers say nothing of the Service itself.
                 let claims = self.claims.of(&key).filter(|claim| claim.consumer(&key).is_none()).collect();
                 match (Asked { service, claims, has_policy, held }).ports(allocator) {
-                    Ok((ports, skipped)) => (Ok(ports), [skipped, notes, of_lock].concat()),
+                    Ok((ports, skipped)) => {
+                        (Ok(ports), [skipped, notes, lock::notes(service, around)].concat())
+                    }
                     Err(problem) => (Err(problem), Vec::new()),
                 }
             }
@@ -266,7 +267,7 @@ impl Capture {
             skipped,
             attached,
             failure_mode,
-            is_locked,
+            is_locked: lock::is_on(service, around),
         })
     }
 

@@ -2,8 +2,8 @@
 
 use config::{Key, Kind};
 
-use super::wish::{AUTO_NAME, Extent, USE_WAYPOINT, Wish};
-use super::{Around, FAILURE_MODE, FailureMode, preflight};
+use super::wish::{AUTO_NAME, Extent, USE_WAYPOINT, Wish, asked_failure_mode};
+use super::{Around, FailureMode, lock, preflight};
 use crate::ObjectKey;
 use crate::api::Service;
 use crate::resources::{Named as _, ObjectKind};
@@ -31,11 +31,11 @@ pub(super) fn course(
     let Some(wish) = wish else {
         let waypoint = before.unwrap_or_else(|| (service.namespace().into(), AUTO_NAME.into()));
         let refusal = Some((reason::NOT_CAPTURED, "Nothing asks for a waypoint any more.".to_owned()));
-        let failure_mode = failure_mode(service, &attached_at(&waypoint, of_service, around));
+        let failure_mode = failure_mode(service, &attached_at(&waypoint, of_service, around), around);
         return Course { waypoint, refusal, notes: Vec::new(), failure_mode };
     };
     let waypoint = (wish.namespace.clone(), wish.name.clone());
-    let failure_mode = failure_mode(service, &attached_at(&waypoint, of_service, around));
+    let failure_mode = failure_mode(service, &attached_at(&waypoint, of_service, around), around);
     // Its pods know nothing of the other's ports, and clients would be led to nobody.
     let Some(before) =
         before.filter(|before| *before != waypoint && gateway(&before.0, &before.1, around).is_some())
@@ -73,9 +73,10 @@ pub(super) fn attached_at(
 }
 
 /// What becomes of clients without a usable waypoint.
-fn failure_mode(service: &Service, attached: &[Key]) -> FailureMode {
-    let asked = service.metadata.annotations.as_ref().and_then(|all| all.get(FAILURE_MODE));
-    match asked.map(String::as_str) {
+fn failure_mode(service: &Service, attached: &[Key], around: &Around<'_>) -> FailureMode {
+    match asked_failure_mode(service) {
+        // Clients that are led back to pods would not be let in.
+        _ if lock::is_on(service, around) => FailureMode::Closed,
         Some("open") => FailureMode::Open,
         Some("closed") => FailureMode::Closed,
         // What somebody has a say about must not be reached around it.

@@ -62,9 +62,7 @@ pub(crate) fn isolation(service: &Service, resources: &Resources) -> Option<(&'s
     if captures_isolated(service, namespace.map(AsRef::as_ref)) {
         return None;
     }
-    let mut policies = resources.network_policies.in_namespace(service.namespace());
-    let policy = policies
-        .find(|policy| policy.label(LOCK_OF).is_none() && isolates(policy) && may_select(policy, service))?;
+    let policy = policies(service, resources).find(|policy| isolates(policy))?;
     let message = format!(
         "NetworkPolicy {}/{} says who may reach its pods, and behind a waypoint that is the waypoint: let the waypoint's pods \
          in, say who may call by a SecurityPolicy, and label the Service or its namespace \
@@ -73,6 +71,16 @@ pub(crate) fn isolation(service: &Service, resources: &Resources) -> Option<(&'s
         policy.name()
     );
     Some((reason::NETWORK_POLICY_CONFLICT, message))
+}
+
+/// The NetworkPolicies of others that may be about its pods.
+pub(super) fn policies<'a>(
+    service: &'a Service,
+    resources: &'a Resources,
+) -> impl Iterator<Item = &'a NetworkPolicy> {
+    let policies = resources.network_policies.in_namespace(service.namespace());
+    let policies = policies.filter(|policy| policy.label(LOCK_OF).is_none() && may_select(policy, service));
+    policies.map(AsRef::as_ref)
 }
 
 /// Whether it keeps anybody out. Kubernetes: "If no policyTypes are specified on a NetworkPolicy then by default Ingress will
@@ -87,7 +95,7 @@ fn isolates(policy: &NetworkPolicy) -> bool {
 }
 
 /// Whether its pods may be some of the Service's: of these only the labels are known that the Service selects by.
-pub(super) fn may_select(policy: &NetworkPolicy, service: &Service) -> bool {
+fn may_select(policy: &NetworkPolicy, service: &Service) -> bool {
     let none = std::collections::BTreeMap::new();
     let labels = service.spec.as_ref().and_then(|spec| spec.selector.as_ref()).unwrap_or(&none);
     let Some(LabelSelector { match_labels, match_expressions }) =

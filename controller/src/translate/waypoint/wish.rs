@@ -62,9 +62,8 @@ pub(crate) fn wish(service: &Service, resources: &Resources) -> Option<Wish> {
     }
     let namespace: Option<&Namespace> = resources.namespaces.get("", service.namespace()).map(AsRef::as_ref);
     let of_service = service.label(USE_WAYPOINT);
-    let of_namespace = || namespace?.label(USE_WAYPOINT);
-    let waypoint =
-        of_service.or_else(of_namespace).filter(|waypoint| !waypoint.is_empty() && *waypoint != "none")?;
+    let waypoint = label(service, namespace, USE_WAYPOINT)
+        .filter(|waypoint| !waypoint.is_empty() && *waypoint != "none")?;
     let elsewhere = match of_service {
         Some(_) => service.label(USE_WAYPOINT_NAMESPACE),
         None => namespace.and_then(|namespace| namespace.label(USE_WAYPOINT_NAMESPACE)),
@@ -100,14 +99,22 @@ pub(crate) fn captures_external(service: &Service) -> bool {
 
 /// Whether NetworkPolicies about its pods are no reason against capturing a Service.
 pub(crate) fn captures_isolated(service: &Service, namespace: Option<&Namespace>) -> bool {
-    let of_namespace = || namespace.and_then(|namespace| namespace.label(CAPTURE_ISOLATED));
-    service.label(CAPTURE_ISOLATED).or_else(of_namespace) == Some("true")
+    label(service, namespace, CAPTURE_ISOLATED) == Some("true")
 }
 
 /// Whether only those may reach its pods who enforce what is attached to it.
 pub(super) fn is_locked(service: &Service, namespace: Option<&Namespace>) -> bool {
-    let of_namespace = || namespace.and_then(|namespace| namespace.label(LOCK));
-    service.label(LOCK).or_else(of_namespace).is_some_and(|lock| lock != "false")
+    label(service, namespace, LOCK).is_some_and(|lock| lock != "false")
+}
+
+/// What shall become of clients without a usable waypoint, if somebody has a wish.
+pub(super) fn asked_failure_mode(service: &Service) -> Option<&str> {
+    service.metadata.annotations.as_ref()?.get(FAILURE_MODE).map(String::as_str)
+}
+
+/// A label of a Service, or else of its namespace.
+fn label<'a>(service: &'a Service, namespace: Option<&'a Namespace>, name: &str) -> Option<&'a str> {
+    service.label(name).or_else(|| namespace?.label(name))
 }
 
 /// The namespaces in which something asks for a waypoint that is made for them.
