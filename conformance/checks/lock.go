@@ -33,11 +33,8 @@ func locked(ctx context.Context, b *bench) error {
 	} {
 		one.try(ctx, b)
 	}
-	patient := []string{"--timeout", "2s"}
-	out := ask(ctx, b, caller{pod: "deploy/front", host: around.host, flags: patient})
-	b.report.require(read(out).of("failed") == 3, "locked: another pod, around the waypoint, is not let in%s", unless(read(out).of("failed") == 3, out))
-	out = ask(ctx, b, caller{pod: "deploy/reviews-v2", host: around.host, flags: patient})
-	b.report.require(read(out).of("failed") == 3, "locked: nor who is let in by the policy%s", unless(read(out).of("failed") == 3, out))
+	shut(ctx, b, "locked: another pod, around the waypoint, is not let in", "deploy/front", around.host)
+	shut(ctx, b, "locked: nor who is let in by the policy", "deploy/reviews-v2", around.host)
 
 	if err := b.Patch(ctx, "Namespace", "", bookNamespace, `{"metadata":{"labels":{"fairway.dev/lock":null}}}`); err != nil {
 		return err
@@ -96,9 +93,12 @@ func (b *bench) bound(ctx context.Context, text string) error {
 	})
 }
 
-func unless(holds bool, text string) string {
-	if holds {
-		return ""
+// shut: nobody answers this pod there.
+func shut(ctx context.Context, b *bench, what, pod, host string) {
+	out := ask(ctx, b, caller{pod: pod, host: host, flags: []string{"--timeout", "2s"}})
+	problem := ""
+	if read(out).of("failed") != 3 {
+		problem = ", but it says " + strings.TrimSpace(out)
 	}
-	return ", but it says " + strings.TrimSpace(text)
+	b.report.require(problem == "", "%s%s", what, problem)
 }

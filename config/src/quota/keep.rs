@@ -29,16 +29,16 @@ const READ: Duration = Duration::from_secs(5);
 /// Buckets in a write.
 pub(super) const BATCH: usize = 1024;
 
-/// KEYS: the hash. ARGV: who leads. Answers with the time in milliseconds, and what was there.
+/// KEYS: the hash. ARGV: who leads, and how long it holds if nothing says so, in milliseconds. Answers with the time in milliseconds, and what was there.
 const CLAIM: &str = "
 local all = redis.call('HGETALL', KEYS[1])
 redis.call('HSET', KEYS[1], 'leader', ARGV[1], 'number', 0)
-if redis.call('PTTL', KEYS[1]) < 0 then redis.call('PEXPIRE', KEYS[1], 22000) end
+if redis.call('PTTL', KEYS[1]) < 0 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 local t = redis.call('TIME')
 return {t[1] * 1000 + math.floor(t[2] / 1000), all}";
 
-/// KEYS: the hash. ARGV: who leads, the number, the deadline (empty: of what is not whole), `clear`, `claim` or nothing, and fields
-/// and values; a field without a value is taken away. Answers with the time in milliseconds; 0: nothing is there; -1: somebody
+/// KEYS: the hash. ARGV: who leads, the number, the deadline (empty: of what is not whole), `clear`, `claim` or nothing, how long it
+/// holds without a deadline, in milliseconds, and fields and values; a field without a value is taken away. Answers with the time in milliseconds; 0: nothing is there; -1: somebody
 /// else's is, or what is newer.
 const WRITTEN: &str = "
 local was = redis.call('HMGET', KEYS[1], 'leader', 'number')
@@ -46,11 +46,11 @@ if ARGV[4] == '' and not was[1] then return 0 end
 if was[1] and ARGV[4] ~= 'claim' and (was[1] ~= ARGV[1] or tonumber(was[2]) >= tonumber(ARGV[2])) then return -1 end
 if ARGV[4] ~= '' then redis.call('DEL', KEYS[1]) end
 redis.call('HSET', KEYS[1], 'leader', ARGV[1], 'number', ARGV[2])
-for i = 5, #ARGV, 2 do
+for i = 6, #ARGV, 2 do
   if ARGV[i + 1] == '' then redis.call('HDEL', KEYS[1], ARGV[i])
   else redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
 end
-if ARGV[3] == '' then redis.call('PEXPIRE', KEYS[1], 22000) else redis.call('PEXPIREAT', KEYS[1], ARGV[3]) end
+if ARGV[3] == '' then redis.call('PEXPIRE', KEYS[1], ARGV[5]) else redis.call('PEXPIREAT', KEYS[1], ARGV[3]) end
 local t = redis.call('TIME')
 return t[1] * 1000 + math.floor(t[2] / 1000)";
 
@@ -119,7 +119,8 @@ impl<'v> Keeper<'v> {
     /// From here on no leader before us can write. Returns what the last one left, if that is whole.
     pub(super) async fn claim(&mut self) -> Option<Left> {
         let mut commands = Pipeline::new();
-        commands.cmd("EVAL").arg(CLAIM).arg(1).arg(&self.key).arg(&self.leader);
+        let command = commands.cmd("EVAL").arg(CLAIM).arg(1).arg(&self.key);
+        command.arg(&self.leader).arg(millis(HOLDS));
         let answer: Result<((u64, Vec<Field>),), Away> = self.redis.ask(&commands, READ).await;
         match answer {
             Ok(((time, fields),)) => {
@@ -195,7 +196,7 @@ impl<'v> Keeper<'v> {
         self.number += 1;
         let mut commands = Pipeline::new();
         let command = commands.cmd("EVAL").arg(WRITTEN).arg(1).arg(&self.key);
-        command.arg(&self.leader).arg(self.number).arg(deadline).arg(how);
+        command.arg(&self.leader).arg(self.number).arg(deadline).arg(how).arg(millis(HOLDS));
         for (field, value) in fields {
             command.arg(field).arg(value);
         }

@@ -131,6 +131,14 @@ async fn load(proxies: &[&Proxy], time: Duration) -> (Vec<u64>, u64) {
     (admitted, u64::try_from(began.elapsed().as_millis()).unwrap() / 10)
 }
 
+/// Somebody leads, and a proxy has all of the limit.
+async fn led(server: &Server) -> (Leader, Proxy) {
+    let first = Leader::first(server).await;
+    let one = Proxy::start("1", &first);
+    load(&[&one], seconds(2)).await;
+    (first, one)
+}
+
 const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
@@ -159,9 +167,7 @@ async fn the_next_leader_goes_on_and_what_is_new_has_its_share_at_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_redis_is_away_nothing_is_told_and_proxies_go_on() {
     let mut server = Server::start(&[]);
-    let first = Leader::first(&server).await;
-    let one = Proxy::start("1", &first);
-    load(&[&one], seconds(2)).await;
+    let (first, one) = led(&server).await;
     server.kill();
     let new = Proxy::start("2", &first);
     let (admitted, limit) = load(&[&one, &new], seconds(3)).await;
@@ -181,9 +187,7 @@ async fn while_redis_is_away_nothing_is_told_and_proxies_go_on() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_redis_for_long_it_is_as_without_redis() {
     let server = Server::start(&[]);
-    let first = Leader::first(&server).await;
-    let one = Proxy::start("1", &first);
-    load(&[&one], seconds(2)).await;
+    let (first, one) = led(&server).await;
     let next = server.connect().await;
     server.signal("STOP");
     let new = Proxy::start("2", &first);
@@ -201,9 +205,7 @@ async fn without_redis_for_long_it_is_as_without_redis() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_that_think_they_lead_the_older_tells_nobody_anything() {
     let server = Server::start(&[]);
-    let first = Leader::first(&server).await;
-    let one = Proxy::start("1", &first);
-    load(&[&one], seconds(2)).await;
+    let (first, one) = led(&server).await;
     let next = Leader::next(&server).await;
     let (late, new) = (Proxy::start("2", &first), Proxy::start("3", &next));
     load(&[&one, &late, &new], seconds(4)).await;

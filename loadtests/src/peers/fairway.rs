@@ -12,8 +12,13 @@ use super::{Setup, route};
 use crate::issuer::{AUDIENCE, ISSUER};
 
 pub(super) fn command(program: &Path, setup: &Setup<'_>) -> Result<Command> {
+    fed(program, setup, &documents(setup))
+}
+
+/// A program of ours that reads this.
+pub(super) fn fed(program: &Path, setup: &Setup<'_>, documents: &str) -> Result<Command> {
     let file = setup.dir.join("fairway.yaml");
-    fs::write(&file, documents(setup)).context("fairway.yaml")?;
+    fs::write(&file, documents).context("fairway.yaml")?;
     let mut command = Command::new(program);
     command.arg("--config-file").arg(file);
     command.args(["--admin", &format!("127.0.0.1:{}", setup.admin_port), "--workers", "1", "--log", "off"]);

@@ -2,13 +2,12 @@
 //! which is asked, and who has which address.
 
 use std::fmt::Write;
-use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
-use super::Setup;
+use super::{Setup, fairway};
 
 /// Captured Services.
 pub(crate) const SERVICES: usize = 50;
@@ -16,12 +15,7 @@ pub(crate) const SERVICES: usize = 50;
 const PODS: usize = 1000;
 
 pub(super) fn command(program: &Path, setup: &Setup<'_>) -> Result<Command> {
-    let file = setup.dir.join("waypoint.yaml");
-    fs::write(&file, documents(setup)).context("waypoint.yaml")?;
-    let mut command = Command::new(program);
-    command.arg("--config-file").arg(file);
-    command.args(["--admin", &format!("127.0.0.1:{}", setup.admin_port), "--workers", "1", "--log", "off"]);
-    Ok(command)
+    fairway::fed(program, setup, &documents(setup))
 }
 
 /// Each Service has a route of two rules, and one endpoint: the backend.

@@ -36,40 +36,43 @@ impl Locks {
     /// Locks what is captured and asks for it, and unlocks what does not any more. `slices`: whose endpoints are where.
     pub(super) async fn round(&mut self, steerer: &Steerer, view: &View, slices: &Slices) {
         self.sent.forget();
-        let phases = steerer.phases.borrow().clone();
-        let now = Instant::now();
-        let is_captured = |key: &ObjectKey| matches!(phases.get(key), Some(Phase::Captured { .. }));
-        self.since.retain(|key, _| is_captured(key));
-        let wanted = |key: &ObjectKey| {
-            view.translation.plans.get(key).filter(|plan| plan.is_locked && plan.is_wanted).cloned()
-        };
-        for (key, _) in phases.iter().filter(|(key, _)| is_captured(key)) {
-            let since = *self.since.entry(key.clone()).or_insert(now);
-            let Some(plan) = wanted(key) else { continue };
-            let Some(service) = view.resources.services.get(&key.namespace, &key.name) else { continue };
-            let there = of(view, key);
-            if there.is_none() && now < since + GRACE {
-                continue;
-            }
-            let gates = gates(steerer, key, &plan);
-            let shadow = slices.all(key).map_or(&[][..], |slices| slices.shadow());
-            let Some(policy) = policy(service, &ports(service, &plan, shadow), &gates) else { continue };
-            if !there.is_some_and(|there| is_current(&policy, there))
-                && self.sent.claim(key.clone())
-                && let Err(error) = write::apply(&steerer.client, &policy).await
+        let (client, locked) = (&steerer.client, self.locked(steerer, view, slices));
+        for (key, policy) in locked {
+            if self.sent.claim(key.clone())
+                && let Err(error) = write::apply(client, &policy).await
             {
                 tracing::warn!(service = %key, error = write::message(&error), "the pods of a Service cannot be locked");
             }
         }
-        for (key, policy) in all(&view.resources) {
-            if wanted(&key).is_none() && self.sent.claim(key.clone()) {
-                let kind = ("networking.k8s.io/v1", "NetworkPolicy");
-                if let Err(error) = write::delete(&steerer.client, kind, &key.namespace, policy.name()).await
-                {
-                    tracing::warn!(service = %key, error = write::message(&error), "the pods of a Service cannot be unlocked");
-                }
+        for (key, policy) in all(&view.resources).filter(|(key, _)| wanted(view, key).is_none()) {
+            let kind = ("networking.k8s.io/v1", "NetworkPolicy");
+            if self.sent.claim(key.clone())
+                && let Err(error) = write::delete(client, kind, &key.namespace, policy.name()).await
+            {
+                tracing::warn!(service = %key, error = write::message(&error), "the pods of a Service cannot be unlocked");
             }
         }
+    }
+
+    /// The locks that are not there as they shall be.
+    fn locked(&mut self, steerer: &Steerer, view: &View, slices: &Slices) -> Vec<(ObjectKey, Value)> {
+        let (now, phases) = (Instant::now(), steerer.phases.borrow());
+        let is_captured = |key: &ObjectKey| matches!(phases.get(key), Some(Phase::Captured { .. }));
+        self.since.retain(|key, _| is_captured(key));
+        let since = &mut self.since;
+        let mut lock = |key: &ObjectKey| {
+            let since = *since.entry(key.clone()).or_insert(now);
+            let plan = wanted(view, key)?;
+            let service = view.resources.services.get(&key.namespace, &key.name)?;
+            let there = of(view, key);
+            if there.is_none() && now < since + GRACE {
+                return None;
+            }
+            let shadow = slices.all(key).map_or(&[][..], |slices| slices.shadow());
+            let policy = policy(service, &ports(service, plan, shadow), &gates(steerer, key, plan))?;
+            (!there.is_some_and(|there| is_current(&policy, there))).then(|| (key.clone(), policy))
+        };
+        phases.keys().filter(|key| is_captured(key)).filter_map(&mut lock).collect()
     }
 
     /// When to look again.
@@ -78,6 +81,12 @@ impl Locks {
         let due = self.since.values().map(|since| *since + GRACE).filter(|due| *due > now).min();
         due.into_iter().chain(self.sent.again()).min()
     }
+}
+
+/// How a Service is captured that shall be locked.
+fn wanted<'a>(view: &'a View, key: &ObjectKey) -> Option<&'a Plan> {
+    let plan = view.translation.plans.get(key)?;
+    (plan.is_locked && plan.is_wanted).then_some(plan)
 }
 
 /// The lock of a Service that is there.
