@@ -22,8 +22,8 @@
 //! [`Terms::reuse`](policies::lease::Terms::reuse) ago and, in a sliding window, what was used in it. With
 //! [`policies::lease`] that is `L·w + B` in any window `w`, and what was admitted without a lease: for each proxy that
 //! begins, `L/(4N)` for as long as the first answer takes. When there are more proxies than tokens in a burst, the burst is
-//! one token for each proxy. After a start the server first learns: until the longest lease has ended it gives away no more
-//! than what clients said they have.
+//! one token for each proxy. After a start the server first learns, unless it is the first that ever was: until the longest
+//! lease has ended it gives away no more than what clients said they have.
 //!
 //! What it has learned by then is what clients hold; what was used up of buckets that nobody holds any more is forgotten by a
 //! restart. Where there is no place for another bucket its clients keep to their fallback.

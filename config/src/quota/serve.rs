@@ -56,6 +56,8 @@ struct State {
     server: Option<Server<Memory>>,
     /// Since when we lead.
     since: Option<Instant>,
+    /// Proxies may have shares of a server before us.
+    learns: bool,
     seats: BTreeMap<Arc<str>, Seat>,
     streams: u64,
     /// What everybody was told by: [`Rights::version`], and whether there may be more.
@@ -132,12 +134,21 @@ impl Quotas {
     /// Begins to grant shares, or ends: then all streams end, and everything is forgotten. Whoever begins learns first what
     /// proxies have, or reads it.
     pub fn lead(&self, leads: bool) {
+        self.turn(leads, self.0.options.learns);
+    }
+
+    /// Begins to grant shares where nobody ever did: there is nothing to learn.
+    pub fn lead_first(&self) {
+        self.turn(true, false);
+    }
+
+    fn turn(&self, leads: bool, learns: bool) {
         let mut state = self.0.state.lock();
         if state.leads == leads {
             return;
         }
         let term = state.term + 1;
-        *state = State { streams: state.streams, leads, term, ..State::default() };
+        *state = State { streams: state.streams, leads, learns, term, ..State::default() };
         drop(state);
         if leads && self.0.kept.is_none() {
             self.begin(term, |_, _| {});
@@ -147,8 +158,9 @@ impl Quotas {
 
     /// A server, if it is still wanted.
     fn begin(&self, term: u64, with: impl FnOnce(&mut Server<Memory>, u64)) {
-        let (now, options) = (self.now(), self.0.options);
+        let now = self.now();
         let mut state = self.0.state.lock();
+        let options = ServerOptions { learns: state.learns, ..self.0.options };
         if state.leads && state.term == term && state.server.is_none() {
             let server =
                 state.server.insert(Server::new(now, epoch(), options, Memory::new(options.buckets)));
@@ -197,10 +209,12 @@ impl Quotas {
 
     /// Tells everybody how many they are, where that is new. Costs places and limits, once in a second when something changed.
     fn tell_crowds(&self, state: &mut State) {
-        let State { server: Some(server), since, seats, told, is_moved, swept, .. } = state else { return };
+        let State { server: Some(server), since, learns, seats, told, is_moved, swept, .. } = state else {
+            return;
+        };
         let wait = if *is_moved { SOON } else { Duration::from_secs(1) };
         // Whoever had a share of a server before us may not have found us yet.
-        let is_least = self.0.options.learns && since.is_some_and(|since| since.elapsed() < COUNTED);
+        let is_least = *learns && since.is_some_and(|since| since.elapsed() < COUNTED);
         let by = (self.0.rights.version(), is_least);
         if swept.is_some_and(|swept| swept.elapsed() < wait) {
             return;

@@ -32,6 +32,7 @@ use self::pods::pods;
 pub(crate) use self::step::Phase;
 use self::step::{Memory, Seen, Step, Write, step};
 use super::control::View;
+use super::leader::Leads;
 use super::metrics::{Metrics, Outcome};
 use super::write;
 use crate::api::Service;
@@ -61,7 +62,7 @@ pub(crate) struct Steerer {
     pub(crate) client: Client,
     pub(crate) namespace: String,
     pub(crate) views: watch::Receiver<Option<Arc<View>>>,
-    pub(crate) leads: watch::Receiver<bool>,
+    pub(crate) leads: watch::Receiver<Leads>,
     pub(crate) hub: Hub,
     pub(crate) phases: watch::Sender<Phases>,
     pub(crate) metrics: Arc<Metrics>,
@@ -116,7 +117,7 @@ impl Steerer {
             }
             answers.mark_unchanged();
             let view = self.views.borrow_and_update().clone();
-            let Some(view) = view.filter(|_| *self.leads.borrow_and_update()) else {
+            let Some(view) = view.filter(|_| self.leads.borrow_and_update().now()) else {
                 (mind, autos) = (Mind::default(), auto::Autos::default());
                 (finalizers, locks) = (finalize::Finalizers::default(), lock::Locks::default());
                 self.phases.send_if_modified(|phases| !std::mem::take(phases).is_empty());

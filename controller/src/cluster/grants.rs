@@ -17,6 +17,7 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use super::leader::Leads;
 use super::metrics::{Metrics, Outcome};
 use super::write;
 
@@ -30,7 +31,7 @@ pub(crate) struct Granter {
     /// ServiceAccount and namespace of the controller.
     pub(crate) account: (String, String),
     pub(crate) namespaces: watch::Receiver<BTreeSet<String>>,
-    pub(crate) leads: watch::Receiver<bool>,
+    pub(crate) leads: watch::Receiver<Leads>,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -46,7 +47,7 @@ impl Granter {
                 () = tokio::time::sleep(retry) => {}
             }
             retry = Duration::from_secs(3600);
-            if !*self.leads.borrow_and_update() {
+            if !self.leads.borrow_and_update().now() {
                 bound = None;
                 continue;
             }

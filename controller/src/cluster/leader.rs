@@ -32,6 +32,29 @@ pub(crate) struct Record {
     pub(crate) transitions: i32,
 }
 
+impl Record {
+    /// Nobody ever held the Lease: it is as it was created.
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.holder.is_empty() && self.renewal.is_empty() && self.transitions == 0
+    }
+}
+
+/// Whether this replica leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Leads {
+    No,
+    /// And nobody did before it: no proxy has anything that a leader gave it.
+    First,
+    /// As somebody did before it, perhaps itself.
+    Next,
+}
+
+impl Leads {
+    pub(crate) fn now(self) -> bool {
+        self != Self::No
+    }
+}
+
 /// What to do now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
@@ -51,11 +74,13 @@ pub(crate) struct Elector {
     record: Option<(Record, Instant)>,
     /// When our own last successful write began.
     held: Option<Instant>,
+    /// Nobody held it before us.
+    is_first: bool,
 }
 
 impl Elector {
     pub(crate) const fn new(identity: String) -> Self {
-        Self { identity, record: None, held: None }
+        Self { identity, record: None, held: None, is_first: false }
     }
 
     /// The Lease says this.
@@ -70,6 +95,9 @@ impl Elector {
 
     /// Our write, begun at `begun`, was accepted.
     pub(crate) fn wrote(&mut self, record: Record, begun: Instant) {
+        if !self.leads(begun).now() {
+            self.is_first = self.record.as_ref().is_some_and(|(before, _)| before.is_untouched());
+        }
         self.held = (record.holder == self.identity).then_some(begun);
         self.record = Some((record, begun));
     }
@@ -90,8 +118,12 @@ impl Elector {
     }
 
     /// Whether we lead.
-    pub(crate) fn leads(&self, now: Instant) -> bool {
-        self.held.is_some_and(|held| now < held + DEADLINE)
+    pub(crate) fn leads(&self, now: Instant) -> Leads {
+        match self.held {
+            Some(held) if now < held + DEADLINE && self.is_first => Leads::First,
+            Some(held) if now < held + DEADLINE => Leads::Next,
+            _ => Leads::No,
+        }
     }
 
     /// Whether somebody else leads, as far as is known.

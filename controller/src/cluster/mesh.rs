@@ -9,6 +9,7 @@ use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use super::leader::Leads;
 use super::write;
 use crate::CONTROLLER_NAME;
 use crate::features::MESH_FEATURES;
@@ -20,10 +21,10 @@ const VERSION: &str = "gateway.networking.x-k8s.io/v1alpha1";
 const AGAIN: Duration = Duration::from_secs(60);
 
 /// Works until the future is dropped. `crds`: changes whenever a CRD does.
-pub(crate) async fn run(client: Client, mut leads: watch::Receiver<bool>, mut crds: watch::Receiver<u64>) {
+pub(crate) async fn run(client: Client, mut leads: watch::Receiver<Leads>, mut crds: watch::Receiver<u64>) {
     let mut since = String::new();
     loop {
-        if *leads.borrow_and_update() {
+        if leads.borrow_and_update().now() {
             if since.is_empty() {
                 since = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
             }

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::control::View;
+use super::leader::Leads;
 use super::metrics::{Metrics, Outcome};
 use super::state::{Observed, State};
 use super::tell::tell;
@@ -43,7 +44,7 @@ pub(crate) struct Runner {
     pub(crate) client: Client,
     pub(crate) state: Arc<State>,
     pub(crate) views: watch::Receiver<Option<Arc<View>>>,
-    pub(crate) leads: watch::Receiver<bool>,
+    pub(crate) leads: watch::Receiver<Leads>,
     pub(crate) loads: Loads,
     pub(crate) recorder: Recorder,
     pub(crate) metrics: Arc<Metrics>,
@@ -75,7 +76,7 @@ impl Runner {
         loop {
             tick.tick().await;
             let view = self.views.borrow_and_update().clone();
-            let view = view.filter(|_| *self.leads.borrow_and_update());
+            let view = view.filter(|_| self.leads.borrow_and_update().now());
             let seen = view.as_deref().map(|view| self.seen(view)).unwrap_or_default();
             let wanted = seen.iter().filter(|one| one.is_accepted).filter_map(|one| one.rollout.observes());
             self.loads.want(wanted.collect());

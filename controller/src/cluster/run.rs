@@ -23,7 +23,7 @@ use super::capture::{Phases, Steerer};
 use super::control::{Control, View};
 use super::grants::Granter;
 use super::identity::{Authorities, Rotation, Running, Tokens};
-use super::leader::Campaign;
+use super::leader::{Campaign, Leads};
 use super::mesh;
 use super::metrics::Metrics;
 use super::provision::{Environment, Provisioner, Refusals};
@@ -105,7 +105,7 @@ struct Shared {
     loads: Loads,
     versions: Arc<Versions>,
     views: watch::Sender<Option<Arc<View>>>,
-    leads: watch::Sender<bool>,
+    leads: watch::Sender<Leads>,
     namespaces: watch::Sender<BTreeSet<String>>,
     refusals: watch::Sender<Refusals>,
     phases: watch::Sender<Phases>,
@@ -188,7 +188,7 @@ impl Shared {
             loads,
             versions: Arc::default(),
             views: watch::Sender::new(None),
-            leads: watch::Sender::new(false),
+            leads: watch::Sender::new(Leads::No),
             namespaces: watch::Sender::new(BTreeSet::new()),
             refusals: watch::Sender::new(Refusals::new()),
             phases: watch::Sender::new(Phases::new()),
@@ -340,11 +340,14 @@ impl Shared {
 }
 
 /// Only who leads grants shares of limits, and asks for loads.
-async fn grant(mut leads: watch::Receiver<bool>, quotas: Quotas, loads: Loads) {
+async fn grant(mut leads: watch::Receiver<Leads>, quotas: Quotas, loads: Loads) {
     loop {
-        let is_leading = *leads.borrow_and_update();
-        quotas.lead(is_leading);
-        loads.lead(is_leading);
+        let lead = *leads.borrow_and_update();
+        match lead {
+            Leads::First => quotas.lead_first(),
+            Leads::Next | Leads::No => quotas.lead(lead.now()),
+        }
+        loads.lead(lead.now());
         if leads.changed().await.is_err() {
             return;
         }

@@ -261,6 +261,7 @@ impl Core {
         let (_, stance, _) = self.rule(now, terms);
         let is_first = !matches!(stance, Stance::Active | Stance::Reusing);
         let is_same = matches!(self.standing, Standing::Leased(old) if !is_first && old.share == grant.share);
+        let was_unassigned = self.standing == Standing::Unassigned;
         (self.standing, self.is_alone) = (Standing::Leased(grant), false);
         let Meter::Level(level) = &mut self.meter else { return !is_same };
         if is_first {
@@ -268,6 +269,13 @@ impl Core {
             let full = grant.share.map_or(0, |share| share.burst);
             *level = Level::new(now, grant.tokens.unwrap_or(full));
             level.spend(debt);
+            if was_unassigned {
+                // What the fallback admitted since it asked is paid with these tokens: the server, who would learn of it with
+                // the next report, may have given away all it had by then.
+                let paid = self.usage.unleased.min(level.tokens());
+                level.spend(paid * MICRO);
+                self.usage.unleased -= paid;
+            }
         } else {
             level.give(grant.tokens.unwrap_or(0));
         }

@@ -124,6 +124,19 @@ fn a_share_that_shrinks_returns_what_does_not_fit_and_one_that_grows_mints_nothi
 }
 
 #[test]
+fn what_was_admitted_while_the_first_lease_was_on_its_way_is_paid_with_its_tokens() {
+    let terms = bucket_of(160, 160);
+    let table = Table::unkeyed(0, terms);
+    let bucket = single(&table);
+    assert_eq!(admitted(&table, 0, 2), 2);
+    assert_eq!(bucket.report(0, &terms).unleased, 2, "the server knows of these");
+    assert_eq!(admitted(&table, 0, 5), 5);
+    bucket.assign(0, grant(terms.limit.whole(), Some(100 * MICRO), u64::MAX), &terms);
+    assert_eq!(admitted(&table, 0, 150), 95);
+    assert_eq!(bucket.report(0, &terms).unleased, 0, "and these are not its loss");
+}
+
+#[test]
 fn what_is_given_back_is_said_and_the_fallback_begins_anew_only_where_something_was_left() {
     let terms = bucket_of(16, 16);
     for (used, later) in [(15, 1), (16, 0)] {

@@ -240,6 +240,26 @@ async fn gateways_and_waypoints_share_one_limit_and_what_one_gives_back_the_othe
 }
 
 #[tokio::test(start_paused = true)]
+async fn only_who_leads_after_somebody_has_to_learn_what_was_given_away() {
+    clock();
+    for (is_first, wanted) in [(true, 300..=355), (false, 20..=130)] {
+        let hub = Hub::new();
+        hub.publish(Generation::new(0, 1), resources());
+        let quotas = Quotas::new(hub, true);
+        if is_first {
+            quotas.lead_first()
+        } else {
+            quotas.lead(true)
+        }
+        tokio::spawn(quotas.clone().run());
+        let alone = drive(Some(&quotas), proxy("a", "1"));
+        // 100 in a second, and 50 at once; before a share, a quarter of that.
+        let admitted = load(&[&alone], &[3], Duration::from_secs(3)).await[0];
+        assert!(wanted.contains(&admitted), "first {is_first}: {admitted}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_a_server_a_proxy_goes_on_with_its_share_and_then_with_an_equal_part() {
     clock();
     let (_, quotas) = quotas();

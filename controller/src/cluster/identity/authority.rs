@@ -24,6 +24,7 @@ use tokio::time::{Instant, sleep};
 
 use self::kept::Kept;
 pub(crate) use self::rotation::Rotation;
+use crate::cluster::leader::Leads;
 use crate::cluster::metrics::Metrics;
 use crate::cluster::write;
 
@@ -72,7 +73,7 @@ pub(crate) struct Running {
     /// What our own certificate is for.
     pub(crate) dns_names: Vec<String>,
     pub(crate) rotation: Rotation,
-    pub(crate) leads: watch::Receiver<bool>,
+    pub(crate) leads: watch::Receiver<Leads>,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -147,7 +148,7 @@ impl Authorities {
 impl Running {
     /// Does what is due to the authority, as leader, and returns the Secret of then.
     async fn step(&self, api: &Api<Secret>, secret: Secret) -> Result<Secret, Error> {
-        if !*self.leads.borrow() {
+        if !self.leads.borrow().now() {
             return Ok(secret);
         }
         let kept = Kept::read(&secret)?;

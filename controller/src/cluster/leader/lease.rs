@@ -12,7 +12,7 @@ use kube::{Api, Client};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{Action, Elector, LEASE, RETRY, Record};
+use super::{Action, Elector, LEASE, Leads, RETRY, Record};
 use crate::cluster::metrics::Metrics;
 use crate::cluster::write;
 
@@ -25,7 +25,7 @@ pub(crate) struct Campaign {
     pub(crate) namespace: String,
     pub(crate) name: String,
     pub(crate) identity: String,
-    pub(crate) leads: watch::Sender<bool>,
+    pub(crate) leads: watch::Sender<Leads>,
     pub(crate) hub: Hub,
     pub(crate) metrics: Arc<Metrics>,
 }
@@ -53,22 +53,22 @@ impl Campaign {
                 _ = end.changed() => {}
             }
         }
-        self.say(false);
-        if elector.leads(Instant::now()) {
+        self.say(Leads::No);
+        if elector.leads(Instant::now()).now() {
             self.release(&api).await;
         }
     }
 
-    fn say(&self, leads: bool) {
-        self.metrics.leader.set(i64::from(leads));
+    fn say(&self, leads: Leads) {
+        self.metrics.leader.set(i64::from(leads.now()));
         self.leads.send_if_modified(|old| {
-            let is_new = *old != leads;
+            let is_new = old.now() != leads.now();
             *old = leads;
             if is_new {
                 tracing::info!(
                     identity = self.identity,
                     "{}",
-                    if leads { "leads" } else { "leads no longer" }
+                    if leads.now() { "leads" } else { "leads no longer" }
                 );
             }
             is_new

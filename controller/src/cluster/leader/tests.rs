@@ -73,7 +73,7 @@ proptest! {
                 Step::Pass(millis) => now += Duration::from_millis(millis),
                 Step::Restart(index) => replicas[index] = replica(index),
             }
-            let leaders = replicas.iter().filter(|replica| replica.elector.leads(now)).count();
+            let leaders = replicas.iter().filter(|replica| replica.elector.leads(now).now()).count();
             prop_assert!(leaders <= 1, "{leaders} leaders");
         }
         // Left alone, somebody leads.
@@ -84,7 +84,7 @@ proptest! {
                 take(&mut server, replica, index, now, false);
             }
         }
-        prop_assert_eq!(replicas.iter().filter(|replica| replica.elector.leads(now)).count(), 1);
+        prop_assert_eq!(replicas.iter().filter(|replica| replica.elector.leads(now).now()).count(), 1);
     }
 }
 
@@ -99,4 +99,31 @@ fn a_lease_given_back_is_taken_at_once() {
     elector.observe(Record { duration: Duration::from_secs(1), ..Record::default() }, now);
     assert_eq!(elector.decide(now), Action::Take);
     assert!(!elector.follows(now));
+}
+
+#[test]
+fn only_the_first_that_ever_held_the_lease_is_first_and_not_again_after_a_pause() {
+    let start = Instant::now();
+    let held = |renewal: &str| Record {
+        holder: "a".into(),
+        duration: LEASE,
+        renewal: renewal.into(),
+        transitions: 1,
+    };
+    let mut first = Elector::new("a".into());
+    first.observe(Record::default(), start);
+    first.wrote(held("1"), start);
+    assert_eq!(first.leads(start), Leads::First);
+    first.wrote(held("2"), start + RETRY);
+    assert_eq!(first.leads(start + RETRY), Leads::First, "renewed");
+    let late = start + RETRY + DEADLINE;
+    assert_eq!(first.leads(late), Leads::No);
+    first.wrote(held("3"), late);
+    assert_eq!(first.leads(late), Leads::Next, "it led before");
+
+    let mut second = Elector::new("b".into());
+    // What a holder leaves that hands over.
+    second.observe(Record { holder: String::new(), ..held("4") }, late);
+    second.wrote(Record { holder: "b".into(), ..held("5") }, late);
+    assert_eq!(second.leads(late), Leads::Next);
 }

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::{Environment, GATEWAY_NAME, Port, Provision, handover, parameters_of, provision};
 use crate::api::{Gateway, Service};
 use crate::cluster::control::View;
+use crate::cluster::leader::Leads;
 use crate::cluster::metrics::{Metrics, Outcome};
 use crate::cluster::write;
 use crate::fairway_proxy::FairwayProxySpec;
@@ -35,7 +36,7 @@ pub(crate) type Refusals = BTreeMap<ObjectKey, String>;
 pub(crate) struct Provisioner {
     pub(crate) client: Client,
     pub(crate) views: watch::Receiver<Option<Arc<View>>>,
-    pub(crate) leads: watch::Receiver<bool>,
+    pub(crate) leads: watch::Receiver<Leads>,
     pub(crate) environment: watch::Receiver<Environment>,
     pub(crate) refusals: watch::Sender<Refusals>,
     pub(crate) metrics: Arc<Metrics>,
@@ -82,7 +83,7 @@ impl Provisioner {
                 Ok(()) = self.environment.changed() => then = None,
                 () = tokio::time::sleep_until(next) => then = None,
             }
-            if !*self.leads.borrow_and_update() {
+            if !self.leads.borrow_and_update().now() {
                 next = Instant::now() + AGAIN;
                 applied.clear();
                 continue;

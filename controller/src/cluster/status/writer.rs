@@ -20,6 +20,7 @@ use super::said::Said;
 use super::transitions::{Transition, transitions};
 use crate::cluster::capture::Phases;
 use crate::cluster::control::View;
+use crate::cluster::leader::Leads;
 use crate::cluster::metrics::{Metrics, Outcome};
 use crate::cluster::provision::Refusals;
 use crate::cluster::state::{Observed, State};
@@ -40,7 +41,7 @@ pub(crate) struct Writer {
     pub(crate) state: Arc<State>,
     pub(crate) hub: Hub,
     pub(crate) views: watch::Receiver<Option<Arc<View>>>,
-    pub(crate) leads: watch::Receiver<bool>,
+    pub(crate) leads: watch::Receiver<Leads>,
     pub(crate) refusals: watch::Receiver<Refusals>,
     pub(crate) phases: watch::Receiver<Phases>,
     pub(crate) versions: Arc<Versions>,
@@ -98,7 +99,7 @@ impl Writer {
                 refusals: self.refusals.borrow_and_update().clone(),
                 phases: self.phases.borrow_and_update().clone(),
             };
-            let Some(view) = view.filter(|_| *self.leads.borrow_and_update()) else {
+            let Some(view) = view.filter(|_| self.leads.borrow_and_update().now()) else {
                 if is_news {
                     self.proxies();
                 }
