@@ -212,7 +212,12 @@ impl RequestContext {
         if std::mem::replace(&mut self.accounted, true) {
             return;
         }
-        let sent = &self.sent;
+        let (sent, duration) = (&self.sent, self.started.elapsed());
+        let source = self.policy.caller.peer.as_ref().and_then(|peer| peer.workload.as_ref());
+        if let Some(captured) = self.listener.as_ref().filter(|listener| listener.is_by_address) {
+            let ends = (source, &captured.name);
+            self.exchange.connection.count(&self.telemetry, ends, status, duration);
+        }
         self.telemetry.finish(&Record {
             method: sent.method.as_str(),
             host: sent.host.as_ref().map_or("", Host::as_str),
@@ -229,7 +234,7 @@ impl RequestContext {
                     .map(|cluster| &cluster.backend)
                     .zip(self.upstream.tried.last().copied()),
                 attempts: self.upstream.count,
-                duration: self.started.elapsed(),
+                duration,
                 upstream_duration: self.upstream.duration,
                 bytes_in,
                 bytes_out,
@@ -239,7 +244,7 @@ impl RequestContext {
             user_agent: sent.user_agent.as_ref().and_then(|agent| agent.to_str().ok()),
             denied_by: self.policy.denied_by.as_deref(),
             would_deny: &self.policy.would_deny,
-            source: self.policy.caller.peer.as_ref().and_then(|peer| peer.workload.as_ref()),
+            source,
         });
     }
 }

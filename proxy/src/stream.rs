@@ -37,6 +37,8 @@ pub(crate) use self::side::Side;
 pub struct StreamTable {
     /// `namespace/gateway/section`, or `namespace/service:port`.
     pub(crate) name: Arc<str>,
+    /// It serves a Service inside the cluster.
+    pub(crate) is_captured: bool,
     /// What is shown to backends over TLS.
     pub(crate) identity: Option<Arc<ClientIdentity>>,
     /// Kinds of routes it serves.

@@ -7,6 +7,7 @@
 
 pub(crate) mod access_log;
 mod counters;
+pub(crate) mod edges;
 mod entropy;
 mod metrics;
 mod otlp;
@@ -39,6 +40,7 @@ pub use self::streams::StreamStats;
 pub use self::trace::{TRACEPARENT, TRACESTATE, TraceContext};
 
 use self::access_log::Log;
+use self::edges::{EdgeName, EdgeStats};
 use self::otlp::Exporter;
 use self::retained::{Activity, Retained};
 pub(crate) use self::stats::fresh;
@@ -59,6 +61,7 @@ pub struct Telemetry {
     streams: Retained<RuleName, StreamStats>,
     backends: Retained<BackendRef, BackendStats>,
     listeners: Retained<String, ListenerStats>,
+    edges: Retained<EdgeName, EdgeStats>,
     config: ConfigStats,
     /// How many pods are known by their addresses.
     workloads: AtomicUsize,
@@ -235,6 +238,7 @@ impl Telemetry {
         self.streams.sweep();
         self.backends.sweep();
         self.listeners.sweep();
+        self.edges.sweep();
     }
 }
 

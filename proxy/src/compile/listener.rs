@@ -144,6 +144,7 @@ impl Served {
         };
         Arc::new(StreamTable {
             name: self.name.clone(),
+            is_captured: self.service().is_some(),
             identity: self.identity.clone(),
             kinds,
             hosts: hosts.clone(),

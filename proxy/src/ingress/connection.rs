@@ -3,11 +3,12 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use futures::task::AtomicWaker;
 use http::HeaderValue;
 use policies::Scheme;
-use policies::caller::Peer;
+use policies::caller::{Peer, Workload};
 use rustls::pki_types::CertificateDer;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -15,6 +16,7 @@ use tokio::time::Instant;
 use super::gate::Gate;
 use crate::snapshot::{Bind, Transport};
 use crate::telemetry::Telemetry;
+use crate::telemetry::edges::Edge;
 use crate::tls::{Settings, Shown, Trust};
 use crate::traffic::Traffic;
 use crate::traffic::connection::ConnectionRules;
@@ -52,6 +54,8 @@ pub(crate) struct Connection {
     pub(crate) abort: Arc<OnceLock<AbortHandle>>,
     /// Set when it carries no requests: its listener.
     stream_of: OnceLock<Arc<str>>,
+    /// Whom its requests come from and go to, as far as that is counted.
+    edge: OnceLock<Box<Edge>>,
     linger: AtomicBool,
     /// HTTP/2: the client sends frames that carry nothing, without end.
     flooded: AtomicBool,
@@ -105,6 +109,7 @@ impl Connection {
             waker: AtomicWaker::new(),
             abort: Arc::default(),
             stream_of: OnceLock::new(),
+            edge: OnceLock::new(),
             linger: AtomicBool::new(false),
             flooded: AtomicBool::new(false),
         }
@@ -211,6 +216,23 @@ impl Connection {
     /// What the address proves that it came from, for a connection that is judged once, if at all: when it comes.
     pub(crate) fn source_peer(&self) -> Option<&Arc<Peer>> {
         self.resident.get().map(|pod| pod.peer())
+    }
+
+    /// Counts a request to a captured Service.
+    pub(crate) fn count(
+        &self,
+        telemetry: &Telemetry,
+        ends: (Option<&Workload>, &Arc<str>),
+        status: u16,
+        duration: Duration,
+    ) {
+        let (source, service) = ends;
+        let new = || Edge::new(telemetry, source, service);
+        match self.edge.get_or_init(|| Box::new(new())).between(source, service) {
+            Some(stats) => stats.request(status, duration),
+            // Its caller was found out later, or it asks for another Service.
+            None => new().stats().request(status, duration),
+        }
     }
 
     /// True when no further request should come over it.

@@ -80,7 +80,7 @@ pub(crate) fn accept_tcp(
     let Way { rule, cluster } = way;
     let mut account =
         Account::new(server.telemetry.clone(), "TCP", table.name.clone(), rule, None, connection.peer);
-    account.comes_from(connection.source_peer());
+    account.comes_from(connection.source_peer(), table.is_captured);
     let (client, table) = (Side::Plain(tcp), table.clone());
     let idle = connection.rules().times.tcp_idle;
     Some(Box::new(Opaque { client, seen, table, cluster, is_passed: false, account, idle }))
@@ -140,7 +140,7 @@ pub(crate) async fn accept_tls(
     };
     let (telemetry, listener) = (server.telemetry.clone(), table.name.clone());
     let mut account = Account::new(telemetry, "TLS", listener, rule, sni, connection.peer);
-    account.comes_from(connection.source_peer());
+    account.comes_from(connection.source_peer(), table.is_captured);
     let (table, idle) = (table.clone(), connection.rules().times.tcp_idle);
     Ok(Accepted::Opaque(Box::new(Opaque { client, seen, table, cluster, is_passed, account, idle })))
 }

@@ -8,6 +8,7 @@ use policies::caller::Peer;
 use tokio::time::Instant;
 
 use crate::rule::StreamRule;
+use crate::telemetry::edges::Edge;
 use crate::telemetry::{Course, StreamRecord, Telemetry};
 use crate::upstream::{Outcome, Picked};
 
@@ -23,6 +24,8 @@ pub(crate) struct Account {
     peer: SocketAddr,
     /// What its connection proves.
     source: Option<Arc<Peer>>,
+    /// Towards a captured Service.
+    edge: Option<Edge>,
     begun: Instant,
     attempts: u32,
     /// Its endpoint; counts as in use until the end.
@@ -52,6 +55,7 @@ impl Account {
             sni,
             peer,
             source: None,
+            edge: None,
             begun: Instant::now(),
             attempts: 0,
             picked: None,
@@ -62,9 +66,11 @@ impl Account {
         }
     }
 
-    /// Takes note of whom its connection comes from.
-    pub(crate) fn comes_from(&mut self, source: Option<&Arc<Peer>>) {
+    /// Takes note of whom its connection comes from. `is_captured`: the listener is a captured Service's.
+    pub(crate) fn comes_from(&mut self, source: Option<&Arc<Peer>>, is_captured: bool) {
         self.source = source.cloned();
+        let workload = source.and_then(|source| source.workload.as_ref());
+        self.edge = is_captured.then(|| Edge::new(&self.telemetry, workload, &self.listener));
     }
 
     /// An endpoint is tried.
@@ -119,6 +125,10 @@ impl Drop for Account {
         let silent = if std::thread::panicking() { "panic" } else { "cut" };
         let reason = self.reason.get().copied().unwrap_or(silent);
         self.rule.stats.ended(reason);
+        let (received, sent) = (self.received.load(Ordering::Relaxed), self.sent.load(Ordering::Relaxed));
+        if let Some(edge) = &self.edge {
+            edge.stats().connection(received, sent);
+        }
         self.telemetry.finish_stream(&StreamRecord {
             sni: self.sni.as_deref(),
             source: self.source.as_ref().and_then(|source| source.workload.as_ref()),
@@ -134,8 +144,8 @@ impl Drop for Account {
                 attempts: self.attempts,
                 duration: self.begun.elapsed(),
                 upstream_duration: self.answered.get().copied(),
-                bytes_in: self.received.load(Ordering::Relaxed),
-                bytes_out: self.sent.load(Ordering::Relaxed),
+                bytes_in: received,
+                bytes_out: sent,
                 client: self.peer,
             },
         });

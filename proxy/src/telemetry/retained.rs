@@ -62,6 +62,11 @@ impl<K: Clone + Eq + Hash, V: Activity> Retained<K, V> {
         self.0.read().get(name).map(|entry| entry.object.clone())
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.read().len()
+    }
+
     /// Drops objects that nobody held and nothing happened to for the grace. O(objects): once per scrape.
     pub(crate) fn sweep(&self) {
         let now = Instant::now();

@@ -2,7 +2,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::{BackendRef, Key, Kind, Rejection, Severity};
+use policies::caller::{Assurance, Workload};
 
+use super::edges::Edge;
 use super::{
     AccessLog, BackendStats, Course, Error, Format, Record, RouteStats, Settings, Spoken, Telemetry,
     TraceContext, entropy, render,
@@ -45,6 +47,14 @@ pub(super) fn record<'a>(
         denied_by: None,
         would_deny: &[],
         source: None,
+    }
+}
+
+fn workload(namespace: &str, service_account: &str) -> Workload {
+    Workload {
+        namespace: namespace.to_owned(),
+        service_account: service_account.to_owned(),
+        assurance: Assurance::Network,
     }
 }
 
@@ -151,6 +161,11 @@ fn busy() -> Vec<Arc<Telemetry>> {
         |severity| Rejection { key: Key::new(Kind::HttpRoute, "a", "b"), severity, message: String::new() };
     waypoint.config_applied(12, &[rejection(Severity::Refused), rejection(Severity::Degraded)]);
     waypoint.finish(&record(None, 400, "bad_host"));
+    let bff = workload("web", "bff");
+    let edge = Edge::new(&waypoint, Some(&bff), &"shop/cart:80".into());
+    edge.stats().request(200, Duration::from_millis(7));
+    edge.stats().request(0, Duration::from_millis(700));
+    Edge::new(&waypoint, None, &"shop/db:5432".into()).stats().connection(10, 2000);
     vec![gateway, waypoint]
 }
 
@@ -371,4 +386,23 @@ fn random_bits_differ_between_threads_and_calls() {
     assert_eq!(all.len(), 4000);
     // 128,000 of 256,000 expected, with a standard deviation of 253.
     assert!((126_000..130_000).contains(&ones), "{ones}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_service_map_is_bounded_whatever_callers_are_called() {
+    let waypoint = Telemetry::new("waypoint", &Settings::default()).unwrap();
+    let service = "shop/cart:80".into();
+    for number in 0..5000 {
+        let caller = workload("web", &format!("a{number}"));
+        let edge = Edge::new(&waypoint, Some(&caller), &service);
+        edge.stats().request(200, Duration::from_millis(1));
+        assert!(edge.between(Some(&caller), &service).is_some());
+        assert!(edge.between(None, &service).is_none());
+        assert!(edge.between(Some(&workload("we", &format!("b/a{number}"))), &service).is_none());
+    }
+    let metrics = rendered(&[waypoint], Format::Text);
+    let lines = metrics.lines().filter(|line| line.starts_with("fairway_service_requests_total"));
+    assert_eq!(lines.count(), 4097);
+    let other = "fairway_service_requests_total{role=\"waypoint\",source=\"other\",service=\"other\",code=\"2xx\"} 904\n";
+    assert!(metrics.contains(other), "what is more than fits is counted too");
 }

@@ -278,3 +278,62 @@ async fn callers_of_a_namespace_with_routes_of_its_own_have_those_and_nobody_els
     assert_eq!(asked(&mesh, "127.0.0.2").await, (403, 0, 0));
     assert_eq!(asked(&mesh, "127.0.0.3").await, (403, 0, 0));
 }
+
+/// The metrics of a waypoint, once they have this line: a request is counted when its answer is with the client already.
+async fn counted(telemetry: &Arc<Telemetry>, line: &str) -> String {
+    within(async {
+        loop {
+            let mut metrics = String::new();
+            render(&[Arc::clone(telemetry)], Format::OpenMetrics, &mut metrics).unwrap();
+            if metrics.lines().any(|found| found == line) {
+                return metrics;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_waypoint_counts_who_asks_which_service() {
+    let origin = Origin::named("a").await;
+    let telemetry = Telemetry::new("waypoint", &Settings::default()).unwrap();
+    let yaml = served(origin.address, ONLY_BFF, "", &[BFF]);
+    let mut mesh = Mesh::told(Options::new("waypoint"), telemetry.clone(), &yaml).await;
+    let mut bff = from("127.0.0.2", mesh.address()).await;
+    assert_eq!(ask(&mut bff).await.0, 200);
+    assert_eq!(ask(&mut bff).await.0, 200);
+    let line = |source: &str, code: &str, count: u32| {
+        format!(
+            "fairway_service_requests_total{{role=\"waypoint\",source=\"{source}\",service=\"default/a:80\",code=\"{code}\"}} {count}"
+        )
+    };
+    counted(&telemetry, &line("web/bff", "2xx", 2)).await;
+    // One connection, first of nobody and then of somebody.
+    let mut batch = from("127.0.0.3", mesh.address()).await;
+    assert_eq!(ask(&mut batch).await.0, 403);
+    counted(&telemetry, &line("unknown", "4xx", 1)).await;
+    mesh.serve(&served(origin.address, ONLY_BFF, "", &[BFF, BATCH])).await;
+    assert_eq!(ask(&mut batch).await.0, 403);
+    assert_eq!(ask(&mut batch).await.0, 403);
+    let metrics = counted(&telemetry, &line("web/batch", "4xx", 2)).await;
+    assert!(metrics.contains(&line("unknown", "4xx", 1)), "{metrics}");
+    let durations = "fairway_service_request_duration_seconds_count{role=\"waypoint\",source=\"web/bff\",service=\"default/a:80\"} 2\n";
+    assert!(metrics.contains(durations), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_waypoint_counts_connections_that_carry_no_requests() {
+    let origin = Origin::named("a").await;
+    let telemetry = Telemetry::new("waypoint", &Settings::default()).unwrap();
+    let yaml = served(origin.address, ONLY_BFF, "", &[BFF])
+        .replace("protocol: HTTP\n", "protocol: TCP\n")
+        .replace("  attached: [SecurityPolicy/default/p]\n", "");
+    let mesh = Mesh::told(Options::new("waypoint"), telemetry.clone(), &yaml).await;
+    assert_eq!(status("127.0.0.2", &mesh).await, 200);
+    let labels = "role=\"waypoint\",source=\"web/bff\",service=\"default/a:80\"";
+    let metrics = counted(&telemetry, &format!("fairway_service_connections_total{{{labels}}} 1")).await;
+    let sent = "GET / HTTP/1.1\r\nhost: a.test\r\n\r\n".len();
+    let bytes = format!("fairway_service_connection_bytes_total{{{labels},direction=\"in\"}} {sent}\n");
+    assert!(metrics.contains(&bytes), "{metrics}");
+}

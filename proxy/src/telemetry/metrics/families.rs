@@ -40,6 +40,10 @@ families! {
     STREAM_BYTES: Counter "fairway_stream_bytes" "Bytes passed on for a rule: in from clients, out from backends";
     STREAMS_UNMATCHED: Counter "fairway_unmatched_connections" "Connections that no rule is for";
     DATAGRAMS_DROPPED: Counter "fairway_datagrams_dropped" "Datagrams that were not passed on";
+    SERVICE_REQUESTS: Counter "fairway_service_requests" "Requests to a captured Service, by who sent them and the class of the status sent";
+    SERVICE_DURATIONS: Histogram "fairway_service_request_duration_seconds" "Requests to a captured Service, by who sent them: from the first byte of the request head to the last of the response";
+    SERVICE_CONNECTIONS: Counter "fairway_service_connections" "Connections to a captured Service that carried no requests and have ended, by whose they were";
+    SERVICE_BYTES: Counter "fairway_service_connection_bytes" "Bytes of these connections: in from clients, out from backends";
     CONNECTIONS: Gauge "fairway_downstream_connections" "Open client connections";
     CONNECTIONS_OPENED: Counter "fairway_downstream_connections_opened" "Client connections, counted once it is known what they speak";
     TURNED_AWAY: Counter "fairway_downstream_connections_refused" "Client connections closed before anything was asked over them";

@@ -1,6 +1,7 @@
 //! One scrape: what is counted now, family by family.
 
 mod controller;
+mod edges;
 mod keys;
 mod limits;
 mod overload;
@@ -17,6 +18,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 use super::families::{self, Open};
 use crate::rule::RuleName;
 use crate::telemetry::counters::{Row, Table};
+use crate::telemetry::edges::{EdgeName, EdgeStats};
 use crate::telemetry::process::Process;
 use crate::telemetry::stats::BackendCounters;
 use crate::telemetry::{BackendStats, ListenerStats, RouteStats, StreamStats, Telemetry};
@@ -35,6 +37,7 @@ struct Role {
     streams: Vec<(RuleName, Arc<StreamStats>)>,
     backends: Vec<(String, Arc<BackendStats>)>,
     listeners: Vec<(String, Arc<ListenerStats>)>,
+    edges: Vec<(EdgeName, Arc<EdgeStats>)>,
 }
 
 impl Scrape {
@@ -55,6 +58,7 @@ impl Role {
             streams: telemetry.streams.all(by_name),
             backends: backends.into_iter().map(|(name, stats)| (name.to_string(), stats)).collect(),
             listeners: telemetry.listeners.all(String::cmp),
+            edges: telemetry.edges.all(EdgeName::cmp),
             telemetry: telemetry.clone(),
         }
     }
@@ -65,6 +69,7 @@ impl Collector for Scrape {
         self.encode_routes(&mut encoder)?;
         self.encode_backends(&mut encoder)?;
         self.encode_streams(&mut encoder)?;
+        self.encode_edges(&mut encoder)?;
         self.encode_listeners(&mut encoder)?;
         self.encode_overload(&mut encoder)?;
         self.encode_keys(&mut encoder)?;
