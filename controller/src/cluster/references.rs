@@ -157,12 +157,17 @@ where
             }
             Err(error) => {
                 watching.metrics.watch_errors.get_or_create(&T::KIND.into()).inc();
-                // The right to it comes a moment later.
-                if status_code(&error) != Some(403) || (pause.is_long() && !told) {
+                let is_news = match status_code(&error) {
+                    // The right to it comes a moment later.
+                    Some(403) => pause.is_long() && !told,
+                    Some(_) => true,
+                    None => !told,
+                };
+                if is_news {
                     told = true;
                     tracing::warn!(kind = T::KIND.as_str(), %namespace, %error, "a watch failed and is started again");
                 }
-                tokio::time::sleep(pause.next()).await;
+                tokio::time::sleep(pause.after(status_code(&error))).await;
             }
         }
     }
@@ -184,10 +189,15 @@ where
             }
             Err(error) => {
                 tracing::debug!(object = %key, %error, "cannot be read yet");
-                tokio::time::sleep(pause.next()).await;
+                tokio::time::sleep(pause.after(answered(&error))).await;
             }
         }
     }
+}
+
+/// The status of an answer that says no.
+fn answered(error: &kube::Error) -> Option<u16> {
+    if let kube::Error::Api(status) = error { Some(status.code) } else { None }
 }
 
 fn apply<T: Watchable>(watching: &Watching, object: Watched<T>) {

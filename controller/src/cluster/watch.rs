@@ -89,10 +89,10 @@ async fn all<T: Watchable>(watching: Watching) {
                 if is_missing(&error) {
                     watching.state.absent(T::KIND);
                 } else {
-                    tell(&watching, T::KIND, &error);
+                    tell(&watching, T::KIND, &error, pause.is_new());
                 }
                 tokio::select! {
-                    () = tokio::time::sleep(pause.next()) => {}
+                    () = tokio::time::sleep(pause.after(status_code(&error))) => {}
                     Ok(()) = crds.changed() => pause = Pause::default(),
                 }
             }
@@ -124,10 +124,12 @@ fn take<T: Watchable>(watching: &Watching, event: Event<Watched<T>>) {
     }
 }
 
-fn tell(watching: &Watching, kind: ObjectKind, error: &watcher::Error) {
+/// `is_first`: it did not fail just before. That nobody answers is said once.
+fn tell(watching: &Watching, kind: ObjectKind, error: &watcher::Error, is_first: bool) {
     watching.metrics.watch_errors.get_or_create(&kind.into()).inc();
     // A watch that is too old is part of normal life.
-    if !matches!(error, watcher::Error::WatchError(status) if status.code == 410) {
+    let is_old = status_code(error) == Some(410);
+    if !is_old && (is_first || status_code(error).is_some()) {
         let source = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
         tracing::warn!(kind = kind.as_str(), %error, source, "a watch failed and is started again");
     }
@@ -172,8 +174,10 @@ pub(crate) async fn crds(client: Client, changes: tokio::sync::watch::Sender<u64
             }
             Ok(Event::Init | Event::InitDone) => {}
             Err(error) => {
-                tracing::warn!(%error, "the watch of CRDs failed and is started again");
-                tokio::time::sleep(pause.next()).await;
+                if pause.is_new() || status_code(&error).is_some() {
+                    tracing::warn!(%error, "the watch of CRDs failed and is started again");
+                }
+                tokio::time::sleep(pause.after(status_code(&error))).await;
             }
         }
     }
@@ -211,19 +215,47 @@ impl Versions {
     }
 }
 
-/// Growing pauses: 100 ms, doubling up to 30 s, each shortened by up to half so that replicas do not meet.
+/// Growing pauses: from 100 ms, doubling, each shortened by up to half so that replicas do not meet.
 #[derive(Debug, Default)]
 pub(crate) struct Pause(u32);
 
 impl Pause {
+    /// After answers that will not be others soon.
+    const LONGEST: Duration = Duration::from_secs(30);
+    /// Where nobody answers: trying costs the API server nothing, and once it is back nothing is told before the next try.
+    const UNANSWERED: Duration = Duration::from_secs(4);
+
+    /// Whether nothing has failed since it began.
+    const fn is_new(&self) -> bool {
+        self.0 == 0
+    }
+
     /// Whether it has become noticeable.
     pub(crate) const fn is_long(&self) -> bool {
         self.0 > 5
     }
 
-    pub(crate) fn next(&mut self) -> Duration {
-        let full = Duration::from_millis(100).saturating_mul(1 << self.0.min(9)).min(Duration::from_secs(30));
+    /// How long to wait before asking again whoever answered with that status; `None`: with nothing.
+    pub(crate) fn after(&mut self, status: Option<u16>) -> Duration {
+        let most = if status.is_some() { Self::LONGEST } else { Self::UNANSWERED };
+        let full = Duration::from_millis(100).saturating_mul(1 << self.0.min(9)).min(most);
         self.0 += 1;
         full.mul_f64(0.5 + 0.5 * super::random_unit())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_does_not_answer_is_asked_again_within_seconds_and_who_refuses_is_left_alone_for_longer() {
+        for (status, most) in [(None, 4), (Some(403), 30)] {
+            let mut pause = Pause::default();
+            assert!(pause.after(status) <= Duration::from_millis(100));
+            let later = (0..20).map(|_| pause.after(status)).last().unwrap_or_default();
+            let most = Duration::from_secs(most);
+            assert!(pause.is_long() && later <= most && later >= most / 2, "{later:?}");
+        }
     }
 }

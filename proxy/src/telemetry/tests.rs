@@ -50,6 +50,14 @@ pub(super) fn record<'a>(
     }
 }
 
+/// Somebody asked a Service, and nobody knows who was connected to another.
+fn called(waypoint: &Telemetry) {
+    let edge = Edge::new(waypoint, Some(&workload("web", "bff")), &"shop/cart:80".into());
+    edge.stats().request(200, Duration::from_millis(7));
+    edge.stats().request(0, Duration::from_millis(700));
+    Edge::new(waypoint, None, &"shop/db:5432".into()).stats().connection(10, 2000);
+}
+
 fn workload(namespace: &str, service_account: &str) -> Workload {
     Workload {
         namespace: namespace.to_owned(),
@@ -161,11 +169,7 @@ fn busy() -> Vec<Arc<Telemetry>> {
         |severity| Rejection { key: Key::new(Kind::HttpRoute, "a", "b"), severity, message: String::new() };
     waypoint.config_applied(12, &[rejection(Severity::Refused), rejection(Severity::Degraded)]);
     waypoint.finish(&record(None, 400, "bad_host"));
-    let bff = workload("web", "bff");
-    let edge = Edge::new(&waypoint, Some(&bff), &"shop/cart:80".into());
-    edge.stats().request(200, Duration::from_millis(7));
-    edge.stats().request(0, Duration::from_millis(700));
-    Edge::new(&waypoint, None, &"shop/db:5432".into()).stats().connection(10, 2000);
+    called(&waypoint);
     vec![gateway, waypoint]
 }
 
