@@ -14,7 +14,8 @@ struct Served(Child, String);
 impl Served {
     fn new(args: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_fairway"))
-            .args(["demo", "serve", "--listen", "127.0.0.1:0"])
+            .args(["demo", "serve"])
+            .args(if args.contains(&"--listen") { &[][..] } else { &["--listen", "127.0.0.1:0"] })
             .args(args)
             .stdout(Stdio::piped())
             .spawn()
@@ -32,6 +33,16 @@ impl Drop for Served {
     }
 }
 
+/// A server that begins in a moment, and where.
+fn later() -> (String, std::thread::JoinHandle<Served>) {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let start = move || {
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        Served::new(&["--service", "books/late", "--listen", &free.to_string()])
+    };
+    (format!("http://{free}/"), std::thread::spawn(start))
+}
+
 #[test]
 fn demo_servers_call_each_other_and_answers_are_counted() {
     let ask = |args: &[&str]| {
@@ -47,6 +58,10 @@ fn demo_servers_call_each_other_and_answers_are_counted() {
     );
     let out = ask(&[&format!("http://{}/?status=503", ratings.1), "-H", "x-user: ann"]);
     assert_eq!((stdout(&out).as_str(), out.status.code()), ("     1  503 books/ratings\n", Some(0)));
+    let (url_later, later) = later();
+    let out = ask(&[&url_later, "--wait", "20s"]);
+    assert_eq!(stdout(&out), "     1  200 books/late\n", "who is not there yet is waited for");
+    drop(later.join().unwrap());
     drop(ratings);
     let out = ask(&[&url]);
     assert!(stdout(&out).contains("failed:") && out.status.code() == Some(1), "{}", stdout(&out));

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::controller::signalled;
 use crate::args::{Demo, DemoCommand};
 use crate::demo::echo::{Pod, serve};
-use crate::demo::tally::Tally;
+use crate::demo::tally::{self, Tally};
 use crate::output;
 
 /// Longest time for what is in flight when it is to end.
@@ -39,11 +39,12 @@ pub(crate) fn run(args: &Demo) -> anyhow::Result<bool> {
                 Ok(true)
             })
         }
-        DemoCommand::Ask { url, count, headers, every, timeout, token } => {
+        DemoCommand::Ask { url, count, headers, every, wait, timeout, token } => {
             let mut fields: HeaderMap = headers.iter().cloned().collect();
             if let Some(token) = token {
                 fields.insert(header::AUTHORIZATION, bearer(token)?);
             }
+            runtime.block_on(tally::wait_for(url, *wait));
             let tally = runtime.block_on(Tally::of(url, &fields, *count, (*every, *timeout)));
             tally.lines().for_each(|line| output::line(&line));
             Ok(tally.is_answered())

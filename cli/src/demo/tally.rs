@@ -5,10 +5,28 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, Uri};
 use serde_json::Value;
+use tokio::net::TcpStream;
 
 use crate::fetch;
 
 use super::echo::LARGEST_ANSWER;
+
+/// Between two tries to connect.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// Waits until a server takes a connection, for that long at most.
+pub(crate) async fn wait_for(url: &Uri, most: Duration) {
+    let address = (url.host().unwrap_or_default(), url.port_u16().unwrap_or(80));
+    // IPv6 addresses stand in brackets.
+    let address = (address.0.trim_matches(['[', ']']), address.1);
+    let is_there = async {
+        while TcpStream::connect(address).await.is_err() {
+            tokio::time::sleep(AGAIN).await;
+        }
+    };
+    // Whether it is too late the requests say.
+    let _ = tokio::time::timeout(most, is_there).await;
+}
 
 /// Answers by what they were.
 #[derive(Debug, Default)]

@@ -16,6 +16,9 @@ pub(crate) use self::lease::Campaign;
 pub(crate) const RETRY: Duration = Duration::from_secs(2);
 /// How long a holder promises to renew within.
 pub(crate) const LEASE: Duration = Duration::from_secs(15);
+/// Whoever renews every [`RETRY`] and has not for so long is not there: it may lead on by the Lease, but proxies need not wait
+/// until that is over for somebody who tells them what is new.
+const SILENT: Duration = Duration::from_secs(6);
 /// A holder that could not renew for this long stops leading, well before others may begin.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -126,10 +129,12 @@ impl Elector {
         }
     }
 
-    /// Whether somebody else leads, as far as is known.
+    /// Whether somebody else leads, and is there, as far as is known.
     pub(crate) fn follows(&self, now: Instant) -> bool {
         self.record.as_ref().is_some_and(|(record, since)| {
-            !record.holder.is_empty() && record.holder != self.identity && now < *since + record.duration
+            !record.holder.is_empty()
+                && record.holder != self.identity
+                && now < *since + record.duration.min(SILENT)
         })
     }
 }
