@@ -121,7 +121,7 @@ func walkthrough(ctx context.Context, b *bench) error {
 		if errors.Is(err, errCommand) {
 			return err
 		}
-		// A controller that has begun to lead just now learns what is leased, and leases little meanwhile.
+		// A controller that has just taken over learns what is leased, and leases little meanwhile.
 		for err != nil && i == limited && time.Since(began) < learning {
 			err = b.follow(ctx, what, block[1], story[i])
 		}
