@@ -96,7 +96,10 @@ fn a_lease_given_back_is_taken_at_once() {
     elector.observe(held, now);
     assert_eq!(elector.decide(now + Duration::from_secs(1)), Action::Wait);
     assert!(elector.follows(now));
-    assert!(!elector.follows(now + SILENT), "nobody is there, and who serves need not wait for the Lease to end");
+    assert!(
+        !elector.follows(now + SILENT),
+        "nobody is there, and who serves need not wait for the Lease to end"
+    );
     assert_eq!(elector.decide(now + SILENT), Action::Wait, "who writes has to");
     elector.observe(Record { duration: Duration::from_secs(1), ..Record::default() }, now);
     assert_eq!(elector.decide(now), Action::Take);
