@@ -58,8 +58,8 @@ pub(crate) enum DemoCommand {
         every: Duration,
         /// Try so long before the first request until somebody takes a connection: pods that are ready may take a moment to be
         /// reached.
-        #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = super::duration)]
-        wait: Duration,
+        #[arg(long, value_name = "DURATION", value_parser = super::duration)]
+        wait: Option<Duration>,
         /// Longest time for an answer.
         #[arg(long, default_value = "10s", value_name = "DURATION", value_parser = super::duration)]
         timeout: Duration,

@@ -44,7 +44,9 @@ pub(crate) fn run(args: &Demo) -> anyhow::Result<bool> {
             if let Some(token) = token {
                 fields.insert(header::AUTHORIZATION, bearer(token)?);
             }
-            runtime.block_on(tally::wait_for(url, *wait));
+            if let Some(most) = wait {
+                runtime.block_on(tally::wait_for(url, *most));
+            }
             let tally = runtime.block_on(Tally::of(url, &fields, *count, (*every, *timeout)));
             tally.lines().for_each(|line| output::line(&line));
             Ok(tally.is_answered())

@@ -13,7 +13,7 @@ use kube::{Api, core::NamespaceResourceScope};
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
-use super::watch::{Pause, Watching, status_code};
+use super::watch::{Pause, Watching, answered, status_code};
 use super::watched::{Watchable, Watched};
 use crate::translate::{differs, referenced};
 use crate::{ObjectKey, ObjectKind, Resources, api};
@@ -193,11 +193,6 @@ where
             }
         }
     }
-}
-
-/// The status of an answer that says no.
-fn answered(error: &kube::Error) -> Option<u16> {
-    if let kube::Error::Api(status) = error { Some(status.code) } else { None }
 }
 
 fn apply<T: Watchable>(watching: &Watching, object: Watched<T>) {

@@ -130,3 +130,6 @@ impl Telemetry {
         self.edges.get(name)
     }
 }
+
+#[cfg(test)]
+mod tests;
